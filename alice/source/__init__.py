@@ -1,0 +1,1 @@
+"""What Alice knows about her source: characterisation from recordings."""

@@ -1,0 +1,232 @@
+"""The gate: which part of a slot counts, one window for all detectors.
+
+Phases of earlier data are counted per detector; from that histogram the gate is chosen, and it then serves data it has not seen. One window
+for all detectors, because a window that differs between outcomes lets arrival time choose the outcome. Histograms come from tags and a
+``PulseClock``; the ``Gate`` goes to ``bob.detection``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bob.kernels import count_phases
+from common.errors import ConfigurationError, StreamError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bob.pulse_clock import PulseClock
+
+HISTOGRAM_BINS = 256
+"""Bins over a slot: 17 ps at 228 MHz, finer than a detector's jitter."""
+
+PLANNING_LEAKAGE_FACTOR = 1.16
+"""Reconciliation efficiency f assumed when a width is weighed: bits leaked over n h(Q); the usual planning value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A window of phase within the slot, the same for every detector.
+
+    Attributes
+    ----------
+    centre_ps : float, picoseconds
+        Phase of its middle, in Bob's time from the slot's centre.
+    width_ps : float, picoseconds
+        Its width, more than zero; cut to the period where it is used.
+    """
+
+    centre_ps: float
+    width_ps: float
+
+    def __post_init__(self) -> None:
+        if not self.width_ps > 0.0 or not math.isfinite(self.width_ps) or not math.isfinite(self.centre_ps):
+            raise ConfigurationError(f"gate of width {self.width_ps} ps at {self.centre_ps} ps: the width must be positive, both finite")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhaseHistogram:
+    """Arrival phases, one row per detector.
+
+    Attributes
+    ----------
+    counts : int64[detectors, bins]
+        Bin j holds phases from -T/2 + j T/bins.
+    period_ps : float, picoseconds
+        T.
+    """
+
+    counts: NDArray[np.int64]
+    period_ps: float
+
+    @property
+    def centres_ps(self) -> NDArray[np.float64]:
+        """Middle of each bin, float64[bins], picoseconds."""
+        bins = self.counts.shape[1]
+        centres: NDArray[np.float64] = ((np.arange(bins) + 0.5) / bins - 0.5) * self.period_ps
+        return centres
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GateChoice:
+    """A gate and what it does to the data it was chosen from.
+
+    Attributes
+    ----------
+    gate : Gate
+        The window.
+    kept_ratio : float
+        Tags of all detectors kept, 0 to 1.
+    kept_ratio_per_detector : float64[detectors]
+        The same for each; detectors that differ here differ in pulse shape or skew.
+    signal_kept_ratio : float
+        Tags above the evenly spread background kept, 0 to 1.
+    background_ratio : float
+        Evenly spread background among the kept tags, 0 to 1.
+    """
+
+    gate: Gate
+    kept_ratio: float
+    kept_ratio_per_detector: NDArray[np.float64]
+    signal_kept_ratio: float
+    background_ratio: float
+
+
+def phase_histogram(
+    t_ps: NDArray[np.int64],
+    channel: NDArray[np.uint8],
+    clock: PulseClock,
+    outcome_of_channel: NDArray[np.uint8],
+    count_bins: int = HISTOGRAM_BINS,
+) -> PhaseHistogram:
+    """Count arrival phases per detector, where the clock was locked.
+
+    Parameters
+    ----------
+    t_ps : int64[n], picoseconds
+        Non-decreasing, skews taken off.
+    channel : uint8[n]
+        Channel of each tag.
+    clock : PulseClock
+        The pulses.
+    outcome_of_channel : uint8[256]
+        Outcome code 0 to 3, or ``NOT_A_DETECTOR``: see ``bob.detection.outcomes_by_channel``.
+    count_bins : int
+        Bins over one period.
+
+    Returns
+    -------
+    PhaseHistogram
+        With four rows, one per outcome code.
+    """
+    counts = np.zeros((4, count_bins), np.int64)
+    _, phase_ps = clock.slots_and_phases(t_ps)
+    locked = clock.in_lock(t_ps)
+    if not locked.all():
+        phase_ps, channel = phase_ps[locked], channel[locked]
+    count_phases(phase_ps, channel, outcome_of_channel, clock.period_ps, counts)
+    return PhaseHistogram(counts, clock.period_ps)
+
+
+def choose_gate(histogram: PhaseHistogram, *, width_ps: float | None = None, probability_misalignment: float = 0.01) -> GateChoice:
+    """Choose one gate for all detectors from the histogram of earlier data.
+
+    The centre is where a window of the given width keeps most tags. Without a width, the width is taken at which the kept tags make
+    most key: n (1 - (1 + f) h(Q)), with half of the background in error.
+
+    Parameters
+    ----------
+    histogram : PhaseHistogram
+        Of data that the gate will not be used on.
+    width_ps : float, picoseconds, optional
+        Width the profile sets.
+    probability_misalignment : float
+        Error probability of the signal itself, for weighing widths.
+
+    Returns
+    -------
+    GateChoice
+        The gate and what it keeps.
+
+    Raises
+    ------
+    StreamError
+        If the histogram is empty.
+
+    References
+    ----------
+    Temporal filtering by centre and width: arXiv 2308.15922 (there in two dimensions for the key rate); status: planning. Any window fixed
+    beforehand is sound; a poor one costs rate.
+    """
+    pooled = histogram.counts.sum(axis=0)
+    total = int(pooled.sum())
+    if total == 0:
+        raise StreamError("no gate can be chosen: no detector tag lies where the clock was locked; check the channel map")
+    bins = pooled.size
+    bin_ps = histogram.period_ps / bins
+    background = _background_per_bin(pooled)
+    if width_ps is None:
+        widths = range(1, bins + 1)
+    else:
+        widths = range(min(bins, max(1, round(width_ps / bin_ps))), min(bins, max(1, round(width_ps / bin_ps))) + 1)
+    around = np.concatenate(([0], np.cumsum(np.concatenate((pooled, pooled)))))
+    best_merit, best_kept, best_first, best_width = -math.inf, 0, 0, bins
+    for width in widths:
+        kept = around[width : width + bins] - around[:bins]
+        first = _middle_of_best(kept)
+        merit = _key_merit(int(kept[first]), background * width, probability_misalignment)
+        if merit > best_merit:
+            best_merit, best_kept, best_first, best_width = merit, int(kept[first]), first, width
+    centre_ps = _wrapped((best_first + 0.5 * best_width) * bin_ps - 0.5 * histogram.period_ps, histogram.period_ps)
+    chosen_ps = min(histogram.period_ps, best_width * bin_ps if width_ps is None else width_ps)
+    if best_width == bins:  # every phase is kept: centred on the fullest half, the gate's border keeps a quarter of a period from the pulse
+        half = around[bins // 2 : bins // 2 + bins] - around[:bins]
+        centre_ps = _wrapped((_middle_of_best(half) + 0.5 * (bins // 2)) * bin_ps - 0.5 * histogram.period_ps, histogram.period_ps)
+    within = (np.arange(bins) - best_first) % bins < best_width
+    per_detector = histogram.counts[:, within].sum(axis=1) / np.maximum(histogram.counts.sum(axis=1), 1)
+    signal = max(1.0, total - background * bins)
+    return GateChoice(
+        gate=Gate(centre_ps, chosen_ps),
+        kept_ratio=best_kept / total,
+        kept_ratio_per_detector=per_detector,
+        signal_kept_ratio=min(1.0, max(0.0, best_kept - background * best_width) / signal),
+        background_ratio=min(1.0, background * best_width / max(1, best_kept)),
+    )
+
+
+def _background_per_bin(pooled: NDArray[np.int64]) -> float:
+    """Mean of the quietest quarter of the circle, taken in one piece so that noise does not choose the bins."""
+    bins = pooled.size
+    quarter = max(1, bins // 4)
+    around = np.concatenate(([0], np.cumsum(np.concatenate((pooled, pooled)))))
+    return float((around[quarter : quarter + bins] - around[:bins]).min()) / quarter
+
+
+def _middle_of_best(kept: NDArray[np.int64]) -> int:
+    """Middle of the first run of equally good places, so that an empty neighbourhood does not push the gate to one side."""
+    best = int(kept.max())
+    first = int(kept.argmax())
+    if first == 0 and kept[-1] == best and not bool((kept == best).all()):
+        first = int(np.flatnonzero(kept != best)[-1]) + 1 - kept.size  # the run began before the seam
+    length = 1
+    while length < kept.size and kept[(first + length) % kept.size] == best:
+        length += 1
+    return (first + (length - 1) // 2) % kept.size
+
+
+def _key_merit(kept: int, background: float, probability_misalignment: float) -> float:
+    """Key bits an asymptotic formula expects of ``kept`` tags, ``background`` of them evenly spread; negative where there are none."""
+    if kept == 0:
+        return -math.inf
+    noise = min(background, kept)
+    error = min(0.5, ((kept - noise) * probability_misalignment + 0.5 * noise) / kept)
+    entropy = 0.0 if error <= 0.0 else -error * math.log2(error) - (1.0 - error) * math.log2(1.0 - error)
+    return kept * (1.0 - (1.0 + PLANNING_LEAKAGE_FACTOR) * entropy)
+
+
+def _wrapped(phase_ps: float, period_ps: float) -> float:
+    return phase_ps - period_ps * math.floor(phase_ps / period_ps + 0.5)

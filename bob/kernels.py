@@ -1,0 +1,215 @@
+"""Kernels of the receiver: tags to slots, phase histograms, and detections in one pass.
+
+Bob's own, because only he has time tags. ``bob.pulse_clock``, ``bob.gating`` and ``bob.detection`` call them; slow references are in
+``tests/reference/receiver.py``. The clock comes as knots: at ``knot_t_ps[i]`` the slot coordinate is ``knot_slot[i] + knot_fraction[i]``
+and grows by ``slots_per_ps[i]`` until the next knot; before the first knot it grows as after it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from common.kernels.jit import kernel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FLAG_DOUBLE = 1
+"""Both detectors of one basis clicked in the slot; the bit is drawn at random."""
+
+COUNT_OTHER = 0
+COUNT_UNLOCKED = 1
+COUNT_OUT_OF_GATE = 2
+COUNT_DEAD_ROUNDS = 3
+COUNT_DOUBLES = 4
+COUNT_IN_GATE = 5
+COUNT_COUNTERS = 6
+
+NOT_A_DETECTOR = 255
+
+
+@kernel
+def locate_slots(
+    t_ps: NDArray[np.int64],
+    knot_t_ps: NDArray[np.int64],
+    knot_slot: NDArray[np.int64],
+    knot_fraction: NDArray[np.float64],
+    slots_per_ps: NDArray[np.float64],
+    slot: NDArray[np.int64],
+    phase_ps: NDArray[np.float64],
+) -> None:
+    """Nearest slot and phase within it, for tags in order of time.
+
+    Parameters
+    ----------
+    t_ps : int64[n], picoseconds
+        Non-decreasing.
+    knot_t_ps, knot_slot, knot_fraction, slots_per_ps : int64, int64, float64, float64 [k]
+        The clock, see the module.
+    slot : int64[n]
+        Output.
+    phase_ps : float64[n], picoseconds
+        Output: time since the slot's centre, in [-T/2, T/2).
+    """
+    knot = 0
+    last = knot_t_ps.size - 1
+    for i in range(t_ps.size):
+        while knot < last and t_ps[i] >= knot_t_ps[knot + 1]:
+            knot += 1
+        coordinate = knot_fraction[knot] + (t_ps[i] - knot_t_ps[knot]) * slots_per_ps[knot]
+        nearest = math.floor(coordinate + 0.5)
+        slot[i] = knot_slot[knot] + np.int64(nearest)
+        phase_ps[i] = (coordinate - nearest) / slots_per_ps[knot]
+
+
+@kernel
+def count_phases(
+    phase_ps: NDArray[np.float64],
+    channel: NDArray[np.uint8],
+    row_of_channel: NDArray[np.uint8],
+    period_ps: float,
+    counts: NDArray[np.int64],
+) -> None:
+    """Histogram of phases over one period, one row per detector.
+
+    Parameters
+    ----------
+    phase_ps : float64[n], picoseconds
+        In [-T/2, T/2); a hair outside goes to the outermost bin.
+    channel : uint8[n]
+        Channel of each tag.
+    row_of_channel : uint8[256]
+        Row of ``counts``, or ``NOT_A_DETECTOR``.
+    period_ps : float, picoseconds
+        T.
+    counts : int64[rows, bins]
+        Output, added to.
+    """
+    count_bins = counts.shape[1]
+    for i in range(phase_ps.size):
+        row = row_of_channel[channel[i]]
+        if row != NOT_A_DETECTOR:
+            place = math.floor((phase_ps[i] / period_ps + 0.5) * count_bins)
+            counts[row, min(max(place, 0), count_bins - 1)] += 1
+
+
+@kernel
+def detect_clicks(
+    t_ps: NDArray[np.int64],
+    channel: NDArray[np.uint8],
+    outcome_of_channel: NDArray[np.uint8],
+    knot_t_ps: NDArray[np.int64],
+    knot_slot: NDArray[np.int64],
+    knot_fraction: NDArray[np.float64],
+    slots_per_ps: NDArray[np.float64],
+    locked_from_ps: NDArray[np.int64],
+    locked_to_ps: NDArray[np.int64],
+    gate_low_ps: float,
+    gate_width_ps: float,
+    dead_time_ps: int,
+    previous_ps: int,
+    slot: NDArray[np.int64],
+    outcome: NDArray[np.uint8],
+    flags: NDArray[np.uint8],
+    cross_slot: NDArray[np.int64],
+    counters: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Tags to detections in one pass: slot, gate, dead time, multi-clicks.
+
+    Tags of one slot's gate form a round. The round is dropped if any detector tag, of whatever slot, phase or outcome, lies less than
+    the dead time before the gate opens. Detectors of both bases in a round make a cross click, both of one basis a double.
+
+    Parameters
+    ----------
+    t_ps : int64[n], picoseconds
+        Non-decreasing; ties allowed.
+    channel : uint8[n]
+        Channel of each tag.
+    outcome_of_channel : uint8[256]
+        Z0=0 Z1=1 X0=2 X1=3, or ``NOT_A_DETECTOR``.
+    knot_t_ps, knot_slot, knot_fraction, slots_per_ps : int64, int64, float64, float64 [k]
+        The clock, see the module.
+    locked_from_ps, locked_to_ps : int64[s], picoseconds
+        Stretches in which the clock was locked, both ends included, in order.
+    gate_low_ps, gate_width_ps : float, picoseconds
+        A tag is in the gate if 0 <= phase - low < width, the phase taken modulo the period.
+    dead_time_ps : int, picoseconds
+        Non-negative.
+    previous_ps : int, picoseconds
+        Time of the last detector tag before these.
+    slot, outcome, flags : int64[n], uint8[n], uint8[n]
+        Outputs: one entry per kept single-basis round; the bit of a double is left 0.
+    cross_slot : int64[n]
+        Output: slots of kept cross clicks.
+    counters : int64[COUNT_COUNTERS]
+        Output, added to.
+
+    Returns
+    -------
+    tuple[int, int]
+        Number of detections and of cross clicks.
+    """
+    count = 0
+    count_cross = 0
+    knot = 0
+    last_knot = knot_t_ps.size - 1
+    stretch = 0
+    open_slot = np.int64(0)
+    open_pattern = 0  # which of the four outcomes clicked in the open round; 0 = no round is open
+    open_live = False
+    before_ps = previous_ps
+    for i in range(t_ps.size + 1):
+        in_gate = False
+        here = np.int64(0)
+        since_opening_ps = 0.0
+        code = NOT_A_DETECTOR
+        if i < t_ps.size:
+            code = outcome_of_channel[channel[i]]
+            if code == NOT_A_DETECTOR:
+                counters[COUNT_OTHER] += 1
+                continue
+            t = t_ps[i]
+            while knot < last_knot and t >= knot_t_ps[knot + 1]:
+                knot += 1
+            while stretch < locked_to_ps.size - 1 and t > locked_to_ps[stretch]:
+                stretch += 1
+            if t < locked_from_ps[stretch] or t > locked_to_ps[stretch]:
+                counters[COUNT_UNLOCKED] += 1
+            else:
+                # measured from the opening of the gate, so that a gate may reach over the border between two slots
+                coordinate = knot_fraction[knot] + (t - knot_t_ps[knot]) * slots_per_ps[knot] - gate_low_ps * slots_per_ps[knot]
+                below = math.floor(coordinate)
+                since_opening_ps = (coordinate - below) / slots_per_ps[knot]
+                here = knot_slot[knot] + np.int64(below)
+                in_gate = since_opening_ps < gate_width_ps
+                if in_gate:
+                    counters[COUNT_IN_GATE] += 1
+                else:
+                    counters[COUNT_OUT_OF_GATE] += 1
+        if open_pattern != 0 and not (in_gate and here == open_slot):
+            if not open_live:
+                counters[COUNT_DEAD_ROUNDS] += 1
+            elif (open_pattern & 3) != 0 and (open_pattern & 12) != 0:
+                cross_slot[count_cross] = open_slot
+                count_cross += 1
+            else:
+                in_x = open_pattern >> 2
+                pair = in_x if in_x != 0 else open_pattern
+                slot[count] = open_slot
+                outcome[count] = (2 if in_x != 0 else 0) + (1 if pair == 2 else 0)
+                flags[count] = FLAG_DOUBLE if pair == 3 else 0
+                counters[COUNT_DOUBLES] += 1 if pair == 3 else 0
+                count += 1
+            open_pattern = 0
+        if in_gate:
+            if open_pattern == 0:
+                open_slot = here
+                # the tag before the round's first lies before the gate opened, else it would belong to the round
+                open_live = (t_ps[i] - before_ps) - since_opening_ps >= dead_time_ps
+            open_pattern |= 1 << code
+        if i < t_ps.size:
+            before_ps = t_ps[i]
+    return count, count_cross

@@ -1,0 +1,57 @@
+"""Bob's playbook: which half of each step he plays.
+
+Here, and in ``alice.playbook``, is the only place where it matters who is who.
+"""
+
+from __future__ import annotations
+
+from bob.station import DetectionStation
+from common.conversation.session import welcome
+from common.distillation.amplification import agree_length, take_seed
+from common.distillation.commitment import confirm_key
+from common.distillation.disclosure import disclose
+from common.distillation.link_session import Greeting
+from common.distillation.pipeline import Playbook
+from common.distillation.recipe import Recipe
+from common.distillation.reconciliation.methods import METHODS
+from common.distillation.sifting import announce
+from common.distillation.synchronisation import Frames, report_clock
+from common.distillation.verification import check_hash
+from common.conversation.effects import Conversation
+
+GREETING: Greeting = welcome
+"""Bob listens, so he welcomes."""
+
+
+def playbook(recipe: Recipe, station: DetectionStation) -> Playbook:
+    """Choose Bob's halves.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Method and direction of reconciliation.
+    station : DetectionStation
+        His detections.
+
+    Returns
+    -------
+    Playbook
+        To be run against ``alice.playbook.playbook`` of the same recipe.
+    """
+    method = METHODS[recipe.method]
+
+    def synchronise(shared: Recipe) -> Conversation[Frames]:
+        frames = yield from report_clock(station.sacrifice)
+        station.matched(frames, shared.frame_pulses)
+        return frames
+
+    return Playbook(
+        synchronise=synchronise,
+        sift=lambda shared, progress: announce(shared, progress, station.take),
+        disclose=disclose,
+        reconcile={"direct": method.correcting, "reverse": method.reference}[recipe.direction],
+        verify=check_hash,
+        agree_length=agree_length,
+        amplify=take_seed,
+        commit=confirm_key,
+    )

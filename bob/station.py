@@ -1,0 +1,172 @@
+"""Bob's station: a recorded tag stream becomes detections in frames, as the protocol's halves ask for them.
+
+Tags go through clock recovery, gate and detection rules. The gate is chosen on the first tags, which never make key: frames begin behind them and behind the
+sacrificed detections.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bob.clock_recovery import clock_from_photons, clock_from_reference
+from bob.detection import DetectionCounts, detect, outcomes_by_channel
+from bob.gating import Gate, GateChoice, choose_gate, phase_histogram
+from bob.pulse_clock import PulseClock
+from common.distillation.synchronisation import ATTEMPTS, SACRIFICED_DETECTIONS, Frames, SacrificedDetections
+from common.distillation.values import FramedDetections
+from common.errors import LocalProtocolError, StreamError
+from common.profiles.link import LinkProfile
+from common.randomness import Randomness
+from common.timetags.tags import TimeTags
+
+GATE_TAGS = 20_000
+"""Tags the gate is chosen from, at most a tenth of a recording: the centre is then known to a hundredth of the pulse's width."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reception:
+    """What was found out about a recording on the way, for reports.
+
+    Attributes
+    ----------
+    clock : PulseClock
+        The recovered clock.
+    gate : GateChoice
+        The gate, and what it keeps.
+    counts : DetectionCounts
+        Where the tags went.
+    """
+
+    clock: PulseClock
+    gate: GateChoice
+    counts: DetectionCounts
+
+
+class DetectionStation:
+    """A recorded tag stream.
+
+    Parameters
+    ----------
+    tags : TimeTags
+        All tags of the recording.
+    profile : LinkProfile
+        Clock, gate width, dead time.
+    randomness : Randomness
+        Draws the bits of double clicks.
+
+    Raises
+    ------
+    StreamError
+        If no clock can be found in the tags.
+    ConfigurationError
+        If the channels name no detectors.
+    """
+
+    def __init__(self, tags: TimeTags, profile: LinkProfile, randomness: Randomness) -> None:
+        outcome_of_channel = outcomes_by_channel(tags.channels)
+        is_detector = outcome_of_channel[tags.channel] < 4  # noqa: PLR2004 - outcome codes are 0 to 3
+        t_ps, channel = tags.t_ps[is_detector], tags.channel[is_detector]
+        if not t_ps.size:
+            raise StreamError("the recording holds no detector tags; check the channel names")
+        clock_hz = profile.source.clock_hz
+        if tags.sync_divider and "sync" in tags.channels:
+            self._stride = tags.sync_divider
+            clock = clock_from_reference(tags.times_of("sync"), clock_hz, tags.sync_divider)
+        else:
+            self._stride = 1
+            clock = clock_from_photons(t_ps, clock_hz, channel=channel)
+        t_ps, channel = clock.align(t_ps, channel)
+        count_early = min(GATE_TAGS, t_ps.size // 10 + 1)
+        width_ps = profile.receiver.gate_ps if profile.receiver.gate_ps is not None else clock.period_ps
+        choice = choose_gate(phase_histogram(t_ps[:count_early], channel[:count_early], clock, outcome_of_channel), width_ps=width_ps)
+        found = detect(t_ps, channel, clock, choice.gate, outcome_of_channel, profile.receiver.dead_time_ps, randomness)
+        self.reception = Reception(clock, choice, found.counts)
+        early_slot = int(clock.slots_and_phases(t_ps[count_early - 1 : count_early])[0][0])
+        self._first_detection = int(np.searchsorted(found.slot, early_slot, side="right"))
+        self._slots, self._outcomes, self._cross_slots = found.slot, found.outcome, found.cross_slot
+        self._frames: Frames | None = None
+        self._frame_pulses = 0
+
+    @property
+    def gate(self) -> Gate:
+        """The gate in use."""
+        return self.reception.gate.gate
+
+    def sacrifice(self, attempt: int) -> SacrificedDetections:
+        """Return the detections of one stretch, to be disclosed whole.
+
+        Parameters
+        ----------
+        attempt : int
+            0 for the stretch behind the gate's data, higher ones further on in the recording.
+
+        Returns
+        -------
+        SacrificedDetections
+            Slots by our clock.
+        """
+        usable = self._slots.size - self._first_detection
+        first = self._first_detection + usable * attempt // ATTEMPTS
+        part = slice(first, first + SACRIFICED_DETECTIONS)
+        return SacrificedDetections(self._slots[part], self._outcomes[part], self._stride)
+
+    def matched(self, frames: Frames, frame_pulses: int) -> None:
+        """Renumber everything by absolute slots, and leave out what does not lie in the frames.
+
+        Parameters
+        ----------
+        frames : Frames
+            Offset, first slot and number of frames.
+        frame_pulses : int
+            Pulses a frame.
+        """
+        self._frames, self._frame_pulses = frames, frame_pulses
+        end = frames.first_slot + frames.count_frames * frame_pulses
+        absolute, cross = self._slots + frames.offset, self._cross_slots + frames.offset
+        inside = (absolute >= frames.first_slot) & (absolute < end)
+        self._slots, self._outcomes = absolute[inside], self._outcomes[inside]
+        self._cross_slots = cross[(cross >= frames.first_slot) & (cross < end)]
+
+    def take(self, first_frame: int, most_frames: int, wanted_detections: int) -> FramedDetections:
+        """Return whole frames until so many detections are reached.
+
+        Parameters
+        ----------
+        first_frame : int
+            Where to begin.
+        most_frames : int
+            Frames at most.
+        wanted_detections : int
+            Stop at the first frame boundary with so many.
+
+        Returns
+        -------
+        FramedDetections
+            With ``ended`` set where the recording or the emission record is used up.
+
+        Raises
+        ------
+        LocalProtocolError
+            If the slots have not been matched.
+        """
+        if self._frames is None:
+            raise LocalProtocolError("frames were asked for before the slots were matched")
+        last_slot = max((int(part[-1]) for part in (self._slots, self._cross_slots) if part.size), default=self._frames.first_slot - 1)
+        count_frames = (last_slot - self._frames.first_slot) // self._frame_pulses + 1
+        end_frame = min(first_frame + most_frames, count_frames)
+        edges = self._frames.first_slot + np.arange(first_frame, max(first_frame, end_frame) + 1, dtype=np.int64) * self._frame_pulses
+        bounds = np.searchsorted(self._slots, edges)
+        reached = int(np.searchsorted(bounds[1:] - bounds[0], wanted_detections)) + 1
+        taken = min(reached, bounds.size - 1)
+        part = slice(int(bounds[0]), int(bounds[taken]))
+        cross = slice(*np.searchsorted(self._cross_slots, edges[[0, taken]]))
+        return FramedDetections(
+            first_frame=first_frame,
+            count_per_frame=np.diff(bounds[: taken + 1]),
+            slots=self._slots[part],
+            outcomes=self._outcomes[part],
+            cross_slots=self._cross_slots[cross],
+            ended=first_frame + taken >= count_frames,
+        )

@@ -1,0 +1,59 @@
+"""Counts of a block, the only thing a key length is computed from, and the values a block passes through.
+
+Sifted -> reconciled -> closed -> verified -> secret: each step maps one value to the next, and the leakage account travels inside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BasisCounts:
+    """What one basis contributed to a block.
+
+    Attributes
+    ----------
+    key : int
+        Sifted, undisclosed bits, those in segments that failed to reconcile included.
+    kept : int
+        Of these, bits in segments that were reconciled; equal at both ends.
+    tested : int
+        Disclosed bits.
+    errors : int
+        Errors among the disclosed bits.
+    """
+
+    key: int = 0
+    kept: int = 0
+    tested: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCounts:
+    """Everything the proof may look at.
+
+    Attributes
+    ----------
+    pulses : int
+        Every pulse emitted from opening to closing the block, dropped frames and gaps included.
+    frames : int
+        Frames (of a fixed number of pulses) in the block.
+    detections : int
+        Announced single-basis clicks.
+    cross_clicks : int
+        Slots in which detectors of both bases clicked.
+    z, x : BasisCounts
+        The two bases.
+    table : tuple[tuple[int, ...], ...]
+        Disclosed rounds, settings (rows, in the protocol's order) by outcomes Z0 Z1 X0 X1 (columns).
+    """
+
+    pulses: int
+    frames: int
+    detections: int
+    cross_clicks: int
+    z: BasisCounts
+    x: BasisCounts
+    table: tuple[tuple[int, ...], ...] = ()

@@ -1,0 +1,279 @@
+"""The message catalogue: everything the two ends ever say to each other.
+
+Messages are arrays of their fields in order. Bits travel packed (``common.bits``) beside an explicit count; slots as coded gaps
+(``common.kernels.gaps``). The page ``docs/reference/messages`` is generated from this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from common.channel.fields import Blob, Boolean, Bytes16, Bytes32, Count, CountList, Slot, UInt8, UInt16, UInt32
+
+
+class Message:
+    """Base of all messages; ``KIND`` is the code on the wire."""
+
+    __slots__ = ()
+    KIND: ClassVar[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Message):
+    """Open a session: who we are, what we agreed on, where our one-time masks stand, which blocks we hold."""
+
+    KIND: ClassVar[int] = 100
+    nonce: Bytes32
+    parameters_digest: Bytes32
+    next_block: Count
+    mask_cursor: Count
+    block_numbers: CountList
+    block_lengths: CountList
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome(Message):
+    """Answer a Hello with the same facts about this end, bound to the nonce it answers."""
+
+    KIND: ClassVar[int] = 101
+    nonce: Bytes32
+    answered_nonce: Bytes32
+    parameters_digest: Bytes32
+    next_block: Count
+    mask_cursor: Count
+    block_numbers: CountList
+    block_lengths: CountList
+
+
+@dataclass(frozen=True, slots=True)
+class Abort(Message):
+    """Give up the exchange this message belongs to; the reason is a code and nothing else."""
+
+    KIND: ClassVar[int] = 104
+    reason: UInt8
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReport(Message):
+    """Sacrificed detections, outcomes and all, by which the absolute slot is found; they never become key."""
+
+    KIND: ClassVar[int] = 200
+    first_slot: Slot
+    stride: UInt32
+    count_detections: UInt32
+    gaps: Blob
+    outcomes: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRange(Message):
+    """The slot offset that was found, and which frames the emission record covers."""
+
+    KIND: ClassVar[int] = 201
+    found: Boolean
+    offset: Slot
+    first_slot: Slot
+    count_frames: Count
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionAnnouncement(Message):
+    """Where single-basis clicks were and in which basis, for whole frames whose measurement is finished."""
+
+    KIND: ClassVar[int] = 300
+    first_frame: Count
+    count_per_frame: CountList
+    gaps: Blob
+    bases: Blob
+    count_cross_clicks: UInt32
+    cross_gaps: Blob
+    closes_block: Boolean
+    ends_stream: Boolean
+
+
+@dataclass(frozen=True, slots=True)
+class SiftingReply(Message):
+    """Which announced detections match the preparation basis, and which of those are disclosed."""
+
+    KIND: ClassVar[int] = 301
+    count_detections: UInt32
+    kept: Blob
+    tested: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class TestDisclosure(Message):
+    """Outcomes of the disclosed rounds."""
+
+    KIND: ClassVar[int] = 400
+    count_tested: UInt32
+    bits: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class TestCounts(Message):
+    """Disclosed rounds counted: settings (rows) by outcomes Z0 Z1 X0 X1, row after row."""
+
+    KIND: ClassVar[int] = 401
+    table: CountList
+
+
+@dataclass(frozen=True, slots=True)
+class Syndrome(Message):
+    """Syndromes of a batch of segments."""
+
+    KIND: ClassVar[int] = 500
+    code: UInt16
+    count_segments: UInt32
+    count_payload: UInt32
+    count_punctured: UInt32
+    syndromes: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class SyndromeIncrement(Message):
+    """More bits of the reference half for the segments that did not decode."""
+
+    KIND: ClassVar[int] = 501
+    step: UInt16
+    count_segments: UInt32
+    revealed: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class ParityQuery(Message):
+    """For every parity of the last reply, whether the correcting half's own differs."""
+
+    KIND: ClassVar[int] = 502
+    count_bits: UInt32
+    differs: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class ParityReply(Message):
+    """Parities of the reference half, in the order both halves know."""
+
+    KIND: ClassVar[int] = 503
+    count_bits: UInt32
+    parities: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class ReconciliationOutcome(Message):
+    """Which segments are still wrong, and how many errors were corrected in each basis in the others."""
+
+    KIND: ClassVar[int] = 504
+    count_segments: UInt32
+    failed: Blob
+    corrected_z: Count
+    corrected_x: Count
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTags(Message):
+    """A short hash of every segment, so that one undetected error does not lose the block."""
+
+    KIND: ClassVar[int] = 505
+    count_segments: UInt32
+    hash_key: Bytes16
+    tags: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationHash(Message):
+    """Hash of the whole reconciled block under a key drawn after reconciliation."""
+
+    KIND: ClassVar[int] = 600
+    hash_key: Bytes16
+    tag: Bytes16
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationVerdict(Message):
+    """Whether the hashes agree."""
+
+    KIND: ClassVar[int] = 601
+    equal: Boolean
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLengthProposal(Message):
+    """The key length the proposing half computed, bits; zero means no provable key."""
+
+    KIND: ClassVar[int] = 700
+    secret_bits: Count
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLengthVerdict(Message):
+    """Whether the proposal is not above the responder's own length."""
+
+    KIND: ClassVar[int] = 701
+    accepted: Boolean
+
+
+@dataclass(frozen=True, slots=True)
+class ToeplitzSeed(Message):
+    """One numbered chunk of the public seed of privacy amplification."""
+
+    KIND: ClassVar[int] = 702
+    chunk: UInt32
+    count_chunks: UInt32
+    seed: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptTag(Message):
+    """Information-theoretic tag of everything the sender said about this block."""
+
+    KIND: ClassVar[int] = 703
+    mask_index: Count
+    tag: Bytes16
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCommit(Message):
+    """The block's key is staged here and the peer's tag was right: make it usable."""
+
+    KIND: ClassVar[int] = 800
+    secret_bits: Count
+
+
+@dataclass(frozen=True, slots=True)
+class KeyCommitted(Message):
+    """The block's key is usable at this end."""
+
+    KIND: ClassVar[int] = 801
+    secret_bits: Count
+
+
+CATALOGUE: dict[int, type[Message]] = {
+    message.KIND: message
+    for message in (
+        Hello,
+        Welcome,
+        Abort,
+        ClockReport,
+        FrameRange,
+        DetectionAnnouncement,
+        SiftingReply,
+        TestDisclosure,
+        TestCounts,
+        Syndrome,
+        SyndromeIncrement,
+        ParityQuery,
+        ParityReply,
+        ReconciliationOutcome,
+        SegmentTags,
+        VerificationHash,
+        VerificationVerdict,
+        KeyLengthProposal,
+        KeyLengthVerdict,
+        ToeplitzSeed,
+        TranscriptTag,
+        KeyCommit,
+        KeyCommitted,
+    )
+}
+"""Every kind of message by its code on the wire."""

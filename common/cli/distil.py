@@ -1,0 +1,121 @@
+"""``qkd distil``: both ends of the protocol on recordings, through the in-memory rehearsal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from common.cli.options import EXISTING_FILE, FOLDER, json_option, link_options
+from common.cli.progress import step
+from common.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from common.bits import Bits
+    from common.profiles.link import LinkProfile
+
+
+@click.command("distil")
+@link_options
+@click.option("--alice", "emission", required=True, type=EXISTING_FILE, help="Alice's emission record.")
+@click.option("--bob", "tags", required=True, type=EXISTING_FILE, help="Bob's time tags.")
+@click.option("--out", required=True, type=FOLDER, help="Folder for alice.key, bob.key and report.json.")
+@click.option("--channels", default=None, metavar="NAME=N,…", help="Channels of a tag file that does not state them: H=0,V=1,D=2,A=3,sync=4.")
+@click.option("--sync-divider", type=click.IntRange(min=1), default=None, help="Divider of the sync channel, where the file does not state it.")
+@click.option("--seed", type=int, default=None, help="Replace the system's randomness by a repeatable stream; the keys are worth nothing.")
+@json_option
+def command(
+    *,
+    link: str,
+    settings: tuple[str, ...],
+    emission: Path,
+    tags: Path,
+    out: Path,
+    channels: str | None,
+    sync_divider: int | None,
+    seed: int | None,
+    as_json: bool,
+) -> int:
+    """Distil secret key from an emission record and a tag recording.
+
+    Both ends run in this process, exactly as two daemons would; what they say to each other is authenticated, and each computes its own key. No provable key is
+    a result, not an error: the report says which bound failed.
+
+    \b
+    Example:
+      qkd distil --link niedersachsen --alice run/alice/emission.h5 --bob run/bob/tags.h5 --out keys
+    """
+    from common.cli.main import exit_status
+    from common.cli.offline import distil_offline, system_or_seeded
+    from common.cli.report import link_report
+    from common.profiles.link import load_profile
+    from common.timetags.emission_file import read_emission
+    from common.timetags.hdf5 import read_tags
+
+    profile = load_profile(link, settings)
+    named = parse_channels(channels) if channels else None
+    with step(f"distilling {profile.title}", quiet=as_json):
+        run = distil_offline(profile, read_emission(emission), read_tags(tags, named, sync_divider), system_or_seeded(seed))
+        report = link_report(profile, run, seeded=seed is not None)
+        out.mkdir(parents=True, exist_ok=True)
+        for party, store in run.stores.items():
+            write_key(out / f"{party.name.lower()}.key", store.joined())
+        (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    click.echo(json.dumps(report) if as_json else summary(profile, report, out))
+    return next((exit_status(error) for error in run.failures.values() if error), 0)
+
+
+def parse_channels(text: str) -> dict[str, int]:
+    """Read channel numbers by name.
+
+    Parameters
+    ----------
+    text : str
+        ``NAME=N,NAME=N``.
+
+    Returns
+    -------
+    dict[str, int]
+        Numbers by name.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is not of this form.
+    """
+    channels: dict[str, int] = {}
+    for part in text.split(","):
+        name, _, number = part.strip().partition("=")
+        if not name or not number.isdecimal():
+            raise ConfigurationError(f"channels: {part!r} is not NAME=NUMBER; write for example H=0,V=1,D=2,A=3,sync=4")
+        channels[name] = int(number)
+    return channels
+
+
+def write_key(path: Path, bits: Bits) -> None:
+    """Write key as raw bytes, readable by its owner only.
+
+    Parameters
+    ----------
+    path : Path
+        Replaced if it exists.
+    bits : Bits
+        The key; up to seven bits that do not fill a byte are left out, so that no byte holds padding.
+    """
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(bits.to_bytes()[: bits.count // 8])
+
+
+def summary(profile: LinkProfile, report: dict[str, Any], out: Path) -> str:
+    """Describe a report in a few lines."""
+    qber = ", ".join(f"{basis} {value:.2%}" for basis, value in report["qber"].items() if value is not None) or "none"
+    lines = [
+        f"{profile.title}: {report['link_seconds']:.1f} s of link, {report['detections']} detections, {report['sifted_bits']} sifted bits",
+        f"QBER {qber}; clock {report['clock']['offset_ppm']:+.4f} ppm, residual {report['clock']['residual_rms_ps']:.0f} ps",
+        f"{report['blocks_kept']} blocks kept, {sum(report['blocks_discarded'].values())} discarded; {report['secret_bits']} secret bits in {out}",
+    ]
+    lines += [f"  block {block['number']}: {block['reason']}. {block['bound']}".rstrip(" .") for block in report["blocks"] if block["reason"]]
+    return "\n".join(lines)

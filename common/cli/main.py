@@ -1,0 +1,107 @@
+"""``qkd``: the commands by name, and the exit status every one of them keeps to."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from common.errors import AuthenticationError, ConfigurationError, KeyExhaustedError, ProtocolError, QkdError, StreamError, TransportError
+
+COMMANDS = {
+    "bench": "Measure the stages of the distillation on this machine.",
+    "demo": "Show a link working: keys, and a picture through the one-time pad.",
+    "distil": "Distil key from an emission record and a tag recording.",
+    "doctor": "Check this machine and say what to do.",
+    "otp": "Encrypt and decrypt files and pictures with the one-time pad.",
+    "simulate": "Emulate a link and write what each end would record.",
+}
+"""Commands by name, each in the module of its name; the help of ``qkd`` shows them without importing any."""
+
+EXIT_STATUS: tuple[tuple[type[QkdError], int], ...] = (
+    (ConfigurationError, 2),
+    (KeyExhaustedError, 4),
+    (AuthenticationError, 5),
+    (ProtocolError, 3),
+    (TransportError, 3),
+    (StreamError, 2),
+)
+"""Exit status by error; anything else is 1."""
+
+
+class _LazyGroup(click.Group):
+    """Imports the module of a command when the command is called."""
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"common.cli.{name}").command
+        return command
+
+    def format_commands(self, _context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="qkdlink", prog_name="qkd")
+def qkd() -> None:
+    """Quantum key distribution from detector clicks to a one-time pad.
+
+    \b
+    Example:
+      qkd simulate --link niedersachsen --seconds 20 --out run
+      qkd distil --link niedersachsen --alice run/alice/emission.h5 --bob run/bob/tags.h5 --out keys
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run ``qkd`` and exit.
+
+    Parameters
+    ----------
+    arguments : list[str] | None
+        In place of the command line.
+    """
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run ``qkd`` and return its exit status.
+
+    Parameters
+    ----------
+    arguments : list[str] | None
+        In place of the command line.
+
+    Returns
+    -------
+    int
+        0 done, 2 wrong usage or configuration, 3 link or peer, 4 keys exhausted, 5 authentication, 1 anything else.
+    """
+    try:
+        result: Any = qkd.main(args=arguments, prog_name="qkd", standalone_mode=False)
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 1
+    except QkdError as error:
+        click.echo(f"qkd: {error}", err=True)
+        return exit_status(error)
+    return result if isinstance(result, int) else 0
+
+
+def exit_status(error: Exception) -> int:
+    """Return the exit status that an error stands for; 1 for any that is not listed."""
+    return next((status for kind, status in EXIT_STATUS if isinstance(error, kind)), 1)
+
+
+if __name__ == "__main__":
+    main()

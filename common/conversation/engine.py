@@ -1,0 +1,313 @@
+"""The engine: owns the running conversations of one end. Event in, outputs out, nothing else.
+
+It keeps sequence numbers, mailboxes and transcripts, authenticates before it decodes, and hands each message to the conversation of its
+block and exchange. It knows neither sockets nor time, so the same engine runs in the daemons and in the rehearsal.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+from common.channel.authentication import MAC_BYTES, MessageSeal
+from common.channel.codec import MAXIMUM_MESSAGE_BYTES, PROTOCOL_VERSION, SESSION_SCOPE, Envelope, Party, decode, encode
+from common.channel.messages import Abort, Message, TranscriptTag
+from common.channel.transcript import BlockTranscript, SealedTranscript, TranscriptAuthenticator
+from common.conversation.effects import CheckTranscript, Compute, Conversation, Deadline, Draw, Persist, Receive, SealTranscript, Send
+from common.conversation.events import (
+    Arrived,
+    Completed,
+    DrawBytes,
+    Ended,
+    Event,
+    Expired,
+    Failed,
+    Output,
+    RunComputation,
+    RunOperation,
+    SetDeadline,
+    TaskKey,
+    Transmit,
+)
+from common.errors import AbortReason, AuthenticationError, BlockAborted, LocalProtocolError, QkdError, RemoteProtocolError, TransportError
+
+MAXIMUM_MAILBOX = 256
+"""Messages that may wait for one conversation before the peer is taken to be broken."""
+
+MAXIMUM_EARLY_MAILBOXES = 16
+"""Conversations that the peer may have begun before we have."""
+
+
+@dataclass(slots=True)
+class _Task:
+    conversation: Conversation[Any]
+    mailbox: deque[Message]
+    awaited: type[Message] | None = None
+
+
+@dataclass(slots=True)
+class SessionTranscript:
+    """Session messages since the last tag, one list a direction; the next tag of that direction covers them."""
+
+    sent: list[bytes] = field(default_factory=list)
+    heard: list[bytes] = field(default_factory=list)
+
+
+class Engine:
+    """Runs the conversations of one end.
+
+    Parameters
+    ----------
+    party : Party
+        Which end this is; it enters only what is written into envelopes.
+    seal : MessageSeal
+        Codes of single messages.
+    authenticator : TranscriptAuthenticator
+        Tags of blocks.
+    prologue : SessionTranscript
+        Session messages that went before, under another seal.
+    """
+
+    def __init__(
+        self, party: Party, seal: MessageSeal, authenticator: TranscriptAuthenticator, prologue: SessionTranscript | None = None
+    ) -> None:
+        self.party = party
+        self.session_transcript = prologue or SessionTranscript()
+        self.count_refused = 0
+        self.failure: Exception | None = None
+        self._seal = seal
+        self._authenticator = authenticator
+        self._tasks: dict[TaskKey, _Task] = {}
+        self._early: dict[TaskKey, deque[Message]] = {}
+        self._ended: set[TaskKey] = set()
+        self._closed_through = SESSION_SCOPE
+        self._transcripts: dict[int, BlockTranscript] = {}
+        self._count_sent = 0
+        self._count_received = 0
+        self._peer_heard = 0
+        self._outputs: list[Output] = []
+
+    @property
+    def waiting(self) -> list[TaskKey]:
+        """Conversations that wait for a message."""
+        return [key for key, task in self._tasks.items() if task.awaited is not None]
+
+    def start(self, conversation: Conversation[Any], block: int, exchange: int) -> list[Output]:
+        """Begin a conversation.
+
+        Parameters
+        ----------
+        conversation : Conversation
+            Not yet started.
+        block, exchange : int
+            Its name; never used before in this session.
+
+        Returns
+        -------
+        list[Output]
+            What the shell has to carry out, in order.
+
+        Raises
+        ------
+        LocalProtocolError
+            If the name was used before.
+        """
+        key = TaskKey(block, exchange)
+        if key in self._tasks or self._has_ended(key):
+            raise LocalProtocolError(f"conversation {key} was started before")
+        self._tasks[key] = _Task(conversation, self._early.pop(key, deque()))
+        self._advance(key, None, self.failure)
+        return self._taken()
+
+    def close_block(self, block: int) -> None:
+        """Forget a block and every one before it; blocks close in order.
+
+        Parameters
+        ----------
+        block : int
+            No conversation of it may be started any more.
+        """
+        self._closed_through = max(self._closed_through, block)
+        self._ended = {key for key in self._ended if not self._is_closed(key.block)}
+        self._transcripts = {number: transcript for number, transcript in self._transcripts.items() if not self._is_closed(number)}
+
+    def handle(self, event: Event) -> list[Output]:
+        """Take in one event and return what the shell has to carry out, in order."""
+        match event:
+            case Arrived(data):
+                self._arrived(data)
+            case Completed(key, result):
+                self._advance(key, result, None)
+            case Failed(key, error):
+                self._advance(key, None, error)
+            case Expired(key):
+                if key in self._tasks and self._tasks[key].awaited is not None:
+                    self._advance(key, None, TransportError("the peer did not answer in time"))
+            case _ as unreachable:
+                assert_never(unreachable)
+        return self._taken()
+
+    def _taken(self) -> list[Output]:
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def _arrived(self, data: bytes) -> None:
+        """Authenticate, decode, order, record and deliver one message."""
+        body, code = data[:-MAC_BYTES], data[-MAC_BYTES:]
+        try:
+            if len(data) <= MAC_BYTES or len(body) > MAXIMUM_MESSAGE_BYTES:
+                raise AuthenticationError("message shorter than its code or longer than any message")
+            self._seal.check(self.party.peer, self._count_received + 1, body, code)
+        except AuthenticationError:
+            self.count_refused += 1  # a forgery ends nothing: whoever can write to the wire could end everything
+            return
+        try:
+            envelope = decode(body)
+            self._check_header(envelope)
+            self._count_received += 1
+            self._peer_heard = envelope.heard
+            self._record_heard(envelope, body)
+            self._deliver(TaskKey(envelope.block, envelope.exchange), envelope.message)
+        except RemoteProtocolError as fault:
+            self._fail(fault)
+
+    def _check_header(self, envelope: Envelope) -> None:
+        if envelope.session != self._seal.session:
+            raise RemoteProtocolError("message of another session")
+        if envelope.sender != self.party.peer:
+            raise RemoteProtocolError("message that claims to be our own")
+        if envelope.sequence != self._count_received + 1:
+            raise RemoteProtocolError(f"message {envelope.sequence} in place of {self._count_received + 1}")
+        if not self._peer_heard <= envelope.heard <= self._count_sent:
+            raise RemoteProtocolError("the peer claims to have heard what we have not said, or to have unheard what we have")
+
+    def _record_heard(self, envelope: Envelope, body: bytes) -> None:
+        if envelope.block == SESSION_SCOPE:
+            self.session_transcript.heard.append(body)
+        elif not self._is_closed(envelope.block):
+            transcript = self._transcript(envelope.block)
+            if isinstance(envelope.message, TranscriptTag):
+                transcript.expect_tag(self.session_transcript.heard, envelope.heard)
+            else:
+                transcript.heard(body)
+
+    def _deliver(self, key: TaskKey, message: Message) -> None:
+        task = self._tasks.get(key)
+        if task is None:
+            if self._has_ended(key):
+                if isinstance(message, Abort):
+                    return  # both ends may give up at once
+                raise RemoteProtocolError(f"{type(message).__name__} for a conversation that has ended")
+            if key not in self._early and len(self._early) >= MAXIMUM_EARLY_MAILBOXES:
+                raise RemoteProtocolError("too many conversations begun ahead of us")
+        mailbox = task.mailbox if task else self._early.setdefault(key, deque())
+        if len(mailbox) >= MAXIMUM_MAILBOX:
+            raise RemoteProtocolError(f"more than {MAXIMUM_MAILBOX} messages waiting for one conversation")
+        mailbox.append(message)
+        if task and task.awaited is not None:
+            self._advance(key, *self._next_message(task, task.awaited))
+
+    def _next_message(self, task: _Task, awaited: type[Message]) -> tuple[Message | None, Exception | None]:
+        """Take the oldest message; an unexpected kind becomes the error the conversation sees."""
+        task.awaited = None
+        message = task.mailbox.popleft()
+        if isinstance(message, awaited):
+            return message, None
+        if isinstance(message, Abort):
+            return None, BlockAborted(AbortReason.PEER_ABORTED)
+        fault = RemoteProtocolError(f"{type(message).__name__} where {awaited.__name__} was due")
+        self._fail(fault)
+        return None, fault
+
+    def _fail(self, error: Exception) -> None:
+        """End the session: every conversation sees the error."""
+        self.failure = self.failure or error
+        for key in list(self._tasks):
+            if key in self._tasks and self._tasks[key].awaited is not None:
+                self._advance(key, None, error)
+
+    def _advance(self, key: TaskKey, value: object, error: Exception | None) -> None:
+        """Resume a conversation and carry its effects until it has to wait."""
+        task = self._tasks.get(key)
+        if task is None:
+            raise LocalProtocolError(f"result for {key}, which does not run")
+        task.awaited = None
+        while True:
+            try:
+                effect = task.conversation.throw(error) if error else task.conversation.send(value)
+            except StopIteration as stop:
+                return self._end(key, stop.value, None)
+            except QkdError as raised:
+                return self._end(key, None, raised)
+            value, error = None, None
+            match effect:
+                case Send(message):
+                    self._transmit(key, message)
+                case Receive(kind):
+                    if self.failure:
+                        error = self.failure
+                    elif task.mailbox:
+                        value, error = self._next_message(task, kind)
+                    else:
+                        task.awaited = kind
+                        return None
+                case SealTranscript(mask_index):
+                    value, error = self._seal_transcript(key.block, mask_index)
+                case CheckTranscript(mask_index, tag):
+                    error = self._check_transcript(key.block, mask_index, tag)
+                case Deadline(seconds):
+                    self._outputs.append(SetDeadline(key, seconds))
+                case Compute(function, arguments):
+                    self._outputs.append(RunComputation(key, function, arguments))
+                    return None
+                case Persist(operation):
+                    self._outputs.append(RunOperation(key, operation))
+                    return None
+                case Draw(count_bytes):
+                    self._outputs.append(DrawBytes(key, count_bytes))
+                    return None
+                case _ as unreachable:
+                    assert_never(unreachable)
+
+    def _is_closed(self, block: int) -> bool:
+        return SESSION_SCOPE < block <= self._closed_through
+
+    def _has_ended(self, key: TaskKey) -> bool:
+        return key in self._ended or self._is_closed(key.block)
+
+    def _end(self, key: TaskKey, result: object, error: Exception | None) -> None:
+        del self._tasks[key]
+        self._ended.add(key)
+        self._outputs.append(Ended(key, result, error))
+
+    def _transmit(self, key: TaskKey, message: Message) -> None:
+        sequence = self._count_sent + 1
+        envelope = Envelope(
+            PROTOCOL_VERSION, self._seal.session, int(self.party), sequence, self._count_received, key.block, key.exchange, message
+        )
+        body = encode(envelope)
+        self._count_sent = sequence
+        if key.block == SESSION_SCOPE:
+            self.session_transcript.sent.append(body)
+        elif not isinstance(message, TranscriptTag):
+            self._transcript(key.block).sent(body, sequence)
+        self._outputs.append(Transmit(body + self._seal.code(self.party, sequence, body)))
+
+    def _transcript(self, block: int) -> BlockTranscript:
+        if block not in self._transcripts:
+            self._transcripts[block] = BlockTranscript(self._authenticator)
+        return self._transcripts[block]
+
+    def _seal_transcript(self, block: int, mask_index: int) -> tuple[SealedTranscript | None, Exception | None]:
+        try:
+            return self._transcript(block).seal(self.session_transcript.sent, mask_index, self.party), None
+        except BlockAborted as exhausted:
+            return None, exhausted
+
+    def _check_transcript(self, block: int, mask_index: int, tag: bytes) -> Exception | None:
+        try:
+            self._transcript(block).check(mask_index, self.party.peer, tag)
+        except (AuthenticationError, BlockAborted, LocalProtocolError) as refused:
+            return refused
+        return None

@@ -1,0 +1,159 @@
+"""A session from greeting to end: its transition table, and the greeting's two halves.
+
+The table is the rule book for both ends; the diagram in the docs is drawn from it. What a session does in each state is chosen by the playbook
+of each end, never here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from common.channel.messages import Hello, Welcome
+from common.conversation.effects import Conversation, draw, persist, receive, send
+from common.conversation.operations import Ledger, ReadLedger, Settle
+from common.errors import LocalProtocolError, RemoteProtocolError
+
+
+class SessionState(Enum):
+    """Where a session stands, by what is known."""
+
+    IDLE = "nothing is known of the peer"
+    GREETING = "our greeting is out or theirs is awaited"
+    SYNCHRONISING = "both ends hold the session's keys; slots are not yet matched"
+    DISTILLING = "slots are matched; blocks follow one another"
+    ENDED = "a stream ended and the last block with it"
+    FAILED = "the session cannot go on; the next one greets anew"
+
+
+class SessionEvent(Enum):
+    """What moves a session on."""
+
+    START = "start"
+    GREETED = "greeted"
+    SYNCHRONISED = "synchronised"
+    BLOCK_CLOSED = "block closed"
+    STREAM_ENDED = "stream ended"
+    FAULT = "fault"
+
+
+TRANSITIONS: dict[tuple[SessionState, SessionEvent], SessionState] = {
+    (SessionState.IDLE, SessionEvent.START): SessionState.GREETING,
+    (SessionState.GREETING, SessionEvent.GREETED): SessionState.SYNCHRONISING,
+    (SessionState.GREETING, SessionEvent.FAULT): SessionState.FAILED,
+    (SessionState.SYNCHRONISING, SessionEvent.SYNCHRONISED): SessionState.DISTILLING,
+    (SessionState.SYNCHRONISING, SessionEvent.FAULT): SessionState.FAILED,
+    (SessionState.DISTILLING, SessionEvent.BLOCK_CLOSED): SessionState.DISTILLING,
+    (SessionState.DISTILLING, SessionEvent.STREAM_ENDED): SessionState.ENDED,
+    (SessionState.DISTILLING, SessionEvent.FAULT): SessionState.FAILED,
+}
+
+
+def next_state(state: SessionState, event: SessionEvent) -> SessionState:
+    """Look up the table.
+
+    Parameters
+    ----------
+    state : SessionState
+        Where the session stands.
+    event : SessionEvent
+        What happened.
+
+    Returns
+    -------
+    SessionState
+        Where it stands now.
+
+    Raises
+    ------
+    LocalProtocolError
+        If the event cannot happen in this state.
+    """
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise LocalProtocolError(f"session event {event.value!r} in state {state.name}") from None
+
+
+def diagram() -> str:
+    """Return the transition table as a Graphviz digraph, for the docs."""
+    arrows = [f'    {before.name} -> {after.name} [label="{event.value}"];' for (before, event), after in TRANSITIONS.items()]
+    return "\n".join(["digraph session {", *arrows, "}", ""])
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What a greeting settled.
+
+    Attributes
+    ----------
+    hello_nonce, welcome_nonce : bytes
+        32 bytes each; the session's keys are derived from them.
+    next_block, mask_cursor : int
+        First block number and mask pair that neither end has ever used.
+    settlement : Settle
+        How our store comes in line with the peer's; carried out once a transcript tag has vouched for the greeting.
+    """
+
+    hello_nonce: bytes
+    welcome_nonce: bytes
+    next_block: int
+    mask_cursor: int
+    settlement: Settle
+
+
+def greet(parameters_digest: bytes) -> Conversation[Agreement]:
+    """Open a session.
+
+    Parameters
+    ----------
+    parameters_digest : bytes
+        32 bytes over everything both ends have to agree on beforehand.
+
+    Returns
+    -------
+    Agreement
+        Equal at both ends, but for the settlement.
+
+    Raises
+    ------
+    RemoteProtocolError
+        If the peer answers another greeting or runs with other parameters.
+    """
+    nonce = yield from draw(32)
+    ledger: Ledger = yield from persist(ReadLedger())
+    yield from send(Hello(nonce, parameters_digest, ledger.next_block, ledger.mask_cursor, *_blocks(ledger)))
+    theirs = yield from receive(Welcome)
+    if theirs.answered_nonce != nonce:
+        raise RemoteProtocolError("the peer welcomed another greeting")
+    return _agreed(nonce, theirs.nonce, ledger, parameters_digest, theirs)
+
+
+def welcome(parameters_digest: bytes) -> Conversation[Agreement]:
+    """Answer a greeting; the other half of ``greet``, with the same parameters, result and errors."""
+    theirs = yield from receive(Hello)
+    nonce = yield from draw(32)
+    ledger: Ledger = yield from persist(ReadLedger())
+    yield from send(Welcome(nonce, theirs.nonce, parameters_digest, ledger.next_block, ledger.mask_cursor, *_blocks(ledger)))
+    return _agreed(theirs.nonce, nonce, ledger, parameters_digest, theirs)
+
+
+def _blocks(ledger: Ledger) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return tuple(ledger.lengths), tuple(ledger.lengths.values())
+
+
+def _agreed(hello_nonce: bytes, welcome_nonce: bytes, ours: Ledger, parameters_digest: bytes, theirs: Hello | Welcome) -> Agreement:
+    if theirs.parameters_digest != parameters_digest:
+        raise RemoteProtocolError("the peer runs with other parameters: compare the link profiles of both ends")
+    if len(theirs.block_numbers) != len(theirs.block_lengths):
+        raise RemoteProtocolError("the peer lists as many block numbers as it does not list lengths")
+    lengths = dict(zip(theirs.block_numbers, theirs.block_lengths, strict=True))
+    shared = tuple(block for block, count_bits in ours.lengths.items() if lengths.get(block) == count_bits)
+    lacking = tuple(block for block, count_bits in ours.lengths.items() if lengths.get(block) != count_bits)
+    return Agreement(
+        hello_nonce,
+        welcome_nonce,
+        max(ours.next_block, theirs.next_block),
+        max(ours.mask_cursor, theirs.mask_cursor),
+        Settle(commit=shared, erase=lacking),
+    )

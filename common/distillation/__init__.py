@@ -1,0 +1,1 @@
+"""Distillation: from detections to secret key, each step a conversation between two halves."""

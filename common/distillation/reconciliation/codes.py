@@ -1,0 +1,284 @@
+"""The shipped LDPC codes: reading them, and choosing one for a working QBER.
+
+Every code is one JSON file under ``codes/``, made by ``python -m common.distillation.reconciliation.code_design`` and described in
+``docs/explanation/ldpc``. A file holds the base matrix, the columns that may be punctured, the decoder's correction table and
+the measured working points. Both halves name a code by its name, and ``digest`` lets them compare what they hold. Goes to
+``ldpc_frames``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+
+from common.distillation.reconciliation.code_matrix import Code, WorkingPoint
+from common.errors import ConfigurationError
+from common.security.entropy import binary_entropy
+
+CODE_RATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+"""Code rates shipped for each length; the syndrome rate is one minus the code rate."""
+
+SHORT_BITS = 10_240
+"""Codeword length of the short codes, bits: the 10^4-bit sub-blocks of the ``hbn`` link."""
+
+LONG_BITS = 66_560
+"""Codeword length of the long codes, bits: closer to the Shannon limit, for links with many sifted bits."""
+
+MOST_SHORTENED_SHARE = 0.6
+"""Largest share of a codeword left empty; beyond it a code of lower rate, or increments, do better."""
+
+
+def to_json(code: Code) -> str:
+    """Return the file of a code.
+
+    Parameters
+    ----------
+    code : Code
+        The code.
+
+    Returns
+    -------
+    str
+        JSON, one base column a line, ended by a newline.
+    """
+    columns = [
+        json.dumps(
+            [[int(row), int(code.shifts[row, column])] for row in np.flatnonzero(code.shifts[:, column] >= 0)], separators=(",", ":")
+        )
+        for column in range(code.shifts.shape[1])
+    ]
+    correction = [[int(f), int(o)] for f, o in zip(code.factors, code.offsets, strict=True)]
+    points = [[p.count_punctured, p.count_shortened, p.qber] for p in code.working_points]
+    head = {
+        "version": 1,
+        "name": code.name,
+        "lift": code.lift,
+        "count_rows": code.shifts.shape[0],
+        "punctured_columns": list(code.punctured_columns),
+        "correction": correction,
+        "working_points": points,
+    }
+    lines = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
+    return "{\n" + ",\n".join(lines) + ',\n"columns": [\n' + ",\n".join(columns) + "\n]\n}\n"
+
+
+def from_json(text: str) -> Code:
+    """Read and check the file of a code.
+
+    Parameters
+    ----------
+    text : str
+        As written by ``to_json``.
+
+    Returns
+    -------
+    Code
+        The code.
+
+    Raises
+    ------
+    ConfigurationError
+        If the text is not such a file or the code fails a check.
+    """
+    try:
+        data = json.loads(text)
+        shifts = np.full((data["count_rows"], len(data["columns"])), -1, np.int16)
+        for column, entries in enumerate(data["columns"]):
+            for row, shift in entries:
+                shifts[row, column] = shift
+        return Code.of(
+            data["name"],
+            data["lift"],
+            shifts,
+            tuple(data["punctured_columns"]),
+            tuple((factor, offset) for factor, offset in data["correction"]),
+            tuple(WorkingPoint(*point) for point in data["working_points"]),
+        )
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
+        raise ConfigurationError(f"not a code file: {error}; make it again with the code design program") from error
+
+
+def name_of(count_bits: int, code_rate: float) -> str:
+    """Return the name of a shipped code.
+
+    Parameters
+    ----------
+    count_bits : int
+        Codeword length, bits.
+    code_rate : float
+        One of ``CODE_RATES``.
+
+    Returns
+    -------
+    str
+        As in ``n66560-r0500``.
+    """
+    return f"n{count_bits}-r{round(code_rate * 1000):04d}"
+
+
+@cache
+def load_code(name: str) -> Code:
+    """Load a shipped code by name; each is read and checked once a process.
+
+    Parameters
+    ----------
+    name : str
+        As from ``name_of``.
+
+    Returns
+    -------
+    Code
+        The code.
+
+    Raises
+    ------
+    ConfigurationError
+        If no such code is shipped or its file is damaged.
+    """
+    shipped = {name_of(bits, rate) for bits in (SHORT_BITS, LONG_BITS) for rate in CODE_RATES}
+    if name not in shipped:
+        raise ConfigurationError(f"no code named {name!r}; shipped are {', '.join(sorted(shipped))}")
+    code = from_json(files(__package__).joinpath("codes", f"{name}.json").read_text(encoding="utf-8"))
+    if code.name != name:
+        raise ConfigurationError(f"the file of code {name} holds {code.name}")
+    return code
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A code and how much of it is punctured and shortened at the start.
+
+    Attributes
+    ----------
+    code : Code
+        The code.
+    count_punctured, count_shortened : int
+        Positions with private random bits, and with known zeros.
+    efficiency : float
+        Expected ``leakage / (payload h(qber))`` before increments.
+    """
+
+    code: Code
+    count_punctured: int
+    count_shortened: int
+    efficiency: float
+
+    @property
+    def count_payload(self) -> int:
+        """Key bits in a segment."""
+        return self.code.count_bits - self.count_punctured - self.count_shortened
+
+
+def choose_code(
+    qber: float,
+    count_bits: int = LONG_BITS,
+    code_rates: tuple[float, ...] = CODE_RATES,
+    margin: float = 1.0,
+    most_punctured: int | None = None,
+    count_key_bits: int | None = None,
+) -> Choice:
+    """Choose code, punctured and shortened positions that leak least at ``qber``.
+
+    Each code's need, ``f`` as a function of punctured and shortened positions, is interpolated between its measured working
+    points. Where a code corrects more than asked it is punctured until it no longer does, where it corrects less it is shortened
+    until it does.
+
+    Parameters
+    ----------
+    qber : float
+        Working QBER, from earlier disclosures.
+    count_bits : int
+        Codeword length, ``SHORT_BITS`` or ``LONG_BITS``.
+    code_rates : tuple[float, ...]
+        Code rates to choose from.
+    margin : float
+        Factor on ``f``: below 1 starts leaner and leaves more to increments, above 1 saves round trips.
+    most_punctured : int | None
+        Upper limit of punctured positions; None for the code's own.
+    count_key_bits : int | None
+        Key bits to reconcile. They fill as few equal segments as they need, and the choice leaks least in total; it matters when
+        they fill few. None for any large number.
+
+    Returns
+    -------
+    Choice
+        The one with the least leakage.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``qber`` is not from 0 to below 1/2, ``margin`` or ``count_key_bits`` is not positive, or a code is not shipped.
+    """
+    if not 0.0 <= qber < 0.5 or margin <= 0.0:
+        raise ConfigurationError(f"working QBER {qber} must lie from 0 to below 1/2 and margin {margin} above 0")
+    if count_key_bits is not None and count_key_bits < 1:
+        raise ConfigurationError(f"{count_key_bits} key bits cannot be laid out; pass a positive number or None")
+    entropy = max(binary_entropy(qber), 1e-6)
+    best: tuple[float, Choice] | None = None
+    for rate in code_rates:
+        code = load_code(name_of(count_bits, rate))
+        limit = code.most_punctured if most_punctured is None else min(most_punctured, code.most_punctured)
+        punctured, shortened = _adapted(code, entropy * margin, limit)
+        segments = 1.0
+        if count_key_bits is not None:
+            segments = -(-count_key_bits // (code.count_bits - punctured - shortened))
+            payload = -(-count_key_bits // int(segments))
+            punctured = _most_punctured_beside(code, entropy * margin, min(limit, code.count_bits - payload), payload)
+            shortened = code.count_bits - punctured - payload
+        payload = code.count_bits - punctured - shortened
+        leaked_bits = code.count_checks - punctured
+        cost = segments * leaked_bits if count_key_bits is not None else leaked_bits / payload
+        if best is None or cost < best[0]:
+            best = (cost, Choice(code, punctured, shortened, leaked_bits / payload / entropy))
+    if best is None:
+        raise ConfigurationError("no code rate to choose from")
+    return best[1]
+
+
+def _spare(code: Code, entropy: float, punctured: int, shortened: int) -> float:
+    """By how much the efficiency of a layout exceeds what it needs; ``entropy`` is ``h(qber)`` times the caller's margin."""
+    leaked_ratio = (code.count_checks - punctured) / (code.count_bits - punctured - shortened)
+    return leaked_ratio / entropy - _needed_efficiency(code, punctured, shortened)
+
+
+def _adapted(code: Code, entropy: float, limit: int) -> tuple[int, int]:
+    """Punctured (at most ``limit``) and shortened positions that make the code just sufficient."""
+    if _spare(code, entropy, 0, 0) >= 0.0:
+        return _last_true(limit, lambda count: _spare(code, entropy, count, 0) >= 0.0), 0
+    most = int(MOST_SHORTENED_SHARE * code.count_bits)
+    return 0, min(most, 1 + _last_true(most, lambda count: _spare(code, entropy, 0, count) < 0.0))
+
+
+def _most_punctured_beside(code: Code, entropy: float, limit: int, payload: int) -> int:
+    """Most punctured positions that ``payload`` key bits can bear, the rest of the codeword being shortened."""
+    return _last_true(limit, lambda count: _spare(code, entropy, count, code.count_bits - count - payload) >= 0.0)
+
+
+def _needed_efficiency(code: Code, count_punctured: int, count_shortened: int) -> float:
+    """Efficiency at which one segment in a hundred fails: the plane through the measured working points."""
+    plain, punctured, shortened = (_efficiency_of(code, point) for point in code.working_points)
+    share_punctured = count_punctured / max(1, code.working_points[1].count_punctured)
+    share_shortened = count_shortened / max(1, code.working_points[2].count_shortened)
+    return plain + (punctured - plain) * share_punctured + (shortened - plain) * share_shortened
+
+
+def _efficiency_of(code: Code, point: WorkingPoint) -> float:
+    payload = code.count_bits - point.count_punctured - point.count_shortened
+    return (code.count_checks - point.count_punctured) / payload / binary_entropy(point.qber)
+
+
+def _last_true(limit: int, holds: Callable[[int], bool]) -> int:
+    """Largest count up to ``limit`` for which ``holds``, which changes at most once; 0 where it never holds."""
+    low, high = 0, limit + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if holds(middle):
+            low = middle
+        else:
+            high = middle
+    return low

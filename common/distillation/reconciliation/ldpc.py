@@ -1,0 +1,134 @@
+"""Reconciliation by LDPC codes: few messages, each about a whole batch of segments.
+
+The reference half sends syndromes; the correcting half decodes and names the segments that did not; for these the reference half reveals a blind increment, and
+so on until all are decoded or too much would be revealed. What lies where in a codeword and what it costs is in ``ldpc_frames``.
+
+References
+----------
+[Elkouss2010], [MartinezMateo2012]; leakage: the module text of ``ldpc_frames``; status: rigorous.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.bits import Bits, count_bytes
+from common.channel.messages import ReconciliationOutcome, Syndrome, SyndromeIncrement
+from common.conversation.effects import Conversation, compute, draw, receive, send
+from common.distillation.recipe import Recipe
+from common.distillation.reconciliation.codes import CODE_RATES, LONG_BITS, SHORT_BITS, choose_code
+from common.distillation.reconciliation.ldpc_frames import Layout, decode, encode, layout_of, reveal
+from common.distillation.reconciliation.segments import Segments, check_tags, failed_segments, send_tags
+from common.distillation.values import KeyBits, ReconciledBatch
+from common.errors import RemoteProtocolError
+from common.leakage import Leakage
+
+INCREMENT_SHARE = 0.01
+"""Values revealed in one increment, as a share of the payload."""
+
+MOST_REVEALED_SHARE = 0.25
+"""A segment is given up once so much of the payload would have been revealed beyond the private bits."""
+
+
+def send_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[ReconciledBatch]:
+    """Be the reference: send syndromes, and more where they do not suffice.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Code rate and segment length.
+    working_qber : float
+        Expected QBER, the same at both ends.
+    key : KeyBits
+        Our bits of the batch.
+
+    Returns
+    -------
+    ReconciledBatch
+        Our bits without the segments that failed.
+
+    Raises
+    ------
+    RemoteProtocolError
+        If an answer does not fit the segments.
+    """
+    segments, layout = _laid_out(recipe, working_qber, key)
+    count = segments.count_segments
+    rows = segments.rows()
+    private_bits = count * layout.count_punctured
+    drawn = yield from draw(count_bytes(private_bits))
+    private = np.unpackbits(np.frombuffer(drawn, np.uint8), count=private_bits, bitorder="little").reshape(count, layout.count_punctured)
+    syndromes = yield from compute(encode, layout, rows, private)
+    yield from send(
+        Syndrome(_code_index(layout), count, layout.count_payload, layout.count_punctured, Bits.from_flags(syndromes.reshape(-1)).to_bytes())
+    )
+    leakage = Leakage().charged("syndromes", count * layout.leakage_bits())
+    for step in range(_most_steps(layout)):
+        failed = failed_segments((yield from receive(ReconciliationOutcome)), count)
+        if not failed.any():
+            break
+        values = reveal(layout, rows[failed], private[failed], *layout.increment(step, _step_bits(layout)))
+        yield from send(SyndromeIncrement(step, int(np.count_nonzero(failed)), Bits.from_flags(values.reshape(-1)).to_bytes()))
+        leakage = leakage.charged("increments", values.size)
+    return (yield from send_tags(segments, leakage))
+
+
+def correct_by_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[ReconciledBatch]:
+    """Correct our bits towards the reference; the other half of ``send_syndromes``, with the same parameters, result and errors."""
+    segments, layout = _laid_out(recipe, working_qber, key)
+    count = segments.count_segments
+    rows = segments.rows()
+    said = yield from receive(Syndrome)
+    agreed = (_code_index(layout), count, layout.count_payload, layout.count_punctured)
+    if (said.code, said.count_segments, said.count_payload, said.count_punctured) != agreed:
+        raise RemoteProtocolError("the peer laid out its segments differently: other code, length or punctured positions")
+    syndromes = _matrix(said.syndromes, count, layout.count_checks)
+    leakage = Leakage().charged("syndromes", count * layout.leakage_bits())
+    corrected = rows.copy()
+    open_segments = np.arange(count)
+    revealed = np.zeros((count, 0), np.uint8)
+    for step in range(_most_steps(layout) + 1):
+        decoded = yield from compute(decode, layout, rows[open_segments], syndromes[open_segments], revealed, working_qber)
+        corrected[open_segments] = decoded.payload
+        revealed = revealed[~decoded.succeeded]
+        open_segments = open_segments[~decoded.succeeded]
+        if step == _most_steps(layout):
+            break
+        still_wrong = np.isin(np.arange(count), open_segments)
+        yield from send(ReconciliationOutcome(count, Bits.from_flags(still_wrong).to_bytes(), 0, 0))
+        if not open_segments.size:
+            break
+        more = yield from receive(SyndromeIncrement)
+        first, last = layout.increment(step, _step_bits(layout))
+        if more.step != step or more.count_segments != open_segments.size:
+            raise RemoteProtocolError(f"increment {more.step} of {more.count_segments} segments, expected {step} of {open_segments.size}")
+        revealed = np.hstack([revealed, _matrix(more.revealed, open_segments.size, last - first)])
+        leakage = leakage.charged("increments", open_segments.size * (last - first))
+    gave_up = np.isin(np.arange(count), open_segments)
+    return (yield from check_tags(segments, corrected, gave_up, leakage))
+
+
+def _laid_out(recipe: Recipe, working_qber: float, key: KeyBits) -> tuple[Segments, Layout]:
+    """Choose code and layout from what both ends know."""
+    code_bits = SHORT_BITS if recipe.segment_bits <= (SHORT_BITS + LONG_BITS) // 2 else LONG_BITS
+    code_rates = CODE_RATES if recipe.code_rate is None else (recipe.code_rate,)
+    choice = choose_code(working_qber, code_bits, code_rates)
+    segments = Segments.cut(key, choice.count_payload)
+    return segments, layout_of(choice.code, segments.segment_bits, choice.count_punctured)
+
+
+def _code_index(layout: Layout) -> int:
+    return CODE_RATES.index(layout.code.code_rate)
+
+
+def _step_bits(layout: Layout) -> int:
+    return max(1, round(INCREMENT_SHARE * layout.count_payload))
+
+
+def _most_steps(layout: Layout) -> int:
+    return -(-(layout.count_punctured + round(MOST_REVEALED_SHARE * layout.count_payload)) // _step_bits(layout))
+
+
+def _matrix(data: bytes, rows: int, columns: int) -> NDArray[np.uint8]:
+    return Bits.from_bytes(data, rows * columns).to_flags().reshape(rows, columns)

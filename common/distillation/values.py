@@ -1,0 +1,218 @@
+"""The values that flow through the distillation of one block, from announced detections to a verified block.
+
+Each is frozen; bits inside are packed and read-only. Counts and the leakage account travel with the bits they belong to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.bits import Bits, SecretBits, concatenated
+from common.blocks import BlockCounts
+from common.errors import AbortReason
+from common.leakage import Leakage
+from common.security.key_length import KeyLength
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FramedDetections:
+    """Detections of whole frames, as the receiver's stream gives them.
+
+    Attributes
+    ----------
+    first_frame : int
+        Index of the first frame; frame ``j`` holds the slots from ``first_slot + j frame_pulses`` on.
+    count_per_frame : int64[frames]
+        Single-basis clicks in each frame.
+    slots : int64[n]
+        Absolute slots, ascending.
+    outcomes : uint8[n]
+        Outcome of each, by the protocol's code.
+    cross_slots : int64[m]
+        Slots with clicks in both bases, ascending.
+    ended : bool
+        Whether the stream ended with these frames.
+    """
+
+    first_frame: int
+    count_per_frame: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    outcomes: NDArray[np.uint8]
+    cross_slots: NDArray[np.int64]
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyBits:
+    """Sifted key bits in order of detection, each with its basis.
+
+    Attributes
+    ----------
+    bits, bases : Bits
+        Key bits, and 0 for Z or 1 for X.
+    """
+
+    bits: Bits
+    bases: Bits
+
+    @classmethod
+    def joined(cls, parts: list[KeyBits]) -> KeyBits:
+        """Concatenate parts in order."""
+        return cls(concatenated([part.bits for part in parts]), concatenated([part.bases for part in parts]))
+
+    def selected(self, flags: NDArray[np.bool_]) -> KeyBits:
+        """Return the bits where ``flags`` (bool[count]) is set."""
+        return KeyBits(Bits.from_flags(self.bits.to_flags()[flags]), Bits.from_flags(self.bases.to_flags()[flags]))
+
+    def slice(self, first: int, last: int) -> KeyBits:
+        """Return the bits from ``first`` up to, not including, ``last``."""
+        return KeyBits(Bits.from_flags(self.bits.to_flags()[first:last]), Bits.from_flags(self.bases.to_flags()[first:last]))
+
+    @property
+    def per_basis(self) -> tuple[int, int]:
+        """Number of bits in Z and in X."""
+        count_x = self.bases.ones()
+        return self.bases.count - count_x, count_x
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SiftedBatch:
+    """One announcement, sifted.
+
+    Attributes
+    ----------
+    count_frames, count_detections, count_cross_clicks : int
+        What was announced.
+    key : KeyBits
+        Undisclosed bits of the key bases.
+    tested_bits, tested_bases : Bits
+        Our bits of the rounds that are to be disclosed, and their bases.
+    table : tuple[tuple[int, ...], ...]
+        Disclosed rounds, settings by outcomes; empty before disclosure.
+    closes_block, ends_stream : bool
+        Whether the block, or the stream, ends here.
+    """
+
+    count_frames: int
+    count_detections: int
+    count_cross_clicks: int
+    key: KeyBits
+    tested_bits: Bits
+    tested_bases: Bits
+    closes_block: bool
+    ends_stream: bool
+    table: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReconciledBatch:
+    """Key bits that both ends hold alike, as far as segment tags tell.
+
+    Attributes
+    ----------
+    key : KeyBits
+        Bits of the segments that were reconciled.
+    count_key : tuple[int, int]
+        Bits in Z, X before reconciliation, failed segments included.
+    corrected : tuple[int, int]
+        Errors corrected in Z, X.
+    count_segments, count_failed : int
+        Segments in all, and those given up.
+    leakage : Leakage
+        Bits the reference half sent.
+    """
+
+    key: KeyBits
+    count_key: tuple[int, int]
+    corrected: tuple[int, int]
+    count_segments: int
+    count_failed: int
+    leakage: Leakage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClosedBlock:
+    """A block after reconciliation: the bits both ends should share, all counts, and what leaked.
+
+    Attributes
+    ----------
+    number : int
+        Block number.
+    key : KeyBits
+        Reconciled bits of all batches.
+    counts : BlockCounts
+        What the proof looks at.
+    corrected : tuple[int, int]
+        Errors corrected in Z, X.
+    count_segments, count_failed : int
+        Segments in all, and those given up.
+    leakage : Leakage
+        Charged so far.
+    ends_stream : bool
+        Whether the stream ended with this block.
+    """
+
+    number: int
+    key: KeyBits
+    counts: BlockCounts
+    corrected: tuple[int, int]
+    count_segments: int
+    count_failed: int
+    leakage: Leakage
+    ends_stream: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecretBlock:
+    """Key that is ready to be committed.
+
+    Attributes
+    ----------
+    block : ClosedBlock
+        Where it comes from, verified.
+    length : KeyLength
+        Length, ledger and bounds.
+    key : SecretBits
+        The key itself.
+    """
+
+    block: ClosedBlock
+    length: KeyLength
+    key: SecretBits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockOutcome:
+    """How a block ended, for reports; holds no key.
+
+    Attributes
+    ----------
+    number : int
+        Block number.
+    secret_bits : int
+        Length of its key; 0 if it was discarded.
+    reason : AbortReason | None
+        Why it was discarded.
+    block : ClosedBlock | None
+        Its counts, if it got as far.
+    length : KeyLength | None
+        Length, ledger and bounds, if it got as far.
+    leakage : Leakage
+        All that was charged.
+    authenticated_bytes : int
+        Transcript bytes covered by our tag.
+    ends_stream : bool
+        Whether the stream ended with it.
+    """
+
+    number: int
+    secret_bits: int
+    reason: AbortReason | None
+    block: ClosedBlock | None
+    length: KeyLength | None
+    leakage: Leakage = field(default_factory=Leakage)
+    authenticated_bytes: int = 0
+    ends_stream: bool = False

@@ -1,0 +1,1 @@
+"""The emulated quantum channel: source, fibre, eavesdropper, detectors and tagger, drawn sparsely."""

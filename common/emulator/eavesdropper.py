@@ -1,0 +1,170 @@
+"""Eavesdroppers on the emulated fibre, and what they know in the end.
+
+Intercept and resend disturbs the states and shows as QBER; photon-number splitting leaves them alone and is paid for by the
+multi-photon term only. Both hand out what Eve knows once bases are announced, so that a test can compare her actual knowledge with
+the bound. Only pulses that reach a detector are followed: no other pulse can become key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.emulator.channel import COUNT_CLASSES, ONE_KEPT_BY_EVE, ONE_OF_ONE, arrival_classes
+from common.emulator.kernels import measure_states
+from common.emulator.source import PhotonStatistics
+from common.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class InterceptResend:
+    """Eve measures some pulses in a basis chosen by a fair coin and sends what she found.
+
+    The gain stays as it was; the QBER rises by strength/4 in both bases.
+
+    Attributes
+    ----------
+    strength : float
+        Share of the pulses attacked, 0 to 1.
+    """
+
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_strength(self.strength)
+
+
+@dataclass(frozen=True, slots=True)
+class PhotonNumberSplitting:
+    """Eve keeps one photon of multi-photon pulses and sends the other over a channel without loss.
+
+    She lets just so many single photons pass that the gain stays as it was. States are untouched, so the QBER stays too; she
+    measures her photon after the basis is announced and knows the bit.
+
+    Attributes
+    ----------
+    strength : float
+        Share of the multi-photon pulses attacked, 0 to 1.
+    """
+
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_strength(self.strength)
+
+
+Eavesdropper = InterceptResend | PhotonNumberSplitting
+"""An attack on the quantum channel."""
+
+_MODELS: Final[dict[str, type[InterceptResend | PhotonNumberSplitting]]] = {
+    "intercept-resend": InterceptResend,
+    "photon-number-splitting": PhotonNumberSplitting,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EveKnowledge:
+    """Settings Eve knows for certain after the bases are announced.
+
+    Attributes
+    ----------
+    slots : int64[n]
+        Slots, increasing; pulses whose photons reached a detector, whether or not it was live.
+    settings : uint8[n]
+        Alice's setting in each, Z0=0 Z1=1 X0=2 X1=3.
+    count_attacked : int
+        Such pulses attacked in all, those included that taught her nothing certain.
+    """
+
+    slots: NDArray[np.int64]
+    settings: NDArray[np.uint8]
+    count_attacked: int
+
+
+def eavesdropper_from_text(text: str) -> Eavesdropper:
+    """Read an attack from the command line.
+
+    Parameters
+    ----------
+    text : str
+        ``intercept-resend`` or ``photon-number-splitting``, with ``=STRENGTH`` behind it where it is not 1; a colon does as well.
+
+    Returns
+    -------
+    Eavesdropper
+        The attack.
+
+    Raises
+    ------
+    ConfigurationError
+        If the model is unknown or the strength is not between 0 and 1.
+    """
+    name, separator, strength = text.replace(":", "=", 1).partition("=")
+    if name not in _MODELS:
+        raise ConfigurationError(f"eavesdropper {text!r}: choose one of {', '.join(_MODELS)}, with =STRENGTH behind it, 0 to 1")
+    try:
+        return _MODELS[name](float(strength) if separator else 1.0)
+    except ValueError:
+        raise ConfigurationError(f"eavesdropper {text!r}: strength {strength!r} is not a number") from None
+
+
+def split_classes(
+    statistics: PhotonStatistics, fibre_transmission: float, receiver_transmission: float, strength: float
+) -> NDArray[np.float64]:
+    """Return the classes of arrivals under photon-number splitting.
+
+    Parameters
+    ----------
+    statistics : PhotonStatistics
+        Photon numbers of a pulse.
+    fibre_transmission, receiver_transmission : float
+        Probability that a photon passes the honest channel, and that Bob detects one at his door, which Eve cannot change.
+    strength : float
+        Share of the multi-photon pulses attacked.
+
+    Returns
+    -------
+    float64[4]
+        Probabilities a pulse. Their sum is the honest gain, unless even a channel without loss gives less than that.
+    """
+    honest = arrival_classes(statistics, fibre_transmission * receiver_transmission)
+    classes = np.zeros(COUNT_CLASSES)
+    classes[1:] = (1 - strength) * honest[1:]
+    room = float(honest.sum() - classes.sum())
+    classes[ONE_KEPT_BY_EVE] = min(room, strength * statistics.probability_two * receiver_transmission)
+    classes[ONE_OF_ONE] = min(room - classes[ONE_KEPT_BY_EVE], statistics.probability_one * receiver_transmission)
+    return classes
+
+
+def intercept(
+    rng: np.random.Generator, state: NDArray[np.uint8], strength: float
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Measure and resend some pulses.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Drives Eve's choices and outcomes.
+    state : uint8[n]
+        State of each pulse.
+    strength : float
+        Share of the pulses attacked.
+
+    Returns
+    -------
+    tuple
+        States that go on, uint8[n]; which pulses were attacked, bool[n]; of which she knows the setting, bool[n].
+    """
+    attacked = rng.random(state.size) < strength
+    basis = rng.integers(0, 2, state.size, np.uint8)
+    found = np.empty(state.size, np.uint8)
+    measure_states(state, basis, rng.random(state.size), 0.0, found)
+    return np.where(attacked, found, state), attacked, attacked & (basis == state >> 1)
+
+
+def _check_strength(strength: float) -> None:
+    if not 0.0 <= strength <= 1.0:
+        raise ConfigurationError(f"eavesdropper: strength {strength!r}, choose 0 to 1")

@@ -1,0 +1,359 @@
+"""The emulated link: a profile, some seconds and a seed become an emission record and time tags.
+
+The run is cut into stretches of about as many clicks, so memory does not grow with its length; clicks that a later stretch could
+still precede are carried over. Alice gets the record, Bob the tags; the truth about each click stays in memory for tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.emulator.channel import (
+    ONE_KEPT_BY_EVE,
+    ONE_OF_ONE,
+    TWO_OF_TWO,
+    arrival_classes,
+    draw_classes,
+    fibre_transmission,
+    receiver_transmission,
+    sparse_slots,
+)
+from common.emulator.eavesdropper import Eavesdropper, EveKnowledge, InterceptResend, PhotonNumberSplitting, intercept, split_classes
+from common.emulator.receiver import Receiver
+from common.emulator.source import Blinking, PhotonStatistics, emission_header
+from common.emulator.tagger import Tagger, reference_slots
+from common.errors import ConfigurationError
+from common.expander import Expander
+from common.profiles.link import LinkProfile
+from common.randomness import key_from_seed
+from common.timetags.emission_record import EmissionRecord
+from common.timetags.tags import SYNC_CHANNEL, TimeTags
+
+OUTCOME_CHANNELS: Final = ("H", "V", "D", "A")
+"""Names of the channels of outcomes Z0 Z1 X0 X1; channel numbers are the outcome codes."""
+
+SYNC_NUMBER: Final = 4
+"""Channel number of the reference pulses."""
+
+SIGNAL: Final = 0
+NOISE: Final = 1
+SYNC: Final = 2
+"""What made a click: a photon of Alice's (or Eve's in its place), a dark count or stray light, a reference pulse."""
+
+ORIGIN_REACH_PS: Final = 10**12
+"""Bob's clock starts at most this far from zero."""
+
+LONGEST_SECONDS: Final = 1e7
+"""A run's longest duration: its times fit int64 with room to spare."""
+
+_STRETCH_CLICKS: Final = 1 << 18
+_STRETCH_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truth:
+    """What really happened; for tests, never written to a file.
+
+    Attributes
+    ----------
+    slot : int64[n]
+        Slot in which each tag's light was emitted; for noise the slot it fell in.
+    kind : uint8[n]
+        ``SIGNAL``, ``NOISE`` or ``SYNC``.
+    emitted : uint8[n]
+        Photons in the pulse that made the click; 0 for noise and reference pulses.
+    origin_ps : int
+        Origin of Bob's clock.
+    count_arrived : int
+        Clicks there would have been without dead time, reference pulses not counted.
+    eve : EveKnowledge or None
+        What the eavesdropper knows.
+    """
+
+    slot: NDArray[np.int64]
+    kind: NDArray[np.uint8]
+    emitted: NDArray[np.uint8]
+    origin_ps: int
+    count_arrived: int
+    eve: EveKnowledge | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Emulation:
+    """A run, or a stretch of one.
+
+    Attributes
+    ----------
+    emission : EmissionRecord
+        Alice's settings of the whole run, expanded.
+    tags : TimeTags
+        Bob's time tags.
+    truth : Truth
+        What happened.
+    """
+
+    emission: EmissionRecord
+    tags: TimeTags
+    truth: Truth
+
+
+@dataclass(slots=True, eq=False)
+class _Clicks:
+    """Clicks before dead time; ``label`` holds outcome, kind and photon number in two bits each."""
+
+    t_ps: NDArray[np.int64]
+    slot: NDArray[np.int64]
+    label: NDArray[np.uint8]
+
+    @classmethod
+    def joined(cls, parts: list[_Clicks]) -> _Clicks:
+        return cls(
+            np.concatenate([part.t_ps for part in parts]),
+            np.concatenate([part.slot for part in parts]),
+            np.concatenate([part.label for part in parts]),
+        )
+
+    def taken(self, choice: NDArray[np.int64] | NDArray[np.bool_] | slice) -> _Clicks:
+        return _Clicks(self.t_ps[choice], self.slot[choice], self.label[choice])
+
+
+def emulate(
+    profile: LinkProfile,
+    seconds: float,
+    seed: int,
+    eavesdropper: Eavesdropper | None = None,
+    *,
+    first_slot: int = 0,
+    efficiency_ratios: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+) -> Emulation:
+    """Emulate a link.
+
+    Parameters
+    ----------
+    profile : LinkProfile
+        The link.
+    seconds : float
+        Time of sending on Alice's clock.
+    seed : int
+        Equal seeds give equal runs.
+    eavesdropper : Eavesdropper or None
+        An attack on the channel.
+    first_slot : int
+        First slot of the record, 0 or more.
+    efficiency_ratios : tuple[float, float, float, float]
+        Efficiency at outcome Z0, Z1, X0, X1 relative to the profile's, 0 to 1.
+
+    Returns
+    -------
+    Emulation
+        The whole run.
+
+    Raises
+    ------
+    ConfigurationError
+        If the profile asks for something that is not emulated, or an argument is out of range.
+    """
+    parts = list(emulate_stretches(profile, seconds, seed, eavesdropper, first_slot=first_slot, efficiency_ratios=efficiency_ratios))
+    last = parts[-1]
+    knowledge = [part.truth.eve for part in parts if part.truth.eve is not None]
+    eve = None
+    if knowledge:
+        eve = EveKnowledge(
+            np.concatenate([known.slots for known in knowledge]),
+            np.concatenate([known.settings for known in knowledge]),
+            sum(known.count_attacked for known in knowledge),
+        )
+    tags = TimeTags(
+        np.concatenate([part.tags.t_ps for part in parts]),
+        np.concatenate([part.tags.channel for part in parts]),
+        last.tags.channels,
+        last.tags.sync_divider,
+    )
+    truth = Truth(
+        np.concatenate([part.truth.slot for part in parts]),
+        np.concatenate([part.truth.kind for part in parts]),
+        np.concatenate([part.truth.emitted for part in parts]),
+        last.truth.origin_ps,
+        sum(part.truth.count_arrived for part in parts),
+        eve,
+    )
+    return Emulation(last.emission, tags, truth)
+
+
+def emulate_stretches(
+    profile: LinkProfile,
+    seconds: float,
+    seed: int,
+    eavesdropper: Eavesdropper | None = None,
+    *,
+    first_slot: int = 0,
+    efficiency_ratios: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+) -> Iterator[Emulation]:
+    """Emulate a link stretch by stretch, in memory that does not grow with the run.
+
+    Parameters
+    ----------
+    profile : LinkProfile
+        The link.
+    seconds : float
+        Time of sending on Alice's clock.
+    seed : int
+        Equal seeds give equal runs.
+    eavesdropper : Eavesdropper or None
+        An attack on the channel.
+    first_slot : int
+        First slot of the record, 0 or more.
+    efficiency_ratios : tuple[float, float, float, float]
+        Efficiency at outcome Z0, Z1, X0, X1 relative to the profile's, 0 to 1.
+
+    Yields
+    ------
+    Emulation
+        Stretches in order of time, each with the emission record of the whole run.
+
+    Raises
+    ------
+    ConfigurationError
+        If the profile asks for something that is not emulated, or an argument is out of range.
+    """
+    link = _Link(profile, seconds, seed, eavesdropper, first_slot, efficiency_ratios)
+    yield from link.stretches()
+
+
+class _Link:
+    """State of one run: random numbers, blinking, dead time, clicks that wait for the next stretch."""
+
+    def __init__(
+        self,
+        profile: LinkProfile,
+        seconds: float,
+        seed: int,
+        eavesdropper: Eavesdropper | None,
+        first_slot: int,
+        efficiency_ratios: tuple[float, float, float, float],
+    ) -> None:
+        clock_hz = profile.source.clock_hz
+        if not 0.0 < seconds <= LONGEST_SECONDS or round(seconds * clock_hz) < 1:
+            raise ConfigurationError(f"emulation of {seconds!r} s: choose at least one pulse and at most {LONGEST_SECONDS:.0e} s")
+        if not 0 <= first_slot <= LONGEST_SECONDS * clock_hz:
+            raise ConfigurationError(f"emulation: first slot {first_slot}, choose 0 or more, within {LONGEST_SECONDS:.0e} s of slot 0")
+        if not all(0.0 <= ratio <= 1.0 for ratio in efficiency_ratios):
+            raise ConfigurationError(f"emulation: efficiency ratios {efficiency_ratios!r}, choose four numbers from 0 to 1")
+        key = key_from_seed(seed)
+        self._rng = physics_generator(key)
+        self.header = emission_header(profile.source, first_slot, round(seconds * clock_hz), clock_hz)
+        self.record = EmissionRecord(self.header, expander_key=Expander(key, "emulator-emission").bytes_at(0, 32))
+        statistics = PhotonStatistics.of(profile.source)
+        fibre, receiver = fibre_transmission(profile), receiver_transmission(profile)
+        self._eve = eavesdropper
+        self._classes = arrival_classes(statistics, fibre * receiver)
+        if isinstance(eavesdropper, PhotonNumberSplitting):
+            self._classes = split_classes(statistics, fibre, receiver, eavesdropper.strength)
+        self._blinking = Blinking(statistics.on_fraction, clock_hz)
+        self._receiver = Receiver(profile, self._rng, efficiency_ratios)
+        self._tagger = Tagger(profile, int(self._rng.integers(-ORIGIN_REACH_PS, ORIGIN_REACH_PS)))
+        self._noise_per_slot = (profile.receiver.dark_rate_hz + profile.channel.background_hz) / clock_hz
+        self._has_sync = profile.receiver.sync_divider > 0 and profile.receiver.sync_detection_probability > 0
+        self._sync = (profile.receiver.sync_divider, profile.receiver.sync_detection_probability)
+        self._channels = {name: number for number, name in enumerate(OUTCOME_CHANNELS)}
+        if self._has_sync:
+            self._channels[SYNC_CHANNEL] = SYNC_NUMBER
+        per_slot = float(self._classes.sum()) + self._noise_per_slot + (self._sync[1] / self._sync[0] if self._has_sync else 0.0)
+        self._stretch_slots = max(1, int(min(_STRETCH_CLICKS / max(per_slot, 1e-30), _STRETCH_SECONDS * clock_hz)))
+
+    def stretches(self) -> Iterator[Emulation]:
+        waiting = _Clicks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
+        for first in range(self.header.first_slot, self.header.end_slot, self._stretch_slots):
+            end = min(first + self._stretch_slots, self.header.end_slot)
+            signal, eve = self._signal(first, end)
+            clicks = _Clicks.joined([waiting, *signal, self._noise(first, end), *self._reference(first, end)])
+            clicks = clicks.taken(np.argsort(clicks.t_ps, kind="stable"))
+            settled = clicks.t_ps.size
+            if end < self.header.end_slot:
+                settled = int(np.searchsorted(clicks.t_ps, self._tagger.settled_ps(end)))
+            waiting = clicks.taken(slice(settled, None))
+            yield self._registered(clicks.taken(slice(0, settled)), eve)
+
+    def _signal(self, first: int, end: int) -> tuple[list[_Clicks], EveKnowledge | None]:
+        rng = self._rng
+        slots = self._blinking.bright(sparse_slots(rng, float(self._classes.sum()), first, end), rng)
+        kinds = draw_classes(rng, self._classes, slots.size)
+        state = self.record.lookup(slots)
+        eve = None
+        if isinstance(self._eve, PhotonNumberSplitting):
+            kept = kinds == ONE_KEPT_BY_EVE
+            eve = EveKnowledge(slots[kept], state[kept], int(kept.sum()))
+        elif isinstance(self._eve, InterceptResend):
+            resent, attacked, known = intercept(rng, state, self._eve.strength)
+            eve = EveKnowledge(slots[known], state[known], int(attacked.sum()))
+            state = resent
+        emitted = np.where(kinds == ONE_OF_ONE, np.uint8(1), np.uint8(2))
+        pairs = kinds == TWO_OF_TWO
+        photons = [self._photons(first, slots, state, emitted)]
+        if pairs.any():  # the second photon of a pair has its own delay, basis and outcome
+            photons.append(self._photons(first, slots[pairs], state[pairs], emitted[pairs]))
+        return photons, eve
+
+    def _photons(self, first: int, slots: NDArray[np.int64], state: NDArray[np.uint8], emitted: NDArray[np.uint8]) -> _Clicks:
+        outcome, kept = self._receiver.measure(slots, state)
+        since_base = (slots - first).astype(np.float64) * self._tagger.period_ps
+        since_base += self._tagger.emission_delays_ps(self._rng, slots.size)
+        clicks = _Clicks(self._tagger.tags_ps(self._rng, first, since_base), slots, _labels(outcome, SIGNAL, emitted))
+        return clicks if kept is None else clicks.taken(kept)
+
+    def _noise(self, first: int, end: int) -> _Clicks:
+        count = int(self._rng.poisson(self._noise_per_slot * (end - first)))
+        place = self._rng.random(count) * (end - first) - 0.5
+        slots = first + np.rint(place).astype(np.int64).clip(0, end - first - 1)
+        outcome = self._receiver.noise_outcomes(slots)
+        t_ps = self._tagger.tags_ps(self._rng, first, place * self._tagger.period_ps)
+        return _Clicks(t_ps, slots, _labels(outcome, NOISE, np.zeros(count, np.uint8)))
+
+    def _reference(self, first: int, end: int) -> list[_Clicks]:
+        if not self._has_sync:
+            return []
+        slots = reference_slots(self._rng, *self._sync, first, end)
+        t_ps = self._tagger.tags_ps(self._rng, first, (slots - first).astype(np.float64) * self._tagger.period_ps)
+        nothing = np.zeros(slots.size, np.uint8)
+        return [_Clicks(t_ps, slots, _labels(nothing, SYNC, nothing))]
+
+    def _registered(self, clicks: _Clicks, eve: EveKnowledge | None) -> Emulation:
+        is_sync = _kind(clicks.label) == SYNC
+        live = self._receiver.registered(clicks.t_ps, clicks.label & np.uint8(3), is_sync)
+        count_arrived = int(live.size - is_sync.sum())
+        if not live.all():
+            clicks, is_sync = clicks.taken(live), is_sync[live]
+        channel = clicks.label & np.uint8(3)
+        channel[is_sync] = SYNC_NUMBER
+        tags = TimeTags(clicks.t_ps, channel, self._channels, self._sync[0] if self._has_sync else 0)
+        truth = Truth(clicks.slot, _kind(clicks.label), clicks.label >> np.uint8(4), self._tagger.origin_ps, count_arrived, eve)
+        return Emulation(self.record, tags, truth)
+
+
+def physics_generator(key: bytes) -> np.random.Generator:
+    """Return the generator that drives the physics of a run.
+
+    Parameters
+    ----------
+    key : bytes
+        32 bytes from ``key_from_seed``.
+
+    Returns
+    -------
+    numpy.random.Generator
+        PCG64, independent of the settings expanded from the same key.
+    """
+    return np.random.Generator(np.random.PCG64(int.from_bytes(Expander(key, "emulator-physics").bytes_at(0, 32), "little")))
+
+
+def _labels(outcome: NDArray[np.uint8], kind: int, emitted: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(outcome | np.uint8(kind << 2) | (emitted << np.uint8(4)), np.uint8)
+
+
+def _kind(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray((label >> np.uint8(2)) & np.uint8(3), np.uint8)

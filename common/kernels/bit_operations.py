@@ -1,0 +1,127 @@
+"""Two instructions every packed-bit kernel leans on, and the compression built from them.
+
+NumPy and Numba offer neither population count nor trailing-zero count on a scalar inside a kernel. Both exist in LLVM for every
+processor, so two intrinsics name them. Words come from packed bits (``common.bits``); results stay inside the calling kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from common.kernels.jit import kernel
+
+_Unary = Callable[[np.uint64], np.uint64]
+
+_COMPRESS_STEPS = 6
+"""Doubling steps that move a bit by up to 63 places: log2(64)."""
+
+
+def _count_ones(_typing_context: Any, _word: Any) -> tuple[Any, Any]:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
+def _count_trailing_zeros(_typing_context: Any, _word: Any) -> tuple[Any, Any]:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), generate
+
+
+count_ones = cast("_Unary", intrinsic(_count_ones))
+"""Set bits of a uint64, as uint64; callable inside kernels only."""
+
+count_trailing_zeros = cast("_Unary", intrinsic(_count_trailing_zeros))
+"""Zeros below the lowest set bit of a uint64, 64 for zero, as uint64; callable inside kernels only."""
+
+
+@kernel
+def signed(value: Any) -> int:
+    """Return an array element, or a word that counts or indexes, as ``value`` in int64: kernels never mix signed and unsigned.
+
+    Parameters
+    ----------
+    value : any integer type
+        Below 2^63.
+
+    Returns
+    -------
+    int
+        The same number.
+    """
+    return np.int64(value)  # type: ignore[return-value]  # inside kernels int64 is what int means
+
+
+@kernel
+def compress_word(word: np.uint64, mask: np.uint64) -> np.uint64:
+    """Move the bits of ``word`` chosen by ``mask`` to the low end, keeping their order.
+
+    Parameters
+    ----------
+    word : uint64
+        Bits to choose from.
+    mask : uint64
+        One where a bit is kept.
+
+    Returns
+    -------
+    uint64
+        The kept bits at positions 0 to ``popcount(mask) - 1``, zeros above.
+
+    References
+    ----------
+    H. S. Warren, Hacker's Delight, 2nd edition, section 7-4 (parallel suffix); status: exact, checked against a slow reference.
+    """
+    kept = word & mask
+    zeros_below = ~mask << np.uint64(1)
+    for step in range(_COMPRESS_STEPS):
+        # Parity of the zeros below each bit: whether the bit moves by 2**step.
+        parity = zeros_below ^ (zeros_below << np.uint64(1))
+        parity ^= parity << np.uint64(2)
+        parity ^= parity << np.uint64(4)
+        parity ^= parity << np.uint64(8)
+        parity ^= parity << np.uint64(16)
+        parity ^= parity << np.uint64(32)
+        moving = parity & mask
+        distance = np.uint64(1 << step)
+        mask = (mask ^ moving) | (moving >> distance)
+        moved = kept & moving
+        kept = (kept ^ moved) | (moved >> distance)
+        zeros_below &= ~parity
+    return kept
+
+
+@kernel
+def range_parity(words: np.ndarray[Any, np.dtype[np.uint64]], low: int, high: int) -> np.uint64:
+    """Return the parity of bits ``low`` to ``high - 1``.
+
+    Parameters
+    ----------
+    words : uint64[count_words]
+        Packed bits.
+    low, high : int
+        Bit range, ``0 <= low < high <= 64 count_words``.
+
+    Returns
+    -------
+    uint64
+        0 or 1.
+    """
+    first = low >> 6
+    last = (high - 1) >> 6
+    first_mask = ~np.uint64(0) << np.uint64(low & 63)
+    last_mask = ~np.uint64(0) >> np.uint64(63 - ((high - 1) & 63))
+    if first == last:
+        return count_ones(words[first] & first_mask & last_mask) & np.uint64(1)
+    folded = (words[first] & first_mask) ^ (words[last] & last_mask)
+    for index in range(first + 1, last):
+        folded ^= words[index]
+    return count_ones(folded) & np.uint64(1)

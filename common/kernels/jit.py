@@ -1,0 +1,30 @@
+"""The one decorator every kernel is compiled with.
+
+``nogil`` lets heavy work run in plain threads beside the event loop; ``cache`` spares the next start the compilation.
+``parallel`` is never used: called from two threads it aborts the process on Numba's default threading layer. Bounds are
+checked where ``NUMBA_BOUNDSCHECK=1`` is set, which the small tests do once in ``.ci/run``.
+"""
+
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numba
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile ``function`` for arrays; the Python source stays callable as ``function.py_func``.
+
+    Parameters
+    ----------
+    function : callable
+        Takes and returns NumPy arrays and numbers only.
+
+    Returns
+    -------
+    callable
+        The compiled function, releasing the interpreter lock while it runs.
+    """
+    return cast("Callable[P, R]", numba.njit(nogil=True, cache=True)(cast("Any", function)))

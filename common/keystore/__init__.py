@@ -1,0 +1,1 @@
+"""Where key is kept at one end, from staging to handing out."""

@@ -1,0 +1,168 @@
+"""Pictures through the one-time pad: what is encrypted stays a picture to look at, of pixels that say nothing.
+
+Every pixel's bytes are encrypted and kept as a PNG of the same size; header and tag travel in the PNG's private chunk ``qkDP`` (ancillary,
+private, not safe to copy: a program that edits the picture drops it, and then it no longer decrypts, as it should). What else the original
+file carried (time, place, camera, colour profile) is left behind.
+
+The PNG around the ciphertext has to be unpacked before its tag can be checked; only PNG is accepted, and nothing larger than its header
+says and the key can pay.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngImageFile, PngInfo
+
+from common.errors import AuthenticationError, ConfigurationError
+from common.onetimepad.cipher import check, decrypt, encrypt
+from common.onetimepad.envelope import HEADER_BYTES, TAG_BYTES, Header, Kind
+from common.onetimepad.files import PIPE, published, refuse_confusion
+from common.onetimepad.pad import Pad
+
+CHUNK_NAME = b"qkDP"
+"""Name of the PNG chunk that holds header and tag."""
+
+MODES = {"L": 1, "RGB": 3, "RGBA": 4}
+"""Pillow's modes that are kept as they are, with their channels; others are converted to one of them."""
+
+_MODE_OF_CHANNELS = {channels: mode for mode, channels in MODES.items()}
+
+
+def encrypt_picture(pad: Pad, source: Path, target: Path) -> Header:
+    """Encrypt the pixels of a picture.
+
+    Parameters
+    ----------
+    pad : Pad
+        Key of this end.
+    source : Path
+        A picture in any format that Pillow reads.
+    target : Path
+        A PNG.
+
+    Returns
+    -------
+    Header
+        Says which key was spent.
+
+    Raises
+    ------
+    ConfigurationError
+        If the source is no picture, or the target is the key or the source.
+    KeyExhaustedError
+        If the key is too short; nothing is spent or written then.
+    """
+    _refuse_pipes(source, target)
+    refuse_confusion(pad, source, target)
+    picture = _plain(source)
+    pixels = picture.tobytes()
+    shape: dict[str, Any] = {"width": picture.width, "height": picture.height, "channels": MODES[picture.mode]}
+    header = Header(pad.name, pad.end, pad.burn_to_send(len(pixels)), len(pixels), Kind.PICTURE, **shape)
+    *ciphertext, tag = encrypt(pad, header, [pixels])
+    chunks = PngInfo()
+    chunks.add(CHUNK_NAME, header.encoded() + tag)
+    with published(target) as sink:
+        Image.frombytes(picture.mode, picture.size, b"".join(ciphertext)).save(sink, "PNG", pnginfo=chunks)
+    pad.erase(header.stretch)
+    return header
+
+
+def decrypt_picture(pad: Pad, source: Path, target: Path) -> Header:
+    """Decrypt a picture, of which nothing is written before its tag has been checked.
+
+    Parameters
+    ----------
+    pad : Pad
+        Key of this end.
+    source, target : Path
+        PNG, both.
+
+    Returns
+    -------
+    Header
+        Says which key was spent.
+
+    Raises
+    ------
+    ConfigurationError
+        If this is no encrypted picture, or one for another key.
+    AuthenticationError
+        If it was altered; its key is not spent, so that the true picture still decrypts.
+    KeyAlreadyTakenError
+        If it was decrypted before.
+    """
+    _refuse_pipes(source, target)
+    refuse_confusion(pad, source, target)
+    what = str(source)
+    try:
+        with Image.open(BytesIO(source.read_bytes()), formats=("PNG",)) as picture:
+            envelope = _envelope(picture, what)
+            header = Header.decoded(envelope, what=what)
+            pad.expect(header, what=what)
+            if header.kind is not Kind.PICTURE or len(envelope) != HEADER_BYTES + TAG_BYTES:
+                raise AuthenticationError(f"{what} contradicts itself in its header: it was altered on the way")
+            if (*picture.size, MODES.get(picture.mode)) != (header.width, header.height, header.channels):
+                raise AuthenticationError(f"{what} has not the size or the colours its header says: it was altered on the way")
+            ciphertext = picture.tobytes()
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as broken:
+        if isinstance(broken, FileNotFoundError):
+            raise ConfigurationError(f"{what}: no such file") from None
+        raise AuthenticationError(f"{what} cannot be read as PNG: it was cut or altered on the way; ask for it again") from None
+    check(pad, header, [ciphertext], envelope[HEADER_BYTES:])
+    pad.burn_received(header, what=what)
+    pixels = b"".join(decrypt(pad, header, [ciphertext]))
+    with published(target, mode=0o600) as sink:
+        Image.frombytes(_MODE_OF_CHANNELS[header.channels], (header.width, header.height), pixels).save(sink, "PNG")
+    pad.erase(header.stretch)
+    return header
+
+
+def count_picture_bits(source: Path) -> int:
+    """Return the bits of pixels that encrypting the picture ``source`` takes, its tag not included.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is no picture.
+    """
+    return 8 * len(_plain(source).tobytes())
+
+
+def _plain(source: Path) -> Image.Image:
+    """Read a picture, upright, in one of ``MODES``."""
+    try:
+        with Image.open(source) as opened:
+            picture = ImageOps.exif_transpose(opened)
+            if picture.mode not in MODES:
+                has_opacity = "A" in picture.getbands() or "transparency" in picture.info
+                grey = picture.mode in {"1", "LA"} and not has_opacity
+                picture = picture.convert("RGBA" if has_opacity else "L" if grey else "RGB")
+            else:
+                picture.load()
+    except FileNotFoundError:
+        raise ConfigurationError(f"{source}: no such file") from None
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as broken:
+        raise ConfigurationError(f"{source} cannot be read as a picture ({broken}): leave out --picture to encrypt it as a file") from None
+    if not picture.width or not picture.height:
+        raise ConfigurationError(f"{source} is a picture without pixels")
+    return picture
+
+
+def _envelope(picture: Image.Image, what: str) -> bytes:
+    """Return header and tag."""
+    private = picture.private_chunks if isinstance(picture, PngImageFile) else []
+    found = [bytes(chunk[1]) for chunk in private if chunk[0] == CHUNK_NAME]
+    if len(found) != 1:
+        raise ConfigurationError(
+            f"{what} is a picture but not an encrypted one, or a program has saved it anew: send the file as it was written"
+        )
+    return found[0]
+
+
+def _refuse_pipes(source: Path, target: Path) -> None:
+    if PIPE in {source, target}:
+        raise ConfigurationError("pictures are read from and written to files: name them with --in and --out")

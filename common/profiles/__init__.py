@@ -1,0 +1,1 @@
+"""The named links as TOML files, and their checking."""

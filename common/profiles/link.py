@@ -1,0 +1,276 @@
+"""A link profile: source, channel, receiver, security and reconciliation of one link, checked once at the edge.
+
+Profiles are TOML files beside this module, or files of the user; ``--set section.key=value`` changes single entries. What comes
+out is frozen and complete, so that nothing further in has to ask whether a value makes sense.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from common.errors import ConfigurationError
+
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Epsilon = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Source:
+    """Alice's source of light.
+
+    Attributes
+    ----------
+    clock_hz : float
+        Pulses a second.
+    mean_photon_number, mean_photon_number_uncertainty : float
+        Photons a pulse at the first lens, and one standard deviation of it.
+    g2, g2_uncertainty : float
+        Second-order correlation at zero delay, and one standard deviation of it.
+    on_fraction : float
+        Share of the time the emitter is bright (blinking); 1 means that blinking is not included.
+    transmitter_efficiency, pre_attenuation : float
+        Transmission from first lens to channel, and the deliberate attenuation behind it.
+    probability_z : float
+        Probability that Alice prepares in Z.
+    lifetime_ps : float
+        Radiative lifetime, picoseconds.
+    duty_cycle : float
+        Share of the wall-clock time in which pulses are sent.
+    """
+
+    kind: Literal["single-photon", "weak-coherent"]
+    clock_hz: Positive
+    mean_photon_number: Positive
+    g2: NonNegative
+    mean_photon_number_uncertainty: NonNegative = 0.0
+    g2_uncertainty: NonNegative = 0.0
+    on_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    transmitter_efficiency: Probability = 1.0
+    pre_attenuation: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    probability_z: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    lifetime_ps: NonNegative = 0.0
+    duty_cycle: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Channel:
+    """The quantum channel between transmitter and receiver.
+
+    Attributes
+    ----------
+    loss_db : float
+        Loss, decibels.
+    misalignment : float
+        Probability that a signal photon gives the wrong outcome in the right basis.
+    background_hz : float
+        Clicks a second from stray light, all detectors together; they add to the dark counts.
+    delay_ps : float
+        Propagation delay, picoseconds; a hint, the offset is always searched.
+    """
+
+    loss_db: NonNegative
+    misalignment: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    background_hz: NonNegative = 0.0
+    delay_ps: float = 0.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Receiver:
+    """Bob's receiver.
+
+    Attributes
+    ----------
+    efficiency, detector_efficiency : float
+        Transmission of the optics, and of the detectors.
+    basis_choice : str
+        ``passive`` (a beam splitter chooses) or ``active`` (a modulator does).
+    probability_z : float
+        Probability that a photon is measured in Z.
+    dark_rate_hz : float
+        Dark counts a second, all detectors together.
+    dead_time_ps, jitter_ps : float
+        Dead time of a detector, and standard deviation of its timing.
+    gate_ps : float | None
+        Width of the temporal gate; None means one clock period.
+    tagger_resolution_ps : float
+        Time tags are multiples of this.
+    clock_offset_ppm : float
+        How much faster Bob's clock runs than Alice's, parts per million.
+    sync_divider : int
+        A reference pulse marks the centre of a slot whose index is a multiple of this; 0 means no reference pulses.
+    sync_detection_probability : float
+        Share of the reference pulses that are detected.
+    """
+
+    efficiency: Probability
+    detector_efficiency: Probability
+    basis_choice: Literal["passive", "active"]
+    dark_rate_hz: NonNegative
+    probability_z: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    dead_time_ps: NonNegative = 0.0
+    jitter_ps: NonNegative = 0.0
+    gate_ps: Positive | None = None
+    tagger_resolution_ps: Positive = 1.0
+    clock_offset_ppm: Annotated[float, Field(ge=-200.0, le=200.0)] = 0.0
+    sync_divider: Annotated[int, Field(ge=0)] = 0
+    sync_detection_probability: Probability = 0.0
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Security:
+    """What is promised about the key, and the rule a block follows.
+
+    Attributes
+    ----------
+    epsilon_secrecy, epsilon_correctness, epsilon_authentication : float
+        Failure probabilities a block.
+    block_bits : int
+        Sifted key-basis bits a block aims at, after removal of the tested ones.
+    key_bases : str
+        ``z`` (X is disclosed whole) or ``both`` (each basis is bounded from the other).
+    test_fraction : float
+        Share of the bits of a key basis that is disclosed; with ``key_bases = "both"`` of both bases.
+    frame_pulses : int
+        Pulses a frame.
+    maximum_frames : int
+        Frames a block at most.
+    proof : str
+        Name of the security proof.
+    """
+
+    epsilon_secrecy: Epsilon
+    epsilon_correctness: Epsilon
+    epsilon_authentication: Epsilon
+    block_bits: Annotated[int, Field(ge=1, le=200_000_000)]
+    frame_pulses: Annotated[int, Field(ge=1)]
+    key_bases: Literal["z", "both"] = "z"
+    test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    maximum_frames: Annotated[int, Field(ge=1, le=1_000_000)] = 65_536
+    proof: Literal["bb84-single-photon"] = "bb84-single-photon"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Reconciliation:
+    """How errors are corrected.
+
+    Attributes
+    ----------
+    method : str
+        ``cascade`` (many short messages) or ``ldpc`` (few long ones).
+    direction : str
+        ``direct``: Alice's bits are the reference; ``reverse``: Bob's are.
+    code_rate : float | None
+        Code rate of the LDPC code; None lets the working QBER choose.
+    segment_bits : int
+        Payload of one segment, bits; LDPC takes the shipped code nearest in length.
+    initial_qber : float
+        Working QBER before the first disclosure.
+    """
+
+    method: Literal["ldpc", "cascade"]
+    direction: Literal["direct", "reverse"]
+    code_rate: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    segment_bits: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
+    initial_qber: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.03
+
+
+@dataclass(frozen=True, config=_STRICT)
+class LinkProfile:
+    """One link, complete and checked."""
+
+    name: str
+    title: str
+    protocol: Literal["bb84"]
+    encoding: Literal["polarisation"]
+    source: Source
+    channel: Channel
+    receiver: Receiver
+    security: Security
+    reconciliation: Reconciliation
+
+
+_ADAPTER = TypeAdapter(LinkProfile)
+
+
+def profile_names() -> list[str]:
+    """Return the names of the profiles that come with the project, sorted."""
+    return sorted(entry.name.removesuffix(".toml") for entry in resources.files(__package__).iterdir() if entry.name.endswith(".toml"))
+
+
+def load_profile(link: str, settings: Iterable[str] = ()) -> LinkProfile:
+    """Read a profile and apply single settings.
+
+    Parameters
+    ----------
+    link : str
+        Name of a profile that comes with the project, or the path of a TOML file.
+    settings : iterable of str
+        ``section.key=value`` with the value in TOML notation; a bare word counts as a string.
+
+    Returns
+    -------
+    LinkProfile
+        The checked profile.
+
+    Raises
+    ------
+    ConfigurationError
+        If the profile does not exist, is not TOML, or an entry is unknown, missing or out of range; the message names it.
+    """
+    tree = _read(link)
+    for setting in settings:
+        _apply(tree, setting)
+    tree.setdefault("name", Path(link).stem)
+    return _checked(tree, link)
+
+
+def _checked(tree: Mapping[str, Any], link: str) -> LinkProfile:
+    try:
+        return _ADAPTER.validate_python(tree)
+    except ValidationError as invalid:
+        lines = [f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in invalid.errors()]
+        raise ConfigurationError(f"link profile {link!r}: " + "; ".join(lines)) from None
+
+
+def _read(link: str) -> dict[str, Any]:
+    path = Path(link)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise ConfigurationError(f"link profile {link!r}: no such file")
+        text = path.read_text(encoding="utf-8")
+    elif link in profile_names():
+        text = resources.files(__package__).joinpath(f"{link}.toml").read_text(encoding="utf-8")
+    else:
+        raise ConfigurationError(f"link profile {link!r}: unknown; choose one of {', '.join(profile_names())} or give a .toml file")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as invalid:
+        raise ConfigurationError(f"link profile {link!r}: not TOML: {invalid}") from None
+
+
+def _apply(tree: dict[str, Any], setting: str) -> None:
+    """Change one dotted entry in place."""
+    name, equals, text = setting.partition("=")
+    if not equals or not name:
+        raise ConfigurationError(f"setting {setting!r}: write section.key=value, for example channel.loss_db=10")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *path, key = name.split(".")
+    for part in path:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise ConfigurationError(f"setting {setting!r}: {part} is a value, not a section")
+    tree[key] = value

@@ -1,0 +1,1 @@
+"""What a protocol is, as data: states, sifting rule, test rule, proof."""

@@ -1,0 +1,137 @@
+"""The number of secret bits in a block, with a ledger that adds up to the last bit.
+
+``l = floor( sum_b n_b (1 - h(N_ph_b / n_b)) - leakage - 2 log2(1/(2 eps_PA)) )`` over the key bases b: one bound and one hash for
+all of them together. Verification tag and verdict are items of the leakage account like every other disclosure. The estimate
+comes from a proof, the leakage from the steps before; the length goes to ``amplification`` and the ledger to the report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, log2
+from typing import TYPE_CHECKING
+
+from common.errors import AbortReason
+from common.security.entropy import saturated_entropy
+from common.security.proofs.bb84_setting import Bb84Setting
+from common.security.proofs.bb84_single_photon import estimate
+
+if TYPE_CHECKING:
+    from common.blocks import BlockCounts
+    from common.leakage import Leakage
+    from common.security.epsilons import EpsilonBudget
+    from common.security.proofs.bb84_single_photon import BasisEstimate, Estimate
+
+__all__ = ["Bb84Setting", "KeyLength", "key_length"]
+
+_UNIT = 1 << 26
+"""Deductions are raised to whole multiples of 2^-26 bit: sums of them are exact in floating point up to blocks of 1e8 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLength:
+    """How many bits of a block are secret, and why not more.
+
+    Attributes
+    ----------
+    secret_bits : int
+        Length of the key, bits; 0 where the block makes none.
+    ledger : dict[str, float | int]
+        Bits by item, deductions negative; ``math.fsum`` of the values is exactly ``secret_bits``.
+    phase_error_bound : dict[str, float | None]
+        Bound of the phase-error ratio within the untagged bits, by key basis; None where undefined.
+    multi_photon_bound : float | None
+        Tagged share of the key-basis clicks; None without clicks.
+    epsilon : dict[str, float]
+        Failure probabilities by name.
+    reason : AbortReason | None
+        Why there is no key, or None.
+    bound : str
+        The bound that failed and by how much, in words; empty where there is key.
+    """
+
+    secret_bits: int
+    ledger: dict[str, float | int]
+    phase_error_bound: dict[str, float | None]
+    multi_photon_bound: float | None
+    epsilon: dict[str, float]
+    reason: AbortReason | None = None
+    bound: str = ""
+
+
+def key_length(counts: BlockCounts, leakage: Leakage, setting: Bb84Setting, budget: EpsilonBudget) -> KeyLength:
+    """Compute the secret length of a closed block.
+
+    Parameters
+    ----------
+    counts : BlockCounts
+        Of the closed block, failed segments and dropped frames included.
+    leakage : Leakage
+        Every bit charged, verification tag and verdict included: they are not charged again here.
+    setting : Bb84Setting
+        What was fixed before the block.
+    budget : EpsilonBudget
+        Failure probabilities allowed to the block.
+
+    Returns
+    -------
+    KeyLength
+        Both ends compute the same from the same counts.
+
+    Raises
+    ------
+    LocalProtocolError
+        If the counts contradict each other.
+
+    References
+    ----------
+    [Tupkary2024], theorem on variable length; ``docs/explanation/finite-key`` for both key bases, tagged bits and failed segments;
+    status: rigorous.
+    """
+    known = estimate(counts, setting, budget)
+    scaled = _deductions(counts, leakage, setting, budget, known)
+    balance = sum(scaled.values())
+    secret_bits, reason, bound = 0, known.reason, known.bound
+    if reason is None:
+        secret_bits = balance // _UNIT
+        if secret_bits <= 0:
+            secret_bits, reason = 0, AbortReason.LEAKAGE_EXCEEDS_ENTROPY
+            bound = f"leakage exceeds entropy: {balance / _UNIT:.1f} bits are left after leakage and privacy amplification"
+    scaled["rounding" if reason is None else "not distilled"] = secret_bits * _UNIT - balance
+    clicks = sum(entry.count_key for entry in known.bases)
+    return KeyLength(
+        secret_bits=secret_bits,
+        ledger={item: _bits(value) for item, value in scaled.items()},
+        phase_error_bound=dict.fromkeys(setting.key_basis_names) | {entry.basis: entry.phase_error_ratio for entry in known.bases},
+        multi_photon_bound=sum(entry.count_tagged for entry in known.bases) / clicks if clicks else None,
+        epsilon=budget.itemised(setting.events),
+        reason=reason,
+        bound=bound,
+    )
+
+
+def _deductions(counts: BlockCounts, leakage: Leakage, setting: Bb84Setting, budget: EpsilonBudget, known: Estimate) -> dict[str, int]:
+    """Return the ledger before its last line, in units of ``1/_UNIT`` bit."""
+    keys = [{"Z": counts.z, "X": counts.x}[basis] for basis in setting.key_basis_names]
+    sifted, kept = sum(key.key for key in keys), sum(key.kept for key in keys)
+    scaled = {"sifted key bits": sifted * _UNIT, "segments not reconciled": (kept - sifted) * _UNIT}
+    for entry in known.bases:
+        scaled[f"multi-photon {entry.basis}"] = (entry.count_untagged - entry.count_kept) * _UNIT
+        scaled[f"phase errors {entry.basis}"] = -_phase_entropy(entry)
+    for item, count_bits in leakage.items.items():
+        scaled[f"leakage, {item}"] = -count_bits * _UNIT
+    scaled["privacy amplification"] = -ceil(2.0 * log2(1.0 / (2.0 * budget.epsilon_amplification)) * _UNIT)
+    return scaled
+
+
+def _phase_entropy(entry: BasisEstimate) -> int:
+    """``n h(N_ph / n)`` in units, raised to a whole one; all n bits where nothing bounds the errors."""
+    ratio = entry.phase_error_ratio
+    if ratio is None:
+        return entry.count_untagged * _UNIT
+    return min(entry.count_untagged * _UNIT, ceil(entry.count_untagged * saturated_entropy(ratio) * _UNIT))
+
+
+def _bits(units: int) -> float | int:
+    """Whole bits as an integer, others as the exact binary fraction."""
+    return units // _UNIT if units % _UNIT == 0 else units / _UNIT

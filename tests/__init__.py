@@ -1,0 +1,1 @@
+"""The tests of qkdlink; ``docs/reference/testing.md`` says what lies where."""

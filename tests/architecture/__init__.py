@@ -1,0 +1,1 @@
+"""Tests of the shape of the project: layers, kernels, docstrings, roles, files and the wheel."""

@@ -1,0 +1,89 @@
+"""Every command shown in the documentation runs.
+
+A fenced block of kind ``console`` is executed: lines that begin with ``$ `` are commands, lines that begin with ``> `` continue one, the
+lines below are what it prints, ``…`` standing for anything. A command without lines below is only asked for its exit status, which is 0
+unless a line ``# exit N`` stands directly below it. Blocks of one page run in order in one empty folder, with the commands of the
+environment in front on the path. What cannot run here (installing, cloning, services) stands in blocks of kind ``sh`` or ``text``.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.support.tree import ROOT, project_files
+
+FENCE = re.compile(r"^(`{3,})console[^\n]*\n(.*?)^\1[ \t]*$", flags=re.MULTILINE | re.DOTALL)
+SECONDS = 120
+
+
+@dataclass
+class Command:
+    """A command of a page, with the output and the exit status the page shows."""
+
+    text: str
+    shown: list[str] = field(default_factory=list)
+    status: int = 0
+
+
+def commands(page: str) -> list[Command]:
+    found: list[Command] = []
+    for _, block in FENCE.findall(page):
+        for line in block.splitlines():
+            if line.startswith("> "):
+                found[-1].text += "\n" + line[2:]
+            elif line.startswith("$ "):
+                found.append(Command(line[2:]))
+            elif exit_status := re.fullmatch(r"# exit (\d+)", line):
+                found[-1].status = int(exit_status.group(1))
+            elif line.strip():
+                found[-1].shown.append(line)
+    return found
+
+
+def as_pattern(shown: list[str]) -> re.Pattern[str]:
+    """What the page shows, ``…`` matching anything, runs of blanks matching one another."""
+    text = " ".join(" ".join(shown).split())
+    return re.compile(".*".join(re.escape(part) for part in text.split("…")), flags=re.DOTALL)
+
+
+def pages() -> list[Path]:
+    return [
+        path for path in project_files() if path.suffix == ".md" and path.parts[0] in {"docs", "README.md"} and "_build" not in path.parts
+    ]
+
+
+def pages_with_commands() -> list[Path]:
+    return [path for path in pages() if commands((ROOT / path).read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("page", pages_with_commands(), ids=str)
+def test_the_commands_of_a_page_run_and_print_what_it_shows(page, tmp_path):
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "120",
+        "NO_COLOR": "1",
+    }
+    for command in commands((ROOT / page).read_text(encoding="utf-8")):
+        ran = subprocess.run(
+            ["bash", "-c", command.text], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+
+        assert ran.returncode == command.status, f"{command.text}\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
+        printed = " ".join((ran.stdout + ran.stderr).split())
+        assert as_pattern(command.shown).search(printed), f"{command.text}\nshown: {command.shown}\nprinted: {printed[-2000:]}"
+
+
+def test_blocks_are_read_as_commands_with_their_output():
+    page = "text\n```console\n$ echo one \\\n> two\none two\n$ false\n# exit 1\n```\n```sh\nmake demo\n```\n"
+
+    assert commands(page) == [Command("echo one \\\ntwo", ["one two"]), Command("false", [], 1)]
+
+
+def test_an_ellipsis_matches_anything():
+    assert as_pattern(["took … seconds", "done"]).search("it took 3.2 seconds done")
+    assert not as_pattern(["took … seconds"]).search("it took 3.2 minutes")

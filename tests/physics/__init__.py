@@ -1,0 +1,1 @@
+"""Emulated physics against the formulas, with stated false-alarm probabilities."""

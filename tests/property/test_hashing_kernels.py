@@ -1,0 +1,174 @@
+"""Carry-less products, the polynomial hash and Toeplitz hashing against their definitions, on both code paths."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.bits import Bits
+from common.kernels.bit_operations import compress_word, range_parity, signed
+from common.kernels.carry_less import (
+    BLOCK_WORDS,
+    HAS_INSTRUCTION,
+    LANES,
+    multiply_instruction,
+    multiply_portable,
+    multiply_toeplitz_instruction,
+    multiply_toeplitz_portable,
+    product_offset,
+)
+from common.kernels.jit import kernel
+from common.kernels.polynomial_hash import PolynomialHash, absorb_blocks, key_powers, polynomial_hash
+from common.kernels.toeplitz import multiply_toeplitz, toeplitz_hash
+from tests.reference import carry_less as slow
+from tests.reference import polynomial_hash as slow_hash
+from tests.reference import toeplitz as slow_toeplitz
+
+WORDS = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 2**63, 2**64 - 1]))
+PATHS = [
+    pytest.param(False, id="portable"),
+    pytest.param(True, id="instruction", marks=pytest.mark.skipif(not HAS_INSTRUCTION, reason="no carry-less multiplier")),
+]
+
+
+@kernel
+def instruction_product(a, b):
+    return multiply_instruction(a, b)
+
+
+@kernel
+def instruction_toeplitz(diagonals, diagonals_start, vector, vector_start, count, products, products_start):
+    multiply_toeplitz_instruction(diagonals, diagonals_start, vector, vector_start, count, products, products_start)
+
+
+def draw_flags(seed, count):
+    return np.random.default_rng(seed).integers(0, 2, count).astype(np.uint8)
+
+
+def draw_words(seed, count):
+    return np.random.default_rng(seed).integers(0, 2**64, count, dtype=np.uint64)
+
+
+@given(a=WORDS, b=WORDS)
+def test_both_products_of_words_are_the_product_of_polynomials(a, b):
+    expected = slow.product(a, b)
+
+    for low, high in (multiply_portable(np.uint64(a), np.uint64(b)), instruction_product(np.uint64(a), np.uint64(b))):
+        assert int(low) | int(high) << 64 == expected
+
+
+@given(word=WORDS, mask=WORDS)
+def test_a_compressed_word_keeps_the_chosen_bits_in_order(word, mask):
+    assert int(compress_word(np.uint64(word), np.uint64(mask))) == slow.compressed(word, mask)
+
+
+@given(value=st.integers(0, 2**63 - 1), kind=st.sampled_from([np.uint8, np.uint16, np.uint64, np.int32, np.int64]))
+def test_a_number_is_the_same_number_signed(value, kind):
+    value = min(value, int(np.iinfo(kind).max))
+
+    assert signed(kind(value)) == slow.number(value)
+
+
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 300), data=st.data())
+def test_a_range_parity_is_the_parity_of_its_bits(seed, count, data):
+    flags = draw_flags(seed, count)
+    low = data.draw(st.integers(0, count - 1))
+    high = data.draw(st.integers(low + 1, count))
+
+    assert int(range_parity(Bits.from_flags(flags).words.copy(), low, high)) == slow.parity(flags, low, high)
+
+
+@settings(max_examples=5)
+@given(seed=st.integers(0, 2**32), offsets=st.tuples(*[st.integers(0, 3)] * 3))
+@pytest.mark.parametrize(
+    ("multiply", "lanes"), [(multiply_toeplitz_portable, 2), (instruction_toeplitz, LANES or 2)], ids=["portable", "instruction"]
+)
+def test_a_block_of_products_is_the_sum_over_its_diagonals(multiply, lanes, seed, offsets):
+    diagonals, vector = draw_words(seed, 2 * BLOCK_WORDS - 1 + offsets[0]), draw_words(seed + 1, BLOCK_WORDS + offsets[1])
+    products = np.zeros(2 * BLOCK_WORDS + offsets[2], np.uint64)
+    multiply(diagonals, offsets[0], vector, offsets[1], BLOCK_WORDS, products, offsets[2])
+
+    expected = slow.toeplitz_products([int(word) for word in diagonals[offsets[0] :]], [int(word) for word in vector[offsets[1] :]])
+    places = [offsets[2] + product_offset(k, lanes) for k in range(BLOCK_WORDS)]
+    assert [int(products[place]) | int(products[place + 1]) << 64 for place in places] == expected
+
+
+@given(index=st.integers(0, 127), lanes=st.sampled_from([2, 4, 8]))
+def test_the_place_of_a_product_puts_even_before_odd_in_every_group(index, lanes):
+    assert product_offset(index, lanes) == slow.lane_offsets(128, lanes)[index]
+
+
+@settings(max_examples=10)
+@given(key=st.integers(0, 2**128 - 1))
+@pytest.mark.parametrize("use_instruction", PATHS)
+def test_powers_of_the_key_are_powers_in_the_field(use_instruction, key):
+    powers = key_powers(np.frombuffer(key.to_bytes(16, "little"), np.uint64).copy(), use_instruction)
+
+    expected = key
+    for low, high in powers:
+        assert int(low) | int(high) << 64 == expected
+        expected = slow_hash.multiply(expected, key)
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 2**32), count_blocks=st.integers(0, 20), state=st.integers(0, 2**128 - 1))
+@pytest.mark.parametrize("use_instruction", PATHS)
+def test_absorbing_blocks_is_horners_rule(use_instruction, seed, count_blocks, state):
+    words, key = draw_words(seed, 2 * count_blocks), draw_words(seed + 1, 2)
+    words.flags.writeable = False
+    expected = state
+    for low, high in words.reshape(-1, 2):
+        expected = slow_hash.multiply(expected ^ (int(low) | int(high) << 64), int.from_bytes(key.tobytes(), "little"))
+    carried = np.frombuffer(state.to_bytes(16, "little"), np.uint64).copy()
+    absorb_blocks(words, key_powers(key, use_instruction), carried, use_instruction)
+
+    assert int.from_bytes(carried.tobytes(), "little") == expected
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32), count=st.integers(0, 3000), key=st.binary(min_size=16, max_size=16))
+@pytest.mark.parametrize("use_instruction", PATHS)
+def test_the_hash_of_packed_bits_is_the_polynomial_at_the_key(use_instruction, seed, count, key):
+    flags = draw_flags(seed, count)
+    got = polynomial_hash(Bits.from_flags(flags).words, count, np.frombuffer(key, np.uint64), use_instruction=use_instruction)
+
+    assert int.from_bytes(got.tobytes(), "little") == slow_hash.hash_of(flags, int.from_bytes(key, "little"))
+
+
+@given(pieces=st.lists(st.binary(max_size=70), max_size=6), key=st.binary(min_size=16, max_size=16))
+def test_bytes_in_pieces_hash_like_the_whole(pieces, key):
+    hashed = PolynomialHash(key)
+    for piece in pieces:
+        hashed.update(piece)
+        hashed.digest()  # looking does not disturb
+
+    whole = b"".join(pieces)
+    assert hashed.digest() == slow_hash.hash_of(slow_hash.bits_of(whole), int.from_bytes(key, "little")).to_bytes(16, "little")
+    bits = Bits.from_bytes(whole, 8 * len(whole))
+    assert hashed.digest() == polynomial_hash(bits.words, bits.count, np.frombuffer(key, np.uint64)).tobytes()
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 400), data=st.data())
+@pytest.mark.parametrize("use_instruction", PATHS)
+def test_toeplitz_hashing_is_the_matrix_of_its_definition(use_instruction, seed, n, data):
+    count_out = data.draw(st.integers(0, n))
+    flags, seed_flags = draw_flags(seed, n), draw_flags(seed + 1, n + count_out - 1)
+    got = toeplitz_hash(Bits.from_flags(flags).words, n, Bits.from_flags(seed_flags).words, count_out, use_instruction=use_instruction)
+
+    assert list(Bits(got, count_out).to_flags()) == slow_toeplitz.hash_of(flags.tolist(), seed_flags.tolist(), count_out)
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 30_000), base=st.integers(1, 3), halvings=st.integers(0, 3), data=st.data())
+@pytest.mark.parametrize("use_instruction", PATHS)
+def test_every_shape_of_block_gives_the_bits_of_the_fft(use_instruction, seed, n, base, halvings, data):
+    count_out = data.draw(st.integers(1, n))
+    flags, seed_flags = draw_flags(seed, n), draw_flags(seed + 1, n + count_out - 1)
+    words, seed_words = Bits.from_flags(flags).words, Bits.from_flags(seed_flags).words
+    output = np.zeros((count_out + 63) // 64, np.uint64)
+    lanes = LANES if use_instruction else 2
+    multiply_toeplitz(words, n, seed_words, output, base * BLOCK_WORDS, halvings, use_instruction, lanes)
+
+    got = np.unpackbits(output.view(np.uint8), count=count_out, bitorder="little")
+    assert np.array_equal(got, slow_toeplitz.hash_by_fft(flags, seed_flags, count_out))

@@ -1,0 +1,84 @@
+"""The kernels of the receiver against their slow references."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bob.kernels import COUNT_COUNTERS, COUNT_DEAD_ROUNDS, COUNT_DOUBLES, FLAG_DOUBLE, count_phases, detect_clicks, locate_slots
+from tests.reference.receiver import slow_count_phases, slow_detect_clicks, slow_locate_slots
+
+LIMITS = np.iinfo(np.int64)
+
+
+@given(
+    t_ps=st.lists(st.integers(-(10**6), 10**16), max_size=40).map(sorted),
+    knot_times=st.lists(st.integers(-(10**6), 10**16), min_size=1, max_size=5, unique=True).map(sorted),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_slots_are_exact_and_phases_good_to_a_picosecond_after_hours(t_ps, knot_times, seed):
+    generator = np.random.default_rng(seed)
+    count = len(knot_times)
+    slots, fractions = generator.integers(-(10**15), 10**15, count), generator.uniform(-0.5, 0.5, count)
+    slopes = generator.uniform(2.2e-4, 2.4e-4, count)
+    found, phase = np.zeros(len(t_ps), np.int64), np.zeros(len(t_ps))
+
+    locate_slots(np.array(t_ps, np.int64), np.array(knot_times, np.int64), slots, fractions, slopes, found, phase)
+    knots = list(zip(knot_times, slots.tolist(), fractions.tolist(), slopes.tolist(), strict=True))
+    expected, expected_phase = slow_locate_slots(t_ps, knots)
+
+    for slot, place, true_slot, true_place in zip(found.tolist(), phase.tolist(), expected, expected_phase, strict=True):
+        period = 1.0 / slopes.mean()
+        assert abs((slot - true_slot) * period + place - true_place) < 0.1 * period  # which of two slots a border belongs to is open
+        assert slot == true_slot or abs(abs(true_place) - 0.5 * period) < 0.1 * period
+
+
+@given(
+    phases=st.lists(st.floats(-500.0, 500.0, exclude_max=True), max_size=50),
+    seed=st.integers(0, 2**32 - 1),
+    bins=st.integers(1, 20),
+)
+def test_the_phase_histogram_counts_each_detector_tag_once(phases, seed, bins):
+    channel = np.random.default_rng(seed).integers(0, 6, len(phases)).astype(np.uint8)
+    rows = np.full(256, 255, np.uint8)
+    rows[:4] = [2, 0, 3, 1]
+    counts = np.zeros((4, bins), np.int64)
+
+    count_phases(np.array(phases, np.float64), channel, rows, 1000.0, counts)
+
+    assert counts.tolist() == slow_count_phases(phases, channel.tolist(), rows.tolist(), 1000.0, 4, bins)
+
+
+@given(
+    tags=st.lists(st.tuples(st.integers(-3000, 3000), st.integers(0, 4)), min_size=1, max_size=60).map(sorted),
+    low_ps=st.sampled_from([-64, -40, 0, 30]),
+    width_ps=st.sampled_from([1, 20, 64, 128]),
+    dead_time_ps=st.sampled_from([0, 1, 50, 200, 1000]),
+    before_ps=st.integers(0, 300),
+)
+def test_detections_are_those_of_a_round_by_round_account(tags, low_ps, width_ps, dead_time_ps, before_ps):
+    """A period of 128 ps and a slope of 2^-7 make every border exact, so that the two must agree on it."""
+    period_ps = 128
+    t_ps, channel = np.array([t for t, _ in tags], np.int64), np.array([c for _, c in tags], np.uint8)
+    outcomes = np.full(256, 255, np.uint8)
+    outcomes[:4] = np.arange(4)
+    n = t_ps.size
+    slot, outcome, flags, cross = np.zeros(n, np.int64), np.zeros(n, np.uint8), np.zeros(n, np.uint8), np.zeros(n, np.int64)
+    counters = np.zeros(COUNT_COUNTERS, np.int64)
+    detector_tags = [(t, c) for t, c in tags if c < 4]
+    # the last tag before the stream must lie before the gate that the first round belongs to
+    previous_ps = int(t_ps[0]) - period_ps - before_ps
+    zero, everything = np.zeros(1, np.int64), np.array([LIMITS.max], np.int64)
+
+    kept, crossed = detect_clicks(
+        t_ps, channel, outcomes, zero, zero, np.zeros(1), np.array([1.0 / period_ps]), np.array([LIMITS.min]), everything,
+        float(low_ps), float(width_ps), dead_time_ps, previous_ps, slot, outcome, flags, cross, counters,
+    )  # fmt: skip
+    rounds, crosses, dead = slow_detect_clicks(detector_tags, period_ps, low_ps, width_ps, dead_time_ps, previous_ps)
+
+    assert cross[:crossed].tolist() == crosses
+    assert counters[COUNT_DEAD_ROUNDS] == dead
+    assert slot[:kept].tolist() == [r[0] for r in rounds]
+    assert (outcome[:kept] >> 1).tolist() == [r[1] for r in rounds]
+    assert (flags[:kept] == FLAG_DOUBLE).tolist() == [len(r[2]) == 2 for r in rounds]
+    assert counters[COUNT_DOUBLES] == sum(len(r[2]) == 2 for r in rounds)
+    assert (outcome[:kept] & 1).tolist() == [min(r[2]) for r in rounds]

@@ -1,0 +1,50 @@
+"""Slow references of Bob's receiver kernels, in exact arithmetic where a border could decide."""
+
+import math
+from collections import defaultdict
+from fractions import Fraction
+
+
+def slow_locate_slots(t_ps, knots):
+    """Slots and phases from knots (time, slot, fraction, slots per ps), in exact fractions."""
+    slots, phases = [], []
+    for t in t_ps:
+        time, slot, fraction, slope = next((knot for knot in reversed(knots) if knot[0] <= t), knots[0])
+        coordinate = slot + Fraction(fraction) + (t - time) * Fraction(slope)
+        nearest = math.floor(coordinate + Fraction(1, 2))
+        slots.append(nearest)
+        phases.append(float((coordinate - nearest) / Fraction(slope)))
+    return slots, phases
+
+
+def slow_count_phases(phase_ps, channel, row_of_channel, period_ps, rows, bins):
+    counts = [[0] * bins for _ in range(rows)]
+    for phase, number in zip(phase_ps, channel, strict=True):
+        if row_of_channel[number] != 255:
+            place = math.floor((phase / period_ps + 0.5) * bins)
+            counts[row_of_channel[number]][min(max(place, 0), bins - 1)] += 1
+    return counts
+
+
+def slow_detect_clicks(tags, period_ps, low_ps, width_ps, dead_time_ps, previous_ps):
+    """Rounds of a steady clock with a whole period, slot 0 centred at time 0; ``tags`` are (time, outcome) in order of time.
+
+    For every slot the gate is an interval of time; a round is live if no tag lies within the dead time before the gate opens. Stands for
+    ``detect_clicks``. Returns kept rounds as (slot, basis, set of bits), slots of cross clicks, and the number of dead rounds.
+    """
+    rounds = defaultdict(set)
+    for t, outcome in tags:
+        slot = (t - low_ps) // period_ps
+        if t < slot * period_ps + low_ps + width_ps:
+            rounds[slot].add(outcome)
+    times = [previous_ps] + [t for t, _ in tags]
+    kept, crossed, dead = [], [], 0
+    for slot in sorted(rounds):
+        opening = slot * period_ps + low_ps
+        if any(t < opening < t + dead_time_ps for t in times):
+            dead += 1
+        elif len({outcome >> 1 for outcome in rounds[slot]}) == 2:
+            crossed.append(slot)
+        else:
+            kept.append((slot, min(rounds[slot]) >> 1, {outcome & 1 for outcome in rounds[slot]}))
+    return kept, crossed, dead

@@ -1,0 +1,22 @@
+"""Sifting with lists.
+
+Stands for ``pack_selected_kernel``, ``select_bits_kernel``, ``tally`` and ``count_errors_kernel`` of ``common.kernels.sifting``.
+"""
+
+
+def selected(values, keep):
+    """The lowest bit of every kept value."""
+    return [int(value) & 1 for value, kept in zip(values, keep, strict=True) if int(kept) & 1]
+
+
+def table_of(settings, outcomes, keep, count_settings):
+    """Kept detections by setting and outcome."""
+    table = [[0] * 4 for _ in range(count_settings)]
+    for setting, outcome, kept in zip(settings, outcomes, keep, strict=True):
+        table[setting][outcome] += int(kept) & 1
+    return table
+
+
+def errors(ours, theirs):
+    """Places in which two lists differ."""
+    return sum(1 for a, b in zip(ours, theirs, strict=True) if int(a) != int(b))

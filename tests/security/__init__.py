@@ -1,0 +1,1 @@
+"""Whether the security bounds keep their promise: coverage enumerated, simulated and recomputed."""

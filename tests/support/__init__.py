@@ -1,0 +1,1 @@
+"""What several tests share: builders, strategies, and where compiled kernels are kept."""
