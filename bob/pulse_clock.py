@@ -38,7 +38,7 @@ class ClockQuality:
     confidence_bits : float, bits
         -log2 of the probability that noise alone would have shown a period as clear as the one first locked to.
     count_used, count_rejected : int
-        Tags within the pulses and outside of them.
+        Tags evaluated that lie within the pulses and outside of them.
     lock_losses : int
         Times the lock was lost.
     """

@@ -14,7 +14,7 @@ from bob.clock_recovery import clock_from_photons, clock_from_reference
 from bob.detection import DetectionCounts, detect, outcomes_by_channel
 from bob.gating import Gate, GateChoice, choose_gate, phase_histogram
 from bob.pulse_clock import PulseClock
-from common.distillation.synchronisation import ATTEMPTS, SACRIFICED_DETECTIONS, Frames, SacrificedDetections
+from common.distillation.synchronisation import ATTEMPTS, MORE_DETECTIONS, SACRIFICED_DETECTIONS, Frames, SacrificedDetections
 from common.distillation.values import FramedDetections
 from common.errors import LocalProtocolError, StreamError
 from common.profiles.link import LinkProfile
@@ -109,7 +109,7 @@ class DetectionStation:
         """
         usable = self._slots.size - self._first_detection
         first = self._first_detection + usable * attempt // ATTEMPTS
-        part = slice(first, first + SACRIFICED_DETECTIONS)
+        part = slice(first, first + (SACRIFICED_DETECTIONS if attempt == 0 else MORE_DETECTIONS))
         return SacrificedDetections(self._slots[part], self._outcomes[part], self._stride)
 
     def matched(self, frames: Frames, frame_pulses: int) -> None:

@@ -28,6 +28,9 @@ MAC_BYTES = 16
 MASK_BYTES = 16
 """Length of one transcript mask."""
 
+HASH_KEY_BYTES = 32
+"""Length of the key of the transcript hash: one half for the transcripts, the other for what joins their hashes."""
+
 GREETING_SESSION = bytes(16)
 """Session id before there is a session."""
 
@@ -40,7 +43,7 @@ class ChannelSecrets:
     authentication_secret : bytes
         32 bytes from which message keys are derived.
     hash_key : bytes
-        16 bytes, key of the transcript hash; reused with a fresh mask for every tag.
+        32 bytes, the two independent keys of the transcript hash; reused with a fresh mask for every tag.
     masks : bytes
         One-time masks, two of ``MASK_BYTES`` for every block that makes key.
 
@@ -53,8 +56,10 @@ class ChannelSecrets:
     __slots__ = ("authentication_secret", "hash_key", "masks")
 
     def __init__(self, authentication_secret: bytes, hash_key: bytes, masks: bytes) -> None:
-        if len(authentication_secret) != 32 or len(hash_key) != 16 or len(masks) % (2 * MASK_BYTES):
-            raise ConfigurationError("authentication secret of 32 bytes, hash key of 16 and pairs of 16-byte masks expected")
+        if len(authentication_secret) != 32 or len(hash_key) != HASH_KEY_BYTES or len(masks) % (2 * MASK_BYTES):
+            raise ConfigurationError(
+                f"authentication secret of 32 bytes, hash key of {HASH_KEY_BYTES} and pairs of {MASK_BYTES}-byte masks expected"
+            )
         self.authentication_secret = authentication_secret
         self.hash_key = hash_key
         self.masks = masks
@@ -75,7 +80,7 @@ class ChannelSecrets:
         ChannelSecrets
             To be given to both ends.
         """
-        return cls(randomness.draw(32), randomness.draw(16), randomness.draw(2 * MASK_BYTES * count_tagged_blocks))
+        return cls(randomness.draw(32), randomness.draw(HASH_KEY_BYTES), randomness.draw(2 * MASK_BYTES * count_tagged_blocks))
 
     def __repr__(self) -> str:
         return "ChannelSecrets()"

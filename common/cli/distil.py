@@ -10,7 +10,7 @@ import click
 
 from common.cli.options import EXISTING_FILE, FOLDER, json_option, link_options
 from common.cli.progress import step
-from common.errors import ConfigurationError
+from common.errors import BlockAborted, ConfigurationError
 
 if TYPE_CHECKING:
     from common.bits import Bits
@@ -64,7 +64,7 @@ def command(
             write_key(out / f"{party.name.lower()}.key", store.joined())
         (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     click.echo(json.dumps(report) if as_json else summary(profile, report, out))
-    return next((exit_status(error) for error in run.failures.values() if error), 0)
+    return next((exit_status(error) for error in run.failures.values() if error and not isinstance(error, BlockAborted)), 0)
 
 
 def parse_channels(text: str) -> dict[str, int]:

@@ -14,6 +14,7 @@ from common.channel.transcript import forgery_bound
 from common.cli.offline import OfflineRun
 from common.distillation.reconciliation.codes import binary_entropy
 from common.distillation.values import BlockOutcome
+from common.errors import BlockAborted
 from common.profiles.link import LinkProfile
 
 MASK_BITS = 256
@@ -57,7 +58,7 @@ def link_report(profile: LinkProfile, run: OfflineRun, *, seeded: bool) -> dict[
         "sifted_bits": sifted,
         "qber": qber_by_basis(outcomes),
         "blocks_kept": len(kept),
-        "blocks_discarded": dict(Counter(outcome.reason.label for outcome in outcomes if outcome.reason)),
+        "blocks_discarded": dict(Counter(outcome.reason.label for outcome in [*outcomes, *_aborts(run)] if outcome.reason)),
         "reconciliation": _reconciliation(profile, outcomes),
         "epsilon": kept[-1].length.epsilon if kept and kept[-1].length else _first_epsilon(outcomes),
         "epsilon_session": _session_epsilon(kept),
@@ -177,6 +178,12 @@ def _summed_ledgers(outcomes: list[BlockOutcome]) -> dict[str, float | int]:
         for item, amount in ledger.items():
             items.setdefault(item, []).append(amount)
     return {item: sum(amounts) if all(isinstance(a, int) for a in amounts) else fsum(amounts) for item, amounts in items.items()}
+
+
+def _aborts(run: OfflineRun) -> list[BlockAborted]:
+    """What ended the session before any block began: slots that could not be matched."""
+    failure = run.failures[Party.BOB]
+    return [failure] if isinstance(failure, BlockAborted) else []
 
 
 def _first_epsilon(outcomes: list[BlockOutcome]) -> dict[str, float]:

@@ -7,13 +7,13 @@ block and exchange. It knows neither sockets nor time, so the same engine runs i
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, assert_never
 
 from common.channel.authentication import MAC_BYTES, MessageSeal
 from common.channel.codec import MAXIMUM_MESSAGE_BYTES, PROTOCOL_VERSION, SESSION_SCOPE, Envelope, Party, decode, encode
 from common.channel.messages import Abort, Message, TranscriptTag
-from common.channel.transcript import BlockTranscript, SealedTranscript, TranscriptAuthenticator
+from common.channel.transcript import BlockTranscript, SealedTranscript, SessionTranscript, TranscriptAuthenticator
 from common.conversation.effects import CheckTranscript, Compute, Conversation, Deadline, Draw, Persist, Receive, SealTranscript, Send
 from common.conversation.events import (
     Arrived,
@@ -38,20 +38,21 @@ MAXIMUM_MAILBOX = 256
 MAXIMUM_EARLY_MAILBOXES = 16
 """Conversations that the peer may have begun before we have."""
 
+MAXIMUM_WAITING_BYTES = 64 << 20
+"""Bytes of messages that may wait for all conversations together."""
+
 
 @dataclass(slots=True)
 class _Task:
     conversation: Conversation[Any]
-    mailbox: deque[Message]
+    mailbox: deque[_Waiting]
     awaited: type[Message] | None = None
 
 
-@dataclass(slots=True)
-class SessionTranscript:
-    """Session messages since the last tag, one list a direction; the next tag of that direction covers them."""
-
-    sent: list[bytes] = field(default_factory=list)
-    heard: list[bytes] = field(default_factory=list)
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    message: Message
+    count_bytes: int
 
 
 class Engine:
@@ -73,13 +74,14 @@ class Engine:
         self, party: Party, seal: MessageSeal, authenticator: TranscriptAuthenticator, prologue: SessionTranscript | None = None
     ) -> None:
         self.party = party
-        self.session_transcript = prologue or SessionTranscript()
+        self.session_transcript = prologue or SessionTranscript(authenticator)
         self.count_refused = 0
         self.failure: Exception | None = None
         self._seal = seal
         self._authenticator = authenticator
         self._tasks: dict[TaskKey, _Task] = {}
-        self._early: dict[TaskKey, deque[Message]] = {}
+        self._early: dict[TaskKey, deque[_Waiting]] = {}
+        self._waiting_bytes = 0
         self._ended: set[TaskKey] = set()
         self._closed_through = SESSION_SCOPE
         self._transcripts: dict[int, BlockTranscript] = {}
@@ -131,6 +133,8 @@ class Engine:
         self._closed_through = max(self._closed_through, block)
         self._ended = {key for key in self._ended if not self._is_closed(key.block)}
         self._transcripts = {number: transcript for number, transcript in self._transcripts.items() if not self._is_closed(number)}
+        for key in [key for key in self._early if self._is_closed(key.block)]:
+            self._forget(self._early.pop(key))
 
     def handle(self, event: Event) -> list[Output]:
         """Take in one event and return what the shell has to carry out, in order."""
@@ -153,7 +157,9 @@ class Engine:
         return outputs
 
     def _arrived(self, data: bytes) -> None:
-        """Authenticate, decode, order, record and deliver one message."""
+        """Authenticate, decode, order, record and deliver one message; a session that has failed takes in nothing more."""
+        if self.failure:
+            return
         body, code = data[:-MAC_BYTES], data[-MAC_BYTES:]
         try:
             if len(data) <= MAC_BYTES or len(body) > MAXIMUM_MESSAGE_BYTES:
@@ -168,7 +174,7 @@ class Engine:
             self._count_received += 1
             self._peer_heard = envelope.heard
             self._record_heard(envelope, body)
-            self._deliver(TaskKey(envelope.block, envelope.exchange), envelope.message)
+            self._deliver(TaskKey(envelope.block, envelope.exchange), _Waiting(envelope.message, len(body)))
         except RemoteProtocolError as fault:
             self._fail(fault)
 
@@ -188,30 +194,35 @@ class Engine:
         elif not self._is_closed(envelope.block):
             transcript = self._transcript(envelope.block)
             if isinstance(envelope.message, TranscriptTag):
-                transcript.expect_tag(self.session_transcript.heard, envelope.heard)
+                transcript.expect_tag(self.session_transcript, envelope.heard)
             else:
                 transcript.heard(body)
 
-    def _deliver(self, key: TaskKey, message: Message) -> None:
+    def _deliver(self, key: TaskKey, waiting: _Waiting) -> None:
         task = self._tasks.get(key)
         if task is None:
             if self._has_ended(key):
-                if isinstance(message, Abort):
+                if isinstance(waiting.message, Abort):
                     return  # both ends may give up at once
-                raise RemoteProtocolError(f"{type(message).__name__} for a conversation that has ended")
+                raise RemoteProtocolError(f"{type(waiting.message).__name__} for a conversation that has ended")
             if key not in self._early and len(self._early) >= MAXIMUM_EARLY_MAILBOXES:
                 raise RemoteProtocolError("too many conversations begun ahead of us")
         mailbox = task.mailbox if task else self._early.setdefault(key, deque())
         if len(mailbox) >= MAXIMUM_MAILBOX:
             raise RemoteProtocolError(f"more than {MAXIMUM_MAILBOX} messages waiting for one conversation")
-        mailbox.append(message)
+        if self._waiting_bytes + waiting.count_bytes > MAXIMUM_WAITING_BYTES:
+            raise RemoteProtocolError(f"more than {MAXIMUM_WAITING_BYTES} bytes of messages waiting")
+        mailbox.append(waiting)
+        self._waiting_bytes += waiting.count_bytes
         if task and task.awaited is not None:
             self._advance(key, *self._next_message(task, task.awaited))
 
     def _next_message(self, task: _Task, awaited: type[Message]) -> tuple[Message | None, Exception | None]:
         """Take the oldest message; an unexpected kind becomes the error the conversation sees."""
         task.awaited = None
-        message = task.mailbox.popleft()
+        taken = task.mailbox.popleft()
+        self._waiting_bytes -= taken.count_bytes
+        message = taken.message
         if isinstance(message, awaited):
             return message, None
         if isinstance(message, Abort):
@@ -243,7 +254,7 @@ class Engine:
             value, error = None, None
             match effect:
                 case Send(message):
-                    self._transmit(key, message)
+                    error = self._transmit(key, message)
                 case Receive(kind):
                     if self.failure:
                         error = self.failure
@@ -276,23 +287,31 @@ class Engine:
     def _has_ended(self, key: TaskKey) -> bool:
         return key in self._ended or self._is_closed(key.block)
 
+    def _forget(self, mailbox: deque[_Waiting]) -> None:
+        self._waiting_bytes -= sum(waiting.count_bytes for waiting in mailbox)
+
     def _end(self, key: TaskKey, result: object, error: Exception | None) -> None:
-        del self._tasks[key]
+        self._forget(self._tasks.pop(key).mailbox)
         self._ended.add(key)
         self._outputs.append(Ended(key, result, error))
 
-    def _transmit(self, key: TaskKey, message: Message) -> None:
+    def _transmit(self, key: TaskKey, message: Message) -> LocalProtocolError | None:
+        """Send; what cannot be encoded is an error of the conversation that asked for it, not of the shell."""
         sequence = self._count_sent + 1
         envelope = Envelope(
             PROTOCOL_VERSION, self._seal.session, int(self.party), sequence, self._count_received, key.block, key.exchange, message
         )
-        body = encode(envelope)
+        try:
+            body = encode(envelope)
+        except LocalProtocolError as fault:
+            return fault
         self._count_sent = sequence
         if key.block == SESSION_SCOPE:
             self.session_transcript.sent.append(body)
         elif not isinstance(message, TranscriptTag):
             self._transcript(key.block).sent(body, sequence)
         self._outputs.append(Transmit(body + self._seal.code(self.party, sequence, body)))
+        return None
 
     def _transcript(self, block: int) -> BlockTranscript:
         if block not in self._transcripts:
@@ -301,7 +320,7 @@ class Engine:
 
     def _seal_transcript(self, block: int, mask_index: int) -> tuple[SealedTranscript | None, Exception | None]:
         try:
-            return self._transcript(block).seal(self.session_transcript.sent, mask_index, self.party), None
+            return self._transcript(block).seal(self.session_transcript, mask_index, self.party), None
         except BlockAborted as exhausted:
             return None, exhausted
 

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 
 from common.channel.messages import Hello, Welcome
 from common.conversation.effects import Conversation, draw, persist, receive, send
 from common.conversation.operations import Ledger, ReadLedger, Settle
 from common.errors import LocalProtocolError, RemoteProtocolError
+
+MOST_LISTED_BLOCKS = 4096
+"""Newest blocks that a greeting lists; older ones were settled long ago and are left as they are."""
+
+LARGEST_JUMP = 1 << 32
+"""Block numbers or mask pairs that the peer may be ahead of us: far more than a restored old copy can lack, far less than would use them up."""
 
 
 class SessionState(Enum):
@@ -118,7 +125,7 @@ def greet(parameters_digest: bytes) -> Conversation[Agreement]:
     Raises
     ------
     RemoteProtocolError
-        If the peer answers another greeting or runs with other parameters.
+        If the peer answers another greeting, runs with other parameters or lists its blocks in a way no store could.
     """
     nonce = yield from draw(32)
     ledger: Ledger = yield from persist(ReadLedger())
@@ -139,17 +146,29 @@ def welcome(parameters_digest: bytes) -> Conversation[Agreement]:
 
 
 def _blocks(ledger: Ledger) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return tuple(ledger.lengths), tuple(ledger.lengths.values())
+    newest = sorted(ledger.lengths.items())[-MOST_LISTED_BLOCKS:]
+    return tuple(block for block, _ in newest), tuple(count_bits for _, count_bits in newest)
+
+
+def _listed_from(numbers: tuple[int, ...]) -> int:
+    """Return the lowest block number a list speaks about: a full list is silent on those before its first."""
+    return numbers[0] if len(numbers) >= MOST_LISTED_BLOCKS else 0
 
 
 def _agreed(hello_nonce: bytes, welcome_nonce: bytes, ours: Ledger, parameters_digest: bytes, theirs: Hello | Welcome) -> Agreement:
     if theirs.parameters_digest != parameters_digest:
         raise RemoteProtocolError("the peer runs with other parameters: compare the link profiles of both ends")
     if len(theirs.block_numbers) != len(theirs.block_lengths):
-        raise RemoteProtocolError("the peer lists as many block numbers as it does not list lengths")
+        raise RemoteProtocolError("the peer's greeting lists its blocks without a length for each")
+    if any(later <= earlier for earlier, later in pairwise(theirs.block_numbers)):
+        raise RemoteProtocolError("the peer's greeting lists its blocks out of order")
+    if theirs.next_block > ours.next_block + LARGEST_JUMP or theirs.mask_cursor > ours.mask_cursor + LARGEST_JUMP:
+        raise RemoteProtocolError("the peer claims to be further ahead of us than any store can be: compare the key stores of both ends")
     lengths = dict(zip(theirs.block_numbers, theirs.block_lengths, strict=True))
-    shared = tuple(block for block, count_bits in ours.lengths.items() if lengths.get(block) == count_bits)
-    lacking = tuple(block for block, count_bits in ours.lengths.items() if lengths.get(block) != count_bits)
+    first = max(_listed_from(_blocks(ours)[0]), _listed_from(theirs.block_numbers))
+    spoken_of = {block: count_bits for block, count_bits in ours.lengths.items() if block >= first}
+    shared = tuple(block for block, count_bits in spoken_of.items() if lengths.get(block) == count_bits)
+    lacking = tuple(block for block, count_bits in spoken_of.items() if lengths.get(block) != count_bits)
     return Agreement(
         hello_nonce,
         welcome_nonce,

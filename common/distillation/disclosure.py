@@ -48,7 +48,7 @@ def disclose(batch: SiftedBatch, protocol: Protocol) -> Conversation[SiftedBatch
         raise RemoteProtocolError(f"table of {len(flat)} counts, expected {len(protocol.settings)} settings by {columns} outcomes")
     table = tuple(tuple(flat[row : row + columns]) for row in range(0, len(flat), columns))
     ours = np.bincount(2 * batch.tested_bases.to_flags() + batch.tested_bits.to_flags(), minlength=columns)
-    if not np.array_equal(np.array(table, np.int64).sum(axis=0), ours):
+    if [sum(column) for column in zip(*table, strict=True)] != ours.tolist():  # exact: sums of the peer's counts may exceed 64 bits
         raise RemoteProtocolError("the table of disclosed rounds does not add up to the outcomes that were disclosed")
     return dataclasses.replace(batch, table=table)
 

@@ -5,6 +5,7 @@ Which half of each step an end plays stands in its ``Playbook``. An expected end
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -181,8 +182,10 @@ def distil_block(recipe: Recipe, playbook: Playbook, plan: BlockPlan) -> Convers
         yield from send(Abort(AbortReason.AUTHENTICATION_FAILED))
         raise
     ends_stream = bool(gathered.sifted) and gathered.sifted[-1].ends_stream
+    # A session keeps its outcomes: reconciled bits among them would outlive the key they make, and fill the memory.
+    counted = dataclasses.replace(gathered.closed, key=KeyBits.joined([])) if gathered.closed else None
     outcome = BlockOutcome(
-        plan.number, secret_bits, reason, gathered.closed, gathered.length, leakage, authenticated_bytes, ends_stream=ends_stream
+        plan.number, secret_bits, reason, counted, gathered.length, leakage, authenticated_bytes, ends_stream=ends_stream
     )
     return BlockResult(outcome, gathered.progress.next_frame, gathered.working_qber.forgetting())
 
@@ -218,7 +221,9 @@ def _closed(recipe: Recipe, number: int, gathered: _Gathered) -> ClosedBlock:
     table = added_tables([batch.table for batch in sifted])
     kept, tested = key.per_basis, errors_by_basis(table, recipe.protocol)
     bases = [
-        BasisCounts(key=sum(batch.count_key[basis] for batch in batches), kept=kept[basis], tested=tested[basis][0], errors=tested[basis][1])
+        BasisCounts(
+            key=sum(batch.count_key[basis] for batch in batches), kept=kept[basis], tested=tested[basis][0], errors=tested[basis][1]
+        )
         for basis in (0, 1)
     ]
     frames = sum(batch.count_frames for batch in sifted)

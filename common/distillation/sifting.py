@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.bits import Bits
+from common.channel.fields import MAXIMUM_ITEMS
 from common.channel.messages import DetectionAnnouncement, SiftingReply
 from common.conversation.effects import Conversation, compute, draw, receive, send
 from common.distillation.recipe import BATCH_DETECTIONS, Recipe
@@ -92,9 +93,11 @@ def announce(recipe: Recipe, progress: BlockProgress, take: TakeFrames) -> Conve
         If the reply does not fit the announcement.
     """
     wanted = min(progress.detections_left, BATCH_DETECTIONS)
-    detections = yield from compute(take, progress.next_frame, progress.frames_left, wanted)
+    most_frames = min(progress.frames_left, MAXIMUM_ITEMS)  # one count a frame has to fit into one message
+    detections = yield from compute(take, progress.next_frame, most_frames, wanted)
     start = progress.first_slot + detections.first_frame * recipe.frame_pulses
-    bases = detections.outcomes >> 1
+    outcomes = detections.outcomes.astype(np.uint8)
+    bases, bits = (outcomes >> 1).astype(np.uint8), (outcomes & 1).astype(np.uint8)
     count = int(detections.slots.size)
     closes = count >= progress.detections_left or detections.count_per_frame.size >= progress.frames_left or detections.ended
     yield from send(
@@ -117,7 +120,7 @@ def announce(recipe: Recipe, progress: BlockProgress, take: TakeFrames) -> Conve
     if np.any(tested & ~kept):
         raise RemoteProtocolError("sifting reply discloses a round that it does not keep")
     frames = int(detections.count_per_frame.size)
-    return _sifted(detections.outcomes & 1, bases, kept, tested, frames, int(detections.cross_slots.size), closes, detections.ended)
+    return _sifted(bits, bases, kept, tested, frames, int(detections.cross_slots.size), closes, detections.ended)
 
 
 def sift(recipe: Recipe, progress: BlockProgress, look_up: LookUpSettings) -> Conversation[SiftedBatch]:
@@ -157,9 +160,7 @@ def sift(recipe: Recipe, progress: BlockProgress, look_up: LookUpSettings) -> Co
     tested = kept & (yield from _test_choice(recipe, bases))
     yield from send(SiftingReply(count, Bits.from_flags(kept).to_bytes(), Bits.from_flags(tested).to_bytes()))
     bits = recipe.protocol.bits_of(settings)
-    return _sifted(
-        bits, bases, kept, tested, len(said.count_per_frame), said.count_cross_clicks, said.closes_block, said.ends_stream
-    )
+    return _sifted(bits, bases, kept, tested, len(said.count_per_frame), said.count_cross_clicks, said.closes_block, said.ends_stream)
 
 
 def _test_choice(recipe: Recipe, bases: NDArray[np.uint8]) -> Conversation[NDArray[np.bool_]]:

@@ -21,6 +21,9 @@ from common.kernels.gaps import decode_gaps, encode_gaps
 SACRIFICED_DETECTIONS = 1024
 """Detections disclosed in one attempt: at 8 % QBER about 300 bits of evidence, far above what any record length asks for."""
 
+MORE_DETECTIONS = 4 * SACRIFICED_DETECTIONS
+"""Detections disclosed in each further attempt, which allows for a QBER of 30 %."""
+
 ATTEMPTS = 8
 """Stretches of the recording that are tried before the clock is given up."""
 
@@ -84,6 +87,8 @@ def report_clock(sacrifice: Callable[[int], SacrificedDetections]) -> Conversati
     ------
     BlockAborted
         ``CLOCK_NOT_FOUND`` if no stretch could be matched.
+    RemoteProtocolError
+        If the frames would begin where detections were disclosed.
     """
     for attempt in range(ATTEMPTS):
         given = yield from compute(sacrifice, attempt)
@@ -92,6 +97,8 @@ def report_clock(sacrifice: Callable[[int], SacrificedDetections]) -> Conversati
         yield from send(ClockReport(first, given.stride, int(given.slots.size), gaps.tobytes(), given.outcomes.tobytes()))
         answer = yield from receive(FrameRange)
         if answer.found:
+            if not given.slots.size or answer.first_slot <= int(given.slots[-1]) + answer.offset:
+                raise RemoteProtocolError("frame range: the frames begin before the end of what was disclosed to match the slots")
             return Frames(answer.offset, answer.first_slot, answer.count_frames)
     raise BlockAborted(AbortReason.CLOCK_NOT_FOUND)
 
@@ -123,7 +130,9 @@ def match_slots(recipe: Recipe, first_slot: int, count_slots: int, find: FindOff
     for _ in range(ATTEMPTS):
         said = yield from receive(ClockReport)
         span = first_slot + count_slots - min(first_slot, 0)
-        slots = yield from compute(decode_gaps, said.gaps, said.count_detections, said.first_slot, said.first_slot + max(span, count_slots) + 1)
+        slots = yield from compute(
+            decode_gaps, said.gaps, said.count_detections, said.first_slot, said.first_slot + max(span, count_slots) + 1
+        )
         outcomes = np.frombuffer(said.outcomes, np.uint8)
         if outcomes.size != slots.size or np.any(outcomes > 3) or said.stride < 1:
             raise RemoteProtocolError("clock report: outcomes do not fit the detections, or the stride is zero")

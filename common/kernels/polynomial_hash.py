@@ -198,7 +198,8 @@ class PolynomialHash:
 
     References
     ----------
-    [Wegman1981] and the bound above: two transcripts of at most n bytes collide with probability at most ``(ceil(n / 16) + 1) 2^-128``; status: rigorous.
+    [Wegman1981] and the bound above: two transcripts of at most n bytes collide with probability at most
+    ``(ceil(n / 16) + 1) 2^-128``; status: rigorous.
     """
 
     __slots__ = ("_count_bytes", "_pending", "_powers", "_state")

@@ -40,7 +40,7 @@ class MemoryKeyStore:
         KeyNotFoundError
             If a key is to be committed that was never staged.
         KeyStoreError
-            If a mask is taken a second time.
+            If a block is opened or a mask taken a second time.
         """
         known: Operation = operation  # type: ignore[assignment]  # anything else ends in assert_never
         match known:
@@ -48,7 +48,9 @@ class MemoryKeyStore:
                 lengths = {block: key.count for block, key in sorted({**self._staged, **self._committed}.items())}
                 return Ledger(self._next_block, self._mask_cursor, lengths)
             case OpenBlock(block):
-                self._next_block = max(self._next_block, block + 1)
+                if block < self._next_block:
+                    raise KeyStoreError(f"block {block} was opened before")
+                self._next_block = block + 1
             case TakeMask(mask_index):
                 if mask_index < self._mask_cursor:
                     raise KeyStoreError(f"mask pair {mask_index} was taken before")

@@ -1,8 +1,8 @@
 """A key file used as a one-time pad: split between the directions, burnt before use, erased behind it.
 
-Both ends hold the same file. Its first 8 bytes name it, its last byte is left alone (a key need not fill it), and the rest belongs to
-the two directions: Alice's part up to the boundary, Bob's from there on. The parts are fixed at first use, for ends that do not talk to
-each other cannot share one supply: Alice counting from the front and Bob from the back would meet without noticing.
+Both ends hold the same file. Its first 8 bytes name it and are never used as pad; the rest belongs to the two directions: Alice's part
+up to the boundary, Bob's from there on. The parts are fixed at first use, for ends that do not talk to each other cannot share one
+supply: Alice counting from the front and Bob from the back would meet without noticing.
 
 A stretch goes through three states. It is *burnt* in the ledger (durable), then read, then erased from the key file. Stopped anywhere, the
 program loses key and never gives it twice; and somebody who takes the key file later can read nothing that was sent with it.
@@ -24,9 +24,6 @@ from common.onetimepad.envelope import OVERHEAD_BYTES, PAD_ID_BYTES, Header, Pad
 
 DEFAULT_ALICE_SHARE = 0.5
 """Alice's share of the key, unless told at first use."""
-
-_SMALLEST_BYTES = PAD_ID_BYTES + 1
-"""The name, and the last byte."""
 
 
 class Pad:
@@ -54,7 +51,7 @@ class Pad:
     def __init__(self, path: Path, end: Party | None = None, alice_share: float | None = None) -> None:
         self.path = path
         self.ledger_path = path.with_name(path.name + ".ledger")
-        count_bytes = _checked_size(path) - 1
+        count_bytes = _checked_size(path)
         pad_id = self.read(0, PAD_ID_BYTES)
         with ledgers.locked(self.ledger_path) as ledger:
             known = ledger.opening
@@ -243,7 +240,7 @@ def _checked_size(path: Path) -> int:
         raise ConfigurationError(f"{path} is not a regular file: key is read from files only, for its ledger lies beside it")
     if status.st_mode & 0o077:
         raise ConfigurationError(f"{path} can be read by others (mode {status.st_mode & 0o777:o}): keep keys to yourself with chmod 600")
-    if status.st_size < _SMALLEST_BYTES:
+    if status.st_size < PAD_ID_BYTES:
         raise KeyExhaustedError(
             f"{path} holds {8 * status.st_size} bits: that is no key; distil one, and see its report.json where it is empty"
         )

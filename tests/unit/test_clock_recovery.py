@@ -41,6 +41,18 @@ def test_a_poor_crystal_is_followed():
     assert clock.quality.residual_rms_ps == pytest.approx(50.0, rel=0.1)
 
 
+def test_of_very_many_tags_some_are_enough():
+    t_ps, slots = reference_tags(12, rate_hz=1e6, seconds=1.0)
+
+    clock = clock_from_reference(t_ps, 228e6, 1)
+    locked = clock.in_lock(t_ps)
+
+    assert clock.quality.count_used + clock.quality.count_rejected < 250_000
+    assert clock.quality.uncertainty_ps < 2.0
+    assert locked.mean() > 0.9999
+    assert slot_agreement(clock.slots_and_phases(t_ps)[0], slots) == 1.0
+
+
 def test_a_short_pause_is_bridged():
     t_ps, slots = reference_tags(3, seconds=2.0, dark_s=[(1.0, 1.1)])
 

@@ -32,6 +32,10 @@ LONG_BITS = 66_560
 MOST_SHORTENED_SHARE = 0.6
 """Largest share of a codeword left empty; beyond it a code of lower rate, or increments, do better."""
 
+RESERVE_SHARE = {SHORT_BITS: 0.12, LONG_BITS: 0.06}
+"""Private bits held back for increments, as a share of the syndrome. A revealed private bit tells the decoder a whole bit, a revealed key bit
+at QBER 1 % a twelfth of one and costs the same; so increments are cheap only while private bits last. Short codes vary more."""
+
 
 def to_json(code: Code) -> str:
     """Return the file of a code.
@@ -186,7 +190,7 @@ def choose_code(
 
     Each code's need, ``f`` as a function of punctured and shortened positions, is interpolated between its measured working
     points. Where a code corrects more than asked it is punctured until it no longer does, where it corrects less it is shortened
-    until it does.
+    until it does. It starts leaner than that by a reserve of private bits, which increments reveal where they are needed.
 
     Parameters
     ----------
@@ -219,44 +223,60 @@ def choose_code(
     if count_key_bits is not None and count_key_bits < 1:
         raise ConfigurationError(f"{count_key_bits} key bits cannot be laid out; pass a positive number or None")
     entropy = max(binary_entropy(qber), 1e-6)
-    best: tuple[float, Choice] | None = None
+    candidates: list[tuple[bool, float, Choice]] = []
     for rate in code_rates:
         code = load_code(name_of(count_bits, rate))
         limit = code.most_punctured if most_punctured is None else min(most_punctured, code.most_punctured)
-        punctured, shortened = _adapted(code, entropy * margin, limit)
-        segments = 1.0
+        need = _Need(code, entropy * margin, min(limit, round(RESERVE_SHARE[count_bits] * code.count_checks)))
+        punctured, shortened = need.adapted(limit)
+        segments = 0.0
         if count_key_bits is not None:
             segments = -(-count_key_bits // (code.count_bits - punctured - shortened))
             payload = -(-count_key_bits // int(segments))
-            punctured = _most_punctured_beside(code, entropy * margin, min(limit, code.count_bits - payload), payload)
+            punctured = need.most_punctured_beside(payload, min(limit, code.count_bits - payload))
             shortened = code.count_bits - punctured - payload
         payload = code.count_bits - punctured - shortened
         leaked_bits = code.count_checks - punctured
-        cost = segments * leaked_bits if count_key_bits is not None else leaked_bits / payload
-        if best is None or cost < best[0]:
-            best = (cost, Choice(code, punctured, shortened, leaked_bits / payload / entropy))
-    if best is None:
+        expected_bits = leaked_bits + need.reserve / 2
+        fails = need.spare(punctured, shortened) < 0.0
+        cost = segments * expected_bits if segments else expected_bits / payload
+        candidates.append(
+            (
+                fails,
+                -need.spare(punctured, shortened) if fails else cost,
+                Choice(code, punctured, shortened, leaked_bits / payload / entropy),
+            )
+        )
+    if not candidates:
         raise ConfigurationError("no code rate to choose from")
-    return best[1]
+    return min(candidates, key=lambda candidate: candidate[:2])[2]
 
 
-def _spare(code: Code, entropy: float, punctured: int, shortened: int) -> float:
-    """By how much the efficiency of a layout exceeds what it needs; ``entropy`` is ``h(qber)`` times the caller's margin."""
-    leaked_ratio = (code.count_checks - punctured) / (code.count_bits - punctured - shortened)
-    return leaked_ratio / entropy - _needed_efficiency(code, punctured, shortened)
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """What one code needs at one QBER: with its reserve of private bits revealed, one segment in a hundred may fail."""
 
+    code: Code
+    entropy: float  # h(qber) times the caller's margin
+    reserve: int
 
-def _adapted(code: Code, entropy: float, limit: int) -> tuple[int, int]:
-    """Punctured (at most ``limit``) and shortened positions that make the code just sufficient."""
-    if _spare(code, entropy, 0, 0) >= 0.0:
-        return _last_true(limit, lambda count: _spare(code, entropy, count, 0) >= 0.0), 0
-    most = int(MOST_SHORTENED_SHARE * code.count_bits)
-    return 0, min(most, 1 + _last_true(most, lambda count: _spare(code, entropy, 0, count) < 0.0))
+    def spare(self, punctured: int, shortened: int) -> float:
+        """By how much the efficiency of a layout, its reserve revealed, exceeds the need; a revealed bit is as good as a known zero."""
+        code, revealed = self.code, min(self.reserve, punctured)
+        leaked_ratio = (code.count_checks - punctured + revealed) / (code.count_bits - punctured - shortened)
+        return leaked_ratio / self.entropy - _needed_efficiency(code, punctured - revealed, shortened + revealed)
 
+    def adapted(self, limit: int) -> tuple[int, int]:
+        """Punctured (from the reserve to ``limit``) and shortened positions that make the code just sufficient."""
+        if self.spare(self.reserve, 0) >= 0.0:
+            return _last_true(self.reserve, limit, lambda count: self.spare(count, 0) >= 0.0), 0
+        most = int(MOST_SHORTENED_SHARE * self.code.count_bits)
+        return self.reserve, min(most, 1 + _last_true(0, most, lambda count: self.spare(self.reserve, count) < 0.0))
 
-def _most_punctured_beside(code: Code, entropy: float, limit: int, payload: int) -> int:
-    """Most punctured positions that ``payload`` key bits can bear, the rest of the codeword being shortened."""
-    return _last_true(limit, lambda count: _spare(code, entropy, count, code.count_bits - count - payload) >= 0.0)
+    def most_punctured_beside(self, payload: int, limit: int) -> int:
+        """Most punctured positions that ``payload`` key bits can bear, the rest of the codeword being shortened."""
+        free = self.code.count_bits - payload
+        return _last_true(min(self.reserve, limit), limit, lambda count: self.spare(count, free - count) >= 0.0)
 
 
 def _needed_efficiency(code: Code, count_punctured: int, count_shortened: int) -> float:
@@ -272,9 +292,9 @@ def _efficiency_of(code: Code, point: WorkingPoint) -> float:
     return (code.count_checks - point.count_punctured) / payload / binary_entropy(point.qber)
 
 
-def _last_true(limit: int, holds: Callable[[int], bool]) -> int:
-    """Largest count up to ``limit`` for which ``holds``, which changes at most once; 0 where it never holds."""
-    low, high = 0, limit + 1
+def _last_true(first: int, last: int, holds: Callable[[int], bool]) -> int:
+    """Largest count from ``first`` to ``last`` for which ``holds``, which changes at most once; ``first`` where it never holds."""
+    low, high = first, last + 1
     while high - low > 1:
         middle = (low + high) // 2
         if holds(middle):
