@@ -10,7 +10,7 @@ from alice.frame_offset import WORKING_QBER, find_frame_offset
 from common.errors import StreamError
 
 NOISY_QBER = 0.3
-"""QBER assumed from the second attempt on: slots are matched even where an eavesdropper measures every pulse, so that the bound can say so."""
+"""QBER assumed from the second attempt on: slots are matched even where every pulse is intercepted, so that the bound can say so."""
 
 NOISY_REACH_SLOTS = 1 << 24
 """Furthest offset tried at that QBER, where each one takes hundreds of detections to rule out."""

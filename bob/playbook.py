@@ -6,6 +6,7 @@ Here, and in ``alice.playbook``, is the only place where it matters who is who.
 from __future__ import annotations
 
 from bob.station import DetectionStation
+from common.conversation.effects import Conversation
 from common.conversation.session import welcome
 from common.distillation.amplification import agree_length, take_seed
 from common.distillation.commitment import confirm_key
@@ -17,7 +18,6 @@ from common.distillation.reconciliation.methods import METHODS
 from common.distillation.sifting import announce
 from common.distillation.synchronisation import Frames, report_clock
 from common.distillation.verification import check_hash
-from common.conversation.effects import Conversation
 
 GREETING: Greeting = welcome
 """Bob listens, so he welcomes."""

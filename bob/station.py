@@ -1,7 +1,7 @@
 """Bob's station: a recorded tag stream becomes detections in frames, as the protocol's halves ask for them.
 
-Tags go through clock recovery, gate and detection rules. The gate is chosen on the first tags, which never make key: frames begin behind them and behind the
-sacrificed detections.
+Tags go through clock recovery, gate and detection rules. The gate is chosen on the first tags, which never make key:
+frames begin behind them and behind the sacrificed detections.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class DetectionStation:
 
     def __init__(self, tags: TimeTags, profile: LinkProfile, randomness: Randomness) -> None:
         outcome_of_channel = outcomes_by_channel(tags.channels)
-        is_detector = outcome_of_channel[tags.channel] < 4  # noqa: PLR2004 - outcome codes are 0 to 3
+        is_detector = outcome_of_channel[tags.channel] < 4
         t_ps, channel = tags.t_ps[is_detector], tags.channel[is_detector]
         if not t_ps.size:
             raise StreamError("the recording holds no detector tags; check the channel names")

@@ -102,7 +102,7 @@ class Bits:
 
 
 def concatenated(parts: list[Bits]) -> Bits:
-    """Join bit strings in order; the result has the sum of their lengths."""
+    """Join the bit strings ``parts`` in order; the result has the sum of their lengths."""
     if len(parts) == 1:
         return parts[0]
     flags = [part.to_flags() for part in parts]

@@ -1,12 +1,15 @@
-"""Second-order correlation of a pulsed source from a Hanbury Brown and Twiss recording, and the share of time it is bright.
+"""Second-order correlation of a pulsed source from a Hanbury Brown and Twiss recording, and the share of time it is
+bright.
 
-Coincidences are counted by the difference of slots between two detectors. The peak at zero delay (found as the lowest, since cables may delay one detector by several
-pulses) over its neighbours is g2 of the bright source; the neighbours over far delays tell how much blinking lifts them. Both normalisations are given,
-because the multi-photon bound needs g2 of the bright state together with the on-fraction (``common.security.multi_photon``).
+Coincidences are counted by the difference of slots between two detectors. The peak at zero delay (found as the
+lowest, since cables may delay one detector by several pulses) over its neighbours is g2 of the bright source; the
+neighbours over far delays tell how much blinking lifts them. Both normalisations are given, because the multi-photon
+bound needs g2 of the bright state together with the on-fraction (``common.security.multi_photon``).
 
 References
 ----------
-Security.md section 7 of the design, on p_m with blinking: ``p_m = g2_on <n>^2 / (2 beta^2)``; status: planning (an estimate with its standard deviation).
+Security.md section 7 of the design, on p_m with blinking: ``p_m = g2_on <n>^2 / (2 beta^2)``; status: planning (an
+estimate with its standard deviation).
 """
 
 from __future__ import annotations
@@ -87,7 +90,7 @@ def measure_correlation(first: NDArray[np.int64], second: NDArray[np.int64], clo
     delays = [sign * round(delay_s * clock_hz) for delay_s in FAR_DELAYS_S for sign in (1, -1)]
     far = np.concatenate([count_coincidences(first, second, delay, FAR_WIDTH_SLOTS) for delay in delays])
     far_level = float(far.mean())
-    if near_level * NEAR_SLOTS < 100 or far.sum() < 100:  # noqa: PLR2004 - below, ratios are uncertain by more than a tenth
+    if near_level * NEAR_SLOTS < 100 or far.sum() < 100:
         raise StreamError("too few coincidences between the two detectors to measure g2: record for longer")
     spread = (count_zero + 1) ** 0.5  # so that no coincidence at all does not claim certainty
     return Correlation(

@@ -95,10 +95,40 @@ class MessageSeal(Protocol):
     session: bytes
 
     def code(self, sender: Party, sequence: int, data: bytes) -> bytes:
-        """Return the ``MAC_BYTES`` that ``sender`` puts behind ``data``."""
+        """Compute the code behind a message.
+
+        Parameters
+        ----------
+        sender : Party
+            Who sends it.
+        sequence : int
+            Its number, from 1, never repeated under the same keys.
+        data : bytes
+            The encoded envelope.
+
+        Returns
+        -------
+        bytes
+            ``MAC_BYTES`` bytes.
+        """
 
     def check(self, sender: Party, sequence: int, data: bytes, code: bytes) -> None:
-        """Raise ``AuthenticationError`` unless ``code`` is right."""
+        """Check the code behind a message.
+
+        Parameters
+        ----------
+        sender : Party
+            Who claims to have sent it.
+        sequence : int
+            The number it must have.
+        data, code : bytes
+            The encoded envelope, and what stood behind it.
+
+        Raises
+        ------
+        AuthenticationError
+            If the code is not the one ``sender`` would have put there.
+        """
 
 
 class GreetingSeal:

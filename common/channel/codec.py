@@ -37,7 +37,7 @@ class Party(IntEnum):
     @property
     def peer(self) -> Party:
         """The other end."""
-        return Party.BOB if self is Party.ALICE else Party.ALICE
+        return Party(Party.ALICE + Party.BOB - self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ def decode(data: bytes) -> Envelope:
     fault = _fault(message_class, body)
     if fault:
         raise RemoteProtocolError(f"{message_class.__name__}: {fault}")
-    envelope = Envelope(*header, message_class(*body))
+    envelope = Envelope(**dict(zip(_HEADER, header, strict=True)), message=message_class(*body))
     if _packed(envelope) != data:
         raise RemoteProtocolError(f"{message_class.__name__}: not in the one permitted encoding")
     return envelope
@@ -181,7 +181,8 @@ def _header(envelope: Envelope) -> tuple[object, ...]:
 
 
 def _values(message: Message) -> tuple[object, ...]:
-    return tuple(getattr(message, name) for name in field_types(type(message)))
+    record: type = type(message)
+    return tuple(getattr(message, name) for name in field_types(record))
 
 
 def _fault(record: type, values: tuple[object, ...]) -> str | None:

@@ -21,7 +21,19 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
-    """Open a session: who we are, what we agreed on, where our one-time masks stand, which blocks we hold."""
+    """Open a session: who we are, what we agreed on, where our one-time masks stand, which blocks we hold.
+
+    Attributes
+    ----------
+    nonce : bytes
+        32 fresh random bytes.
+    parameters_digest : bytes
+        32 bytes over everything both ends agreed on beforehand.
+    next_block, mask_cursor : int
+        Lowest block number and lowest mask pair that this end has never used.
+    block_numbers, block_lengths : tuple[int, ...]
+        Blocks of key this end holds, and their lengths in bits.
+    """
 
     KIND: ClassVar[int] = 100
     nonce: Bytes32
@@ -34,7 +46,19 @@ class Hello(Message):
 
 @dataclass(frozen=True, slots=True)
 class Welcome(Message):
-    """Answer a Hello with the same facts about this end, bound to the nonce it answers."""
+    """Answer a Hello with the same facts about this end, bound to the nonce it answers.
+
+    Attributes
+    ----------
+    nonce, answered_nonce : bytes
+        32 fresh random bytes, and those of the Hello that is answered.
+    parameters_digest : bytes
+        32 bytes over everything both ends agreed on beforehand.
+    next_block, mask_cursor : int
+        Lowest block number and lowest mask pair that this end has never used.
+    block_numbers, block_lengths : tuple[int, ...]
+        Blocks of key this end holds, and their lengths in bits.
+    """
 
     KIND: ClassVar[int] = 101
     nonce: Bytes32
@@ -56,7 +80,21 @@ class Abort(Message):
 
 @dataclass(frozen=True, slots=True)
 class ClockReport(Message):
-    """Sacrificed detections, outcomes and all, by which the absolute slot is found; they never become key."""
+    """Sacrificed detections, outcomes and all, by which the absolute slot is found; they never become key.
+
+    Attributes
+    ----------
+    first_slot : int
+        First sacrificed slot, by the receiver's clock.
+    stride : int
+        The unknown offset is a multiple of this, give or take a few slots.
+    count_detections : int
+        Sacrificed detections.
+    gaps : bytes
+        Their slots, coded from ``first_slot`` on.
+    outcomes : bytes
+        One outcome code each.
+    """
 
     KIND: ClassVar[int] = 200
     first_slot: Slot
@@ -68,7 +106,19 @@ class ClockReport(Message):
 
 @dataclass(frozen=True, slots=True)
 class FrameRange(Message):
-    """The slot offset that was found, and which frames the emission record covers."""
+    """The slot offset that was found, and which frames the emission record covers.
+
+    Attributes
+    ----------
+    found : bool
+        Whether the sacrificed detections fitted anywhere.
+    offset : int
+        To be added to the receiver's slots.
+    first_slot : int
+        Absolute slot at which frame 0 begins.
+    count_frames : int
+        Whole frames the emission record covers from there on.
+    """
 
     KIND: ClassVar[int] = 201
     found: Boolean
@@ -79,7 +129,25 @@ class FrameRange(Message):
 
 @dataclass(frozen=True, slots=True)
 class DetectionAnnouncement(Message):
-    """Where single-basis clicks were and in which basis, for whole frames whose measurement is finished."""
+    """Where single-basis clicks were and in which basis, for whole frames whose measurement is finished.
+
+    Attributes
+    ----------
+    first_frame : int
+        Frame the announcement begins with.
+    count_per_frame : tuple[int, ...]
+        Single-basis clicks in each frame.
+    gaps : bytes
+        Absolute slots of these clicks, coded from the first frame's first slot on.
+    bases : bytes
+        Packed bits, 0 for Z and 1 for X.
+    count_cross_clicks : int
+        Slots with clicks in both bases.
+    cross_gaps : bytes
+        These slots, coded likewise.
+    closes_block, ends_stream : bool
+        Whether the block ends with the last frame, and the stream with it.
+    """
 
     KIND: ClassVar[int] = 300
     first_frame: Count
@@ -94,7 +162,15 @@ class DetectionAnnouncement(Message):
 
 @dataclass(frozen=True, slots=True)
 class SiftingReply(Message):
-    """Which announced detections match the preparation basis, and which of those are disclosed."""
+    """Which announced detections match the preparation basis, and which of those are disclosed.
+
+    Attributes
+    ----------
+    count_detections : int
+        Detections answered for.
+    kept, tested : bytes
+        Packed bits: matching bases, and of those the disclosed ones.
+    """
 
     KIND: ClassVar[int] = 301
     count_detections: UInt32
@@ -121,7 +197,17 @@ class TestCounts(Message):
 
 @dataclass(frozen=True, slots=True)
 class Syndrome(Message):
-    """Syndromes of a batch of segments."""
+    """Syndromes of a batch of segments.
+
+    Attributes
+    ----------
+    code : int
+        Index of the code rate.
+    count_segments, count_payload, count_punctured : int
+        Segments, key bits in each, private random bits in each.
+    syndromes : bytes
+        Packed bits, segment after segment.
+    """
 
     KIND: ClassVar[int] = 500
     code: UInt16
@@ -133,7 +219,17 @@ class Syndrome(Message):
 
 @dataclass(frozen=True, slots=True)
 class SyndromeIncrement(Message):
-    """More bits of the reference half for the segments that did not decode."""
+    """More bits of the reference half for the segments that did not decode.
+
+    Attributes
+    ----------
+    step : int
+        Number of the increment, from 0.
+    count_segments : int
+        Segments still open.
+    revealed : bytes
+        Packed values, segment after segment.
+    """
 
     KIND: ClassVar[int] = 501
     step: UInt16
@@ -161,7 +257,17 @@ class ParityReply(Message):
 
 @dataclass(frozen=True, slots=True)
 class ReconciliationOutcome(Message):
-    """Which segments are still wrong, and how many errors were corrected in each basis in the others."""
+    """Which segments are still wrong, and how many errors were corrected in each basis in the others.
+
+    Attributes
+    ----------
+    count_segments : int
+        Segments in the batch.
+    failed : bytes
+        Packed bits, 1 where a segment is wrong.
+    corrected_z, corrected_x : int
+        Errors corrected in the other segments.
+    """
 
     KIND: ClassVar[int] = 504
     count_segments: UInt32
@@ -172,7 +278,17 @@ class ReconciliationOutcome(Message):
 
 @dataclass(frozen=True, slots=True)
 class SegmentTags(Message):
-    """A short hash of every segment, so that one undetected error does not lose the block."""
+    """A short hash of every segment, so that one undetected error does not lose the block.
+
+    Attributes
+    ----------
+    count_segments : int
+        Segments in the batch.
+    hash_key : bytes
+        16 fresh random bytes.
+    tags : bytes
+        Four bytes a segment, lowest first.
+    """
 
     KIND: ClassVar[int] = 505
     count_segments: UInt32
@@ -215,7 +331,15 @@ class KeyLengthVerdict(Message):
 
 @dataclass(frozen=True, slots=True)
 class ToeplitzSeed(Message):
-    """One numbered chunk of the public seed of privacy amplification."""
+    """One numbered chunk of the public seed of privacy amplification.
+
+    Attributes
+    ----------
+    chunk, count_chunks : int
+        Which chunk this is, from 0, and of how many.
+    seed : bytes
+        Packed bits of the seed.
+    """
 
     KIND: ClassVar[int] = 702
     chunk: UInt32

@@ -1,12 +1,14 @@
 """Transcript tags: an information-theoretic code over everything both ends said about a block.
 
-A tag covers the block's messages of both directions, as its sender sent and heard them, and all session messages its sender ever sent in this
-session, the greeting included. Whoever finds it right knows that the peer saw the very same block: not only that no word reached us altered, but that none
-of ours did. Polynomial hashes of the three transcripts are joined by a second one and hidden by a one-time mask. The hash keys are reused; each tag
-has a mask of its own, so that the failure probabilities add up over the tags ([Portmann2014]). Status: rigorous.
+A tag covers the block's messages of both directions, as its sender sent and heard them, and all session messages its
+sender ever sent in this session, the greeting included. Whoever finds it right knows that the peer saw the very same
+block: not only that no word reached us altered, but that none of ours did. Polynomial hashes of the three transcripts
+are joined by a second one and hidden by a one-time mask. The hash keys are reused; each tag has a mask of its own, so
+that the failure probabilities add up over the tags ([Portmann2014]). Status: rigorous.
 
-The joining hash has a key of its own. Under one key for both, changes in two directions can be chosen that cancel for 2^64 of the 2^128 keys: the inner
-hashes are then no longer fixed before the outer key is drawn, which is what its bound asks for.
+The joining hash has a key of its own. Under one key for both, changes in two directions can be chosen that cancel for
+2^64 of the 2^128 keys: the inner hashes are then no longer fixed before the outer key is drawn, which is what its
+bound asks for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A link driven by a recording of a real pulsed emitter: its arrivals, drawn settings and outcomes.
 
-The recording's clock is found from its photons alone, its g2 and on-fraction from its two detectors, and its mean photon number from its rate and the transmission
-of the profile. What the recording cannot tell (preparation and measurement outcomes) is drawn by ``common.emulator.recorded``.
+The recording's clock is found from its photons alone, its g2 and on-fraction from its two detectors, and its mean
+photon number from its rate and the transmission of the profile. What the recording cannot tell (preparation and
+measurement outcomes) is drawn by ``common.emulator.recorded``.
 """
 
 from __future__ import annotations
@@ -86,10 +87,11 @@ def recorded_run(profile: LinkProfile, recording: Path, seed: int, transmission:
         If the file is no recording of a pulsed source at two detectors.
     """
     raw = read_ptu(recording)
-    if np.unique(raw.channel).size != 2:  # noqa: PLR2004 - a Hanbury Brown and Twiss pair
+    if np.unique(raw.channel).size != 2:
         raise StreamError(f"{recording}: two detectors are needed to measure g2, the recording has {np.unique(raw.channel).size}")
     clock = clock_from_photons(raw.t_ps, find_pulse_rate(raw).frequency_hz, channel=raw.channel)
-    t_ps, channel = (array.copy() for array in clock.align(raw.t_ps, raw.channel))
+    aligned_ps, channel = clock.align(raw.t_ps, raw.channel)
+    t_ps = aligned_ps.copy()
     slots, phases = clock.slots_and_phases(t_ps)
     known = clock.in_lock(t_ps) & (np.abs(phases) < BACKGROUND_SIGMAS * clock.quality.residual_rms_ps)
     one, other = (channel == number for number in np.unique(channel))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 @click.option("--alice", "emission", required=True, type=EXISTING_FILE, help="Alice's emission record.")
 @click.option("--bob", "tags", required=True, type=EXISTING_FILE, help="Bob's time tags.")
 @click.option("--out", required=True, type=FOLDER, help="Folder for alice.key, bob.key and report.json.")
-@click.option("--channels", default=None, metavar="NAME=N,…", help="Channels of a tag file that does not state them: H=0,V=1,D=2,A=3,sync=4.")
-@click.option("--sync-divider", type=click.IntRange(min=1), default=None, help="Divider of the sync channel, where the file does not state it.")
-@click.option("--seed", type=int, default=None, help="Replace the system's randomness by a repeatable stream; the keys are worth nothing.")
+@click.option("--channels", default=None, metavar="NAME=N,…", help="Channels, where the file does not state them: H=0,V=1,D=2,A=3,sync=4.")
+@click.option("--sync-divider", type=click.IntRange(min=1), default=None, help="Divider of the sync channel, likewise.")
+@click.option("--seed", type=int, default=None, help="Repeatable in place of system randomness; the keys are worth nothing.")
 @json_option
 def command(
     *,
@@ -38,10 +38,10 @@ def command(
     seed: int | None,
     as_json: bool,
 ) -> int:
-    """Distil secret key from an emission record and a tag recording.
+    r"""Distil secret key from an emission record and a tag recording.
 
-    Both ends run in this process, exactly as two daemons would; what they say to each other is authenticated, and each computes its own key. No provable key is
-    a result, not an error: the report says which bound failed.
+    Both ends run in this process, exactly as two daemons would; what they say to each other is authenticated, and each
+    computes its own key. No provable key is a result, not an error: the report says which bound failed.
 
     \b
     Example:
@@ -110,12 +110,30 @@ def write_key(path: Path, bits: Bits) -> None:
 
 
 def summary(profile: LinkProfile, report: dict[str, Any], out: Path) -> str:
-    """Describe a report in a few lines."""
+    """Describe a report in a few lines.
+
+    Parameters
+    ----------
+    profile : LinkProfile
+        The link.
+    report : dict
+        From ``link_report``.
+    out : Path
+        Where the keys lie.
+
+    Returns
+    -------
+    str
+        Lines for a terminal.
+    """
     qber = ", ".join(f"{basis} {value:.2%}" for basis, value in report["qber"].items() if value is not None) or "none"
+    clock, discarded = report["clock"], sum(report["blocks_discarded"].values())
     lines = [
         f"{profile.title}: {report['link_seconds']:.1f} s of link, {report['detections']} detections, {report['sifted_bits']} sifted bits",
-        f"QBER {qber}; clock {report['clock']['offset_ppm']:+.4f} ppm, residual {report['clock']['residual_rms_ps']:.0f} ps",
-        f"{report['blocks_kept']} blocks kept, {sum(report['blocks_discarded'].values())} discarded; {report['secret_bits']} secret bits in {out}",
+        f"QBER {qber}; clock {clock['offset_ppm']:+.4f} ppm, residual {clock['residual_rms_ps']:.0f} ps",
+        f"{report['blocks_kept']} blocks kept, {discarded} discarded; {report['secret_bits']} secret bits in {out}",
     ]
-    lines += [f"  block {block['number']}: {block['reason']}. {block['bound']}".rstrip(" .") for block in report["blocks"] if block["reason"]]
+    lines += [
+        f"  block {block['number']}: {block['reason']}. {block['bound']}".rstrip(" .") for block in report["blocks"] if block["reason"]
+    ]
     return "\n".join(lines)

@@ -51,7 +51,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="qkdlink", prog_name="qkd")
 def qkd() -> None:
-    """Quantum key distribution from detector clicks to a one-time pad.
+    r"""Quantum key distribution from detector clicks to a one-time pad.
 
     \b
     Example:
@@ -99,7 +99,7 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def exit_status(error: Exception) -> int:
-    """Return the exit status that an error stands for; 1 for any that is not listed."""
+    """Return the exit status that ``error`` stands for; 1 for any that is not listed."""
     return next((status for kind, status in EXIT_STATUS if isinstance(error, kind)), 1)
 
 

@@ -1,6 +1,7 @@
 """Both ends of a link in one process: what ``qkd distil`` and ``qkd demo`` run on recordings.
 
-Only here do the two ends meet outside of a channel: each gets its own recording, its own store and its own randomness, and everything else goes through the rehearsal.
+Only here do the two ends meet outside of a channel: each gets its own recording, its own store and its own
+randomness, and everything else goes through the rehearsal.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def link_options(function: F) -> F:
-    """Add ``--link`` and ``--set``."""
+    """Add ``--link`` and ``--set`` to the command ``function``."""
     function = click.option(
         "--set",
         "settings",
@@ -26,7 +26,7 @@ def link_options(function: F) -> F:
 
 
 def json_option(function: F) -> F:
-    """Add ``--json``."""
+    """Add ``--json`` to the command ``function``."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(function)
 
 

@@ -45,8 +45,8 @@ def _pad_options(function: F) -> F:
 def command() -> None:
     """Encrypt and decrypt with the one-time pad.
 
-    Key is spent before it is used and never given twice: a ledger beside the key file keeps account, and spent key is erased. A message of n bytes spends n + 32 bytes;
-    where fewer are left, nothing is encrypted and the exit status is 4.
+    Key is spent before it is used and never given twice: a ledger beside the key file keeps account, and spent key is erased.
+    A message of n bytes spends n + 32 bytes; where fewer are left, nothing is encrypted and the exit status is 4.
 
     \b
     Example:

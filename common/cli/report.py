@@ -1,6 +1,7 @@
 """The report of a distillation: what happened to every block, counted in one place from what one end knows.
 
-Nothing here is secret, and nothing is a constant that stands for a measurement: every number comes from the blocks' counts, ledgers and accounts.
+Nothing here is secret, and nothing is a constant that stands for a measurement: every number comes from the blocks'
+counts, ledgers and accounts.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any
 from common.channel.codec import Party
 from common.channel.transcript import forgery_bound
 from common.cli.offline import OfflineRun
-from common.distillation.reconciliation.codes import binary_entropy
 from common.distillation.values import BlockOutcome
-from common.errors import BlockAborted
+from common.errors import AbortReason, BlockAborted
 from common.profiles.link import LinkProfile
+from common.security.entropy import binary_entropy
 
 MASK_BITS = 256
 """Bits of the authentication reserve a block of key uses: one 128-bit mask in each direction."""
@@ -58,7 +59,7 @@ def link_report(profile: LinkProfile, run: OfflineRun, *, seeded: bool) -> dict[
         "sifted_bits": sifted,
         "qber": qber_by_basis(outcomes),
         "blocks_kept": len(kept),
-        "blocks_discarded": dict(Counter(outcome.reason.label for outcome in [*outcomes, *_aborts(run)] if outcome.reason)),
+        "blocks_discarded": dict(Counter(reason.label for reason in _reasons(run))),
         "reconciliation": _reconciliation(profile, outcomes),
         "epsilon": kept[-1].length.epsilon if kept and kept[-1].length else _first_epsilon(outcomes),
         "epsilon_session": _session_epsilon(kept),
@@ -67,7 +68,11 @@ def link_report(profile: LinkProfile, run: OfflineRun, *, seeded: bool) -> dict[
         "authentication_bits": MASK_BITS * len(kept),
         "net_secret_bits": secret_bits - MASK_BITS * len(kept),
         "secret_bits_per_pulse": secret_bits / pulses if pulses else None,
-        "clock": {"offset_ppm": clock.offset_ppm, "residual_rms_ps": clock.quality.residual_rms_ps, "lock_losses": clock.quality.lock_losses},
+        "clock": {
+            "offset_ppm": clock.offset_ppm,
+            "residual_rms_ps": clock.quality.residual_rms_ps,
+            "lock_losses": clock.quality.lock_losses,
+        },
         "gate": {"centre_ps": run.reception.gate.gate.centre_ps, "width_ps": run.reception.gate.gate.width_ps},
         "randomness": "seeded" if seeded else "system",
         "settings_randomness": run.settings_randomness,
@@ -149,7 +154,7 @@ def qber_by_basis(outcomes: list[BlockOutcome]) -> dict[str, float | None]:
 
 def _reconciliation(profile: LinkProfile, outcomes: list[BlockOutcome]) -> dict[str, Any]:
     blocks = [outcome.block for outcome in outcomes if outcome.block]
-    bits = sum(block.key.bits.count for block in blocks)
+    bits = sum(block.counts.z.kept + block.counts.x.kept for block in blocks)
     errors = sum(sum(block.corrected) for block in blocks)
     leaked = sum(block.leakage.items.get(item, 0) for block in blocks for item in RECONCILIATION_ITEMS)
     segments = sum(block.count_segments for block in blocks)
@@ -180,10 +185,11 @@ def _summed_ledgers(outcomes: list[BlockOutcome]) -> dict[str, float | int]:
     return {item: sum(amounts) if all(isinstance(a, int) for a in amounts) else fsum(amounts) for item, amounts in items.items()}
 
 
-def _aborts(run: OfflineRun) -> list[BlockAborted]:
-    """What ended the session before any block began: slots that could not be matched."""
+def _reasons(run: OfflineRun) -> list[AbortReason]:
+    """Why blocks were discarded, or why none ever began: slots that could not be matched."""
     failure = run.failures[Party.BOB]
-    return [failure] if isinstance(failure, BlockAborted) else []
+    before = [failure.reason] if isinstance(failure, BlockAborted) else []
+    return before + [outcome.reason for outcome in run.outcomes[Party.BOB] if outcome.reason]
 
 
 def _first_epsilon(outcomes: list[BlockOutcome]) -> dict[str, float]:

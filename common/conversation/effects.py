@@ -91,32 +91,52 @@ def receive(kind: type[M]) -> Conversation[M]:
 
 
 def compute(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> Conversation[T]:
-    """Return ``function(*arguments)``, computed wherever the shell likes; functions take positional arguments only."""
+    """Have a pure function computed wherever the shell likes.
+
+    Parameters
+    ----------
+    function : callable
+        Takes positional arguments only.
+    arguments : object
+        What it is called with.
+    named : object
+        Not allowed; here only so that the types of ``function`` carry over.
+
+    Returns
+    -------
+    T
+        What the function returns; what it raises is raised in the conversation.
+
+    Raises
+    ------
+    TypeError
+        If named arguments are given.
+    """
     if named:
         raise TypeError("computed functions take positional arguments only")
     return cast("T", (yield Compute(function, arguments)))
 
 
 def persist(operation: object) -> Conversation[Any]:
-    """Carry out a key store operation durably and return its result."""
+    """Carry out ``operation`` of the key store durably and return its result."""
     return (yield Persist(operation))
 
 
 def draw(count_bytes: int) -> Conversation[bytes]:
-    """Return fresh random bytes."""
+    """Return ``count_bytes`` fresh random bytes."""
     return cast("bytes", (yield Draw(count_bytes)))
 
 
 def deadline(seconds: float) -> Conversation[None]:
-    """Bound the waits of this conversation from here on."""
+    """Bound the waits of this conversation by ``seconds`` from here on."""
     yield Deadline(seconds)
 
 
 def seal_transcript(mask_index: int) -> Conversation[SealedTranscript]:
-    """Return our tag of this block; the very next effect must send it."""
+    """Return our tag of this block under mask pair ``mask_index``; the very next effect must send it."""
     return cast("SealedTranscript", (yield SealTranscript(mask_index)))
 
 
 def check_transcript(mask_index: int, tag: bytes) -> Conversation[None]:
-    """Raise ``AuthenticationError`` in the conversation unless the peer's tag covers exactly what we heard."""
+    """Raise ``AuthenticationError`` unless ``tag``, under mask pair ``mask_index``, covers exactly what we said and heard."""
     yield CheckTranscript(mask_index, tag)

@@ -137,7 +137,18 @@ class Engine:
             self._forget(self._early.pop(key))
 
     def handle(self, event: Event) -> list[Output]:
-        """Take in one event and return what the shell has to carry out, in order."""
+        """Take in one event.
+
+        Parameters
+        ----------
+        event : Event
+            What happened.
+
+        Returns
+        -------
+        list[Output]
+            What the shell has to carry out, in order.
+        """
         match event:
             case Arrived(data):
                 self._arrived(data)

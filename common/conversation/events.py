@@ -57,7 +57,15 @@ class Transmit:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RunComputation:
-    """Call ``function(*arguments)`` anywhere and report back."""
+    """Call ``function(*arguments)`` anywhere and report back.
+
+    Attributes
+    ----------
+    task : TaskKey
+        Who asked.
+    function, arguments : callable, tuple
+        What to call with what.
+    """
 
     task: TaskKey
     function: Callable[..., Any]
@@ -90,7 +98,17 @@ class SetDeadline:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Ended:
-    """A conversation returned ``result`` or, where ``error`` is set, raised."""
+    """A conversation returned ``result`` or, where ``error`` is set, raised.
+
+    Attributes
+    ----------
+    task : TaskKey
+        Which conversation.
+    result : object
+        What it returned.
+    error : Exception | None
+        What it raised.
+    """
 
     task: TaskKey
     result: Any

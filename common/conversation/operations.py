@@ -1,7 +1,7 @@
 """What a conversation asks the key store to do durably; any store that understands these will do.
 
-Every operation but ``OpenBlock`` and ``TakeMask`` may be asked again after a crash; these two refuse what was used before, so a session that forgets
-where it stood fails instead of using anything twice.
+Every operation but ``OpenBlock`` and ``TakeMask`` may be asked again after a crash; these two refuse what was used
+before, so a session that forgets where it stood fails instead of using anything twice.
 """
 
 from __future__ import annotations

@@ -59,12 +59,18 @@ class Machine(Protocol):
 
 
 def faithful(sender: Party, data: bytes) -> Iterable[tuple[Party, bytes]]:
-    """Carry every message unchanged to the peer of ``sender``, once and in order."""
+    """Carry ``data`` unchanged to the peer of ``sender``, once and in order."""
     return [(sender.peer, data)]
 
 
 def uninterrupted(_party: Party, _output: Output, _moment: Moment) -> None:
-    """Interrupt nothing."""
+    """Interrupt nothing.
+
+    Parameters
+    ----------
+    _party, _output, _moment : Party, Output, Moment
+        Ignored.
+    """
 
 
 class NoStore:
@@ -83,7 +89,17 @@ class NoStore:
 
 @dataclass(slots=True)
 class End:
-    """One end: its machine, its store, its randomness."""
+    """One end: its machine, its store, its randomness.
+
+    Attributes
+    ----------
+    machine : Machine
+        An engine or a whole session.
+    store : OperationTarget
+        Carries out key store operations.
+    randomness : Randomness
+        Where random bytes are drawn.
+    """
 
     machine: Machine
     store: OperationTarget = field(default_factory=NoStore)
@@ -150,7 +166,7 @@ class Rehearsal:
                 assert_never(unreachable)
 
 
-def _result(task: TaskKey, function: Callable[..., Any], *arguments: Any) -> Event:  # noqa: ANN401 - whatever the conversation asked for
+def _result(task: TaskKey, function: Callable[..., Any], *arguments: Any) -> Event:
     try:
         return Completed(task, function(*arguments))
     except QkdError as error:

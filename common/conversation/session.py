@@ -1,7 +1,7 @@
 """A session from greeting to end: its transition table, and the greeting's two halves.
 
-The table is the rule book for both ends; the diagram in the docs is drawn from it. What a session does in each state is chosen by the playbook
-of each end, never here.
+The table is the rule book for both ends; the diagram in the docs is drawn from it. What a session does in each state
+is chosen by the playbook of each end, never here.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def greet(parameters_digest: bytes) -> Conversation[Agreement]:
 
 
 def welcome(parameters_digest: bytes) -> Conversation[Agreement]:
-    """Answer a greeting; the other half of ``greet``, with the same parameters, result and errors."""
+    """Answer a greeting; the other half of ``greet``, whose result and errors it shares, given the ``parameters_digest``."""
     theirs = yield from receive(Hello)
     nonce = yield from draw(32)
     ledger: Ledger = yield from persist(ReadLedger())

@@ -1,7 +1,8 @@
 """Agreement on the key length, and privacy amplification to it.
 
-Both ends compute the length from the same counts; the proposing half says its own, the agreeing half accepts nothing above its own. Only then is a fresh seed
-drawn and sent, so that nothing an eavesdropper did can depend on it, and both ends compress the verified block by the same Toeplitz matrix.
+Both ends compute the length from the same counts; the proposing half says its own, the agreeing half accepts nothing
+above its own. Only then is a fresh seed drawn and sent, so that nothing an eavesdropper did can depend on it, and
+both ends compress the verified block by the same Toeplitz matrix.
 
 References
 ----------
@@ -64,9 +65,21 @@ def propose_length(recipe: Recipe, block: ClosedBlock) -> Conversation[KeyLength
 
 
 def agree_length(recipe: Recipe, block: ClosedBlock) -> Conversation[KeyLength]:
-    """Accept a length that is not above our own; the other half of ``propose_length``, with the same parameters, result and errors.
+    """Accept the proposal if it is what we computed; the other half of ``propose_length``, whose result and errors it shares.
 
-    A lower proposal than ours is a disagreement as well: both ends compute from the same counts.
+    A proposal below our own is a disagreement as well: both ends compute from the same counts.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Setting and epsilons.
+    block : ClosedBlock
+        Verified.
+
+    Returns
+    -------
+    KeyLength
+        Positive, and the same at both ends.
     """
     ours = yield from compute(key_length, block.counts, block.leakage, recipe.setting, recipe.budget)
     proposal = yield from receive(KeyLengthProposal)
@@ -110,7 +123,19 @@ def draw_seed(block: ClosedBlock, length: KeyLength) -> Conversation[SecretBlock
 
 
 def take_seed(block: ClosedBlock, length: KeyLength) -> Conversation[SecretBlock]:
-    """Take the peer's seed and amplify; the other half of ``draw_seed``, with the same parameters and result.
+    """Take the peer's seed and amplify; the other half of ``draw_seed``.
+
+    Parameters
+    ----------
+    block : ClosedBlock
+        Verified.
+    length : KeyLength
+        Agreed.
+
+    Returns
+    -------
+    SecretBlock
+        The same key at both ends.
 
     Raises
     ------

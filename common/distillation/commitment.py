@@ -1,11 +1,13 @@
 """Commitment: the key of a block enters both stores, behind transcript tags in both directions.
 
-The proposing half stages its key and tags the block. The confirming half checks that tag first; it covers what both have said, so from then on it knows that the
-peer has staged the very same key, stages its own and tags in turn. That second tag tells the proposing half the same. Staged keys become usable by
-``KeyCommit`` and ``KeyCommitted``; if these are lost, the next greeting finds the block at both ends and the tag behind it vouches for that. No key is ever
+The proposing half stages its key and tags the block. The confirming half checks that tag first; it covers what both
+have said, so from then on it knows that the peer has staged the very same key, stages its own and tags in turn. That
+second tag tells the proposing half the same. Staged keys become usable by ``KeyCommit`` and ``KeyCommitted``; if
+these are lost, the next greeting finds the block at both ends and the tag behind it vouches for that. No key is ever
 usable at one end unless the other holds it.
 
-What an earlier session left unsettled is settled here too: the first tag that is right covers the greeting on which the settlement rests.
+What an earlier session left unsettled is settled here too: the first tag that is right covers the greeting on which
+the settlement rests.
 
 References
 ----------
@@ -62,7 +64,22 @@ def propose_key(secret: SecretBlock, mask_index: int, settlement: Settle | None)
 
 
 def confirm_key(secret: SecretBlock, mask_index: int, settlement: Settle | None) -> Conversation[int]:
-    """Check the peer's tag, then stage and tag, then commit; the other half of ``propose_key``, with the same parameters, result and errors."""
+    """Check the peer's tag, then stage and tag, then commit; the other half of ``propose_key``, whose errors it shares.
+
+    Parameters
+    ----------
+    secret : SecretBlock
+        The key.
+    mask_index : int
+        First mask pair that neither end has used.
+    settlement : Settle | None
+        What the greeting left to settle.
+
+    Returns
+    -------
+    int
+        Transcript bytes our tag covers.
+    """
     block = secret.block.number
     theirs = yield from receive(TranscriptTag)
     _check_index(theirs.mask_index, mask_index)

@@ -1,7 +1,7 @@
 """Disclosure: outcomes of the rounds chosen for the test are revealed and counted against the settings.
 
-The disclosing half sends its outcomes, the tallying half counts settings by outcomes and sends the table back. Disclosed rounds never become key; they
-are the sample from which the phase error of the key is bounded.
+The disclosing half sends its outcomes, the tallying half counts settings by outcomes and sends the table back.
+Disclosed rounds never become key; they are the sample from which the phase error of the key is bounded.
 """
 
 from __future__ import annotations
@@ -54,7 +54,19 @@ def disclose(batch: SiftedBatch, protocol: Protocol) -> Conversation[SiftedBatch
 
 
 def tally(batch: SiftedBatch, protocol: Protocol) -> Conversation[SiftedBatch]:
-    """Count the peer's outcomes against our settings; the other half of ``disclose``, with the same parameters and result.
+    """Count the peer's outcomes against our settings; the other half of ``disclose``.
+
+    Parameters
+    ----------
+    batch : SiftedBatch
+        With our settings' bits.
+    protocol : Protocol
+        Names the settings.
+
+    Returns
+    -------
+    SiftedBatch
+        The same batch with its table.
 
     Raises
     ------
@@ -97,5 +109,5 @@ def errors_by_basis(table: Table, protocol: Protocol) -> tuple[tuple[int, int], 
 
 
 def added_tables(tables: list[Table]) -> Table:
-    """Add tables of the same protocol cell by cell; at least one."""
+    """Add ``tables`` of the same protocol, at least one, cell by cell."""
     return tuple(tuple(sum(cells) for cells in zip(*rows, strict=True)) for rows in zip(*tables, strict=True))

@@ -1,7 +1,8 @@
 """One end of a session as a machine: greeting, synchronisation, then block after block.
 
-It owns the engines (one for the greeting, one for the session's own keys) and decides, by the transition table alone, which conversation comes next. Events in, outputs
-out, like the engine itself; the daemons and the rehearsal drive it alike.
+It owns the engines (one for the greeting, one for the session's own keys) and decides, by the transition table alone,
+which conversation comes next. Events in, outputs out, like the engine itself; the daemons and the rehearsal drive it
+alike.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class LinkSession:
         self._most_blocks = most_blocks
         self._authenticator = TranscriptAuthenticator(secrets)
         self._engine = Engine(party, GreetingSeal(secrets), self._authenticator)
+        self._refused_in_greeting = 0
         self._settlement: Settle | None = None
         self._working_qber = WorkingQber.initial(recipe)
         self._next_block = self._mask_cursor = self._next_frame = 0
@@ -80,7 +82,7 @@ class LinkSession:
     @property
     def count_refused(self) -> int:
         """Messages refused so far because their code was wrong."""
-        return self._engine.count_refused
+        return self._refused_in_greeting + self._engine.count_refused
 
     def start(self) -> list[Output]:
         """Begin with the greeting."""
@@ -119,6 +121,7 @@ class LinkSession:
     def _greeted(self, agreement: Agreement) -> list[Output]:
         """Change over to the session's keys; the greeting is covered by the first transcript tag."""
         seal = SessionSeal(self._secrets, agreement.hello_nonce, agreement.welcome_nonce)
+        self._refused_in_greeting = self._engine.count_refused
         self._engine = Engine(self._party, seal, self._authenticator, self._engine.session_transcript)
         self._settlement = agreement.settlement
         self._next_block, self._mask_cursor = agreement.next_block, agreement.mask_cursor

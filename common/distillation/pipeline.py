@@ -1,6 +1,7 @@
 """A block from its first announcement to committed key: the same sequence at both ends.
 
-Which half of each step an end plays stands in its ``Playbook``. An expected end of a block (``BlockAborted``) is caught here and nowhere else.
+Which half of each step an end plays stands in its ``Playbook``. An expected end of a block (``BlockAborted``) is
+caught here and nowhere else.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Recipe:
         What the proof needs to know about source and receiver.
     budget : EpsilonBudget
         Failure probabilities a block.
-    method, segment_bits, code_rate, initial_qber : reconciliation
+    method, direction, segment_bits, code_rate, initial_qber : reconciliation
         As in the profile.
     digest : bytes
         32 bytes over all of it.

@@ -1,8 +1,9 @@
 """Sifting: detections are announced, answered, and become key bits and rounds to be disclosed.
 
-The announcing half says where and in which basis it clicked, for whole frames only; the sifting half answers which of these match its preparation and
-which are to be disclosed, chosen at random after the detections are fixed. A block closes at the first frame boundary at which the announced detections
-reach the target, before any error is seen; both halves hold to that rule. Nothing here reveals a key bit.
+The announcing half says where and in which basis it clicked, for whole frames only; the sifting half answers which of
+these match its preparation and which are to be disclosed, chosen at random after the detections are fixed. A block
+closes at the first frame boundary at which the announced detections reach the target, before any error is seen; both
+halves hold to that rule. Nothing here reveals a key bit.
 
 References
 ----------
@@ -57,7 +58,22 @@ class BlockProgress:
 
     @classmethod
     def opened(cls, recipe: Recipe, first_slot: int, first_frame: int) -> BlockProgress:
-        """Open a block at a frame boundary."""
+        """Open a block at a frame boundary.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            The block rule.
+        first_slot : int
+            Slot at which frame 0 begins.
+        first_frame : int
+            Frame the block begins with.
+
+        Returns
+        -------
+        BlockProgress
+            Nothing announced yet.
+        """
         return cls(first_slot, first_frame, recipe.maximum_frames, recipe.target_detections)
 
     def after(self, batch: SiftedBatch) -> BlockProgress:

@@ -1,7 +1,8 @@
 """Synchronisation: the slots of one end are matched to those of the other.
 
-The receiver's clock gives slots up to an unknown offset. He sacrifices some detections, outcomes and all; the other half looks for the offset at which they
-fit the settings that were sent, and answers with it and the frames the record covers. Sacrificed slots never become key: frames begin behind them.
+The receiver's clock gives slots up to an unknown offset. He sacrifices some detections, outcomes and all; the other
+half looks for the offset at which they fit the settings that were sent, and answers with it and the frames the record
+covers. Sacrificed slots never become key: frames begin behind them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Verification: both ends hold the same reconciled block, except with probability epsilon_correctness.
 
-The hashing half draws a hash key only after reconciliation has ended, so no error pattern can be aimed at it. The hash covers the whole block: a hash over a
-part of it bounds nothing about the rest. The tag's bits and the verdict's one are charged to the leakage account.
+The hashing half draws a hash key only after reconciliation has ended, so no error pattern can be aimed at it. The
+hash covers the whole block: a hash over a part of it bounds nothing about the rest. The tag's bits and the verdict's
+one are charged to the leakage account.
 
 References
 ----------
@@ -51,7 +52,7 @@ def send_hash(block: ClosedBlock) -> Conversation[ClosedBlock]:
 
 
 def check_hash(block: ClosedBlock) -> Conversation[ClosedBlock]:
-    """Compare the peer's hash with that of our block and say which it is; the other half of ``send_hash``."""
+    """Compare the peer's hash with that of our ``block`` and say which it is; the other half of ``send_hash``."""
     theirs = yield from receive(VerificationHash)
     ours = yield from compute(block_hash, block.key.bits, theirs.hash_key)
     equal = ours == theirs.tag  # both are public by now: no secret is compared, so no constant-time comparison is owed
@@ -60,7 +61,7 @@ def check_hash(block: ClosedBlock) -> Conversation[ClosedBlock]:
 
 
 def block_hash(bits: Bits, hash_key: bytes) -> bytes:
-    """Hash a block of bits under 16 bytes of key to 16 bytes."""
+    """Hash ``bits`` under the 16 bytes of ``hash_key`` to 16 bytes."""
     return polynomial_hash(bits.words, bits.count, np.frombuffer(hash_key, np.uint64).copy()).tobytes()
 
 

@@ -137,6 +137,7 @@ def _decode_segment(
     factors: NDArray[np.int64],
     offsets: NDArray[np.int64],
     iterations: int,
+    patience: int,
 ) -> int:
     """Run layered min-sum on one segment until its hard decisions have the syndrome.
 
@@ -159,11 +160,13 @@ def _decode_segment(
         Correction by share of unsatisfied checks: entry ``k`` from ``k / (2 steps)`` on, the last from there to all.
     iterations : int
         Most iterations.
+    patience : int
+        Give up after so many iterations in a row without fewer unsatisfied checks than ever before.
 
     Returns
     -------
     int
-        Iterations run, or -1 when the syndrome was not reached.
+        Iterations run, negative when the syndrome was not reached.
     """
     lift = syndrome.shape[1]
     smallest, second, to_others, signs, parities = work[0], work[1], work[2], work[3], work[4]
@@ -171,6 +174,7 @@ def _decode_segment(
     for row in range(syndrome.shape[0]):
         for i in range(lift):
             count_unsatisfied += int(syndrome[row, i])
+    fewest, waited = syndrome.size + 1, 0
     for iteration in range(iterations):
         entry = min(count_unsatisfied * 2 * factors.size // syndrome.size, factors.size - 1)
         count_unsatisfied = 0
@@ -197,7 +201,11 @@ def _decode_segment(
             count_unsatisfied += _count_negative(parities)
         if count_unsatisfied == 0 and _has_syndrome(rings, origins, row_starts, edge_columns, edge_shifts, syndrome, parities):
             return iteration + 1
-    return -1
+        waited = 0 if count_unsatisfied < fewest else waited + 1
+        fewest = min(fewest, count_unsatisfied)
+        if waited == patience:
+            return -iteration - 1
+    return -iterations
 
 
 @kernel
@@ -290,6 +298,7 @@ def decode_segments(
     factors: NDArray[np.int64],
     offsets: NDArray[np.int64],
     iterations: int,
+    patience: int,
     used: NDArray[np.int64],
 ) -> None:
     """Decode a batch of segments one after another, each until its own syndrome is reached.
@@ -306,8 +315,10 @@ def decode_segments(
         Correction by share of unsatisfied checks, as in ``_decode_segment``.
     iterations : int
         Most iterations.
+    patience : int
+        Give up after so many iterations in a row without fewer unsatisfied checks than ever before.
     used : int64[segments]
-        Out: iterations run, or -1 where the syndrome was not reached.
+        Out: iterations run, negative where the syndrome was not reached.
     """
     count_columns, lift = posteriors.shape[1], posteriors.shape[2]
     most = 0
@@ -335,6 +346,7 @@ def decode_segments(
             factors,
             offsets,
             iterations,
+            patience,
         )
         for column in range(count_columns):
             start = _start_in_ring(0, origins[column], lift)

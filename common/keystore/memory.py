@@ -1,7 +1,7 @@
 """A key store in memory, for offline distillation and rehearsals.
 
-It understands the same operations as any other store and is as strict: what was handed out is gone, masks and block numbers never go back. It outlives a stopped
-rehearsal, as a store on disk outlives a crash.
+It understands the same operations as any other store and is as strict: what was handed out is gone, masks and block
+numbers never go back. It outlives a stopped rehearsal, as a store on disk outlives a crash.
 """
 
 from __future__ import annotations

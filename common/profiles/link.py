@@ -31,6 +31,8 @@ class Source:
 
     Attributes
     ----------
+    kind : str
+        ``single-photon`` or ``weak-coherent``.
     clock_hz : float
         Pulses a second.
     mean_photon_number, mean_photon_number_uncertainty : float
@@ -187,7 +189,17 @@ class Reconciliation:
 
 @dataclass(frozen=True, config=_STRICT)
 class LinkProfile:
-    """One link, complete and checked."""
+    """One link, complete and checked.
+
+    Attributes
+    ----------
+    name, title : str
+        Short name, and a line for people.
+    protocol, encoding : str
+        ``bb84``; ``polarisation``.
+    source, channel, receiver, security, reconciliation : Source, Channel, Receiver, Security, Reconciliation
+        The sections.
+    """
 
     name: str
     title: str

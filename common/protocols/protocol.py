@@ -1,7 +1,8 @@
 """Protocols as data.
 
-A setting is what Alice prepared, an outcome what Bob saw; both are numbered, basis first. Everything that distinguishes one protocol from another
-is in these records, so that sifting, disclosure and the counts read them instead of asking which protocol runs.
+A setting is what Alice prepared, an outcome what Bob saw; both are numbered, basis first. Everything that
+distinguishes one protocol from another is in these records, so that sifting, disclosure and the counts read them
+instead of asking which protocol runs.
 """
 
 from __future__ import annotations

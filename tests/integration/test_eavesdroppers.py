@@ -63,6 +63,7 @@ def test_photon_number_splitting_is_paid_for_by_the_multi_photon_term():
     assert quiet_emulation.truth.eve is None
 
     known = emulation.truth.eve
+    assert known is not None
     key_share = block.block.counts.pulses / (1.4 * profile.source.clock_hz)
     known_in_z = np.count_nonzero(known.settings < 2) * 0.5 * key_share  # half of them were measured in Z
     given_up = -block.length.ledger["multi-photon Z"]

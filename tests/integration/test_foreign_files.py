@@ -24,7 +24,13 @@ def written_elsewhere(folder, rng, *, ppm, sync, attribute):
     fours = padded.reshape(-1, 4)
     packed = (fours[:, 0] << 6) | (fours[:, 1] << 4) | (fours[:, 2] << 2) | fours[:, 3]
     with h5py.File(folder / "emission.h5", "w") as file:
-        header = {"version": 1, "clock_hz": CLOCK_HZ, "first_slot": first_slot, "count_slots": slots, "bits_per_setting": 2}
+        header: dict[str, object] = {
+            "version": 1,
+            "clock_hz": CLOCK_HZ,
+            "first_slot": first_slot,
+            "count_slots": slots,
+            "bits_per_setting": 2,
+        }
         header |= {"settings": ["Z0", "Z1", "X0", "X1"], "probabilities": [0.25] * 4, "source": "packed"}
         file.attrs["qkdlink"] = json.dumps(header)
         file["settings"] = packed

@@ -72,9 +72,7 @@ def test_the_length_is_what_fifty_digits_say_of_the_printed_counts(printed):
     recipe = Recipe.of(profile)
 
     for block in report["blocks"]:
-        exact = key_length_by_mpmath(
-            counts_of(block), sum(block["leakage"].values()), recipe.setting, profile.security.epsilon_secrecy
-        )
+        exact = key_length_by_mpmath(counts_of(block), sum(block["leakage"].values()), recipe.setting, profile.security.epsilon_secrecy)
         assert exact.secret_bits == block["secret_bits"]
         for basis, bound in exact.phase_error_bound.items():
             assert block["phase_error_bound"][basis] == pytest.approx(float(bound), rel=1e-9)
@@ -120,7 +118,7 @@ def test_the_obtained_length_is_the_expected_one_over_twenty_seeds(profile, seco
         assert keys_are_identical(outcome)
         block = outcome.outcomes[Party.BOB][0]
         assert block.block is not None
-        errors, bits = sum(block.block.corrected), block.block.key.bits.count
+        errors, bits = sum(block.block.corrected), block.block.counts.z.kept + block.block.counts.x.kept
         ratio = errors / bits
         entropy = -ratio * math.log2(ratio) - (1 - ratio) * math.log2(1 - ratio)
         leaked = sum(count for item, count in block.block.leakage.items.items() if not item.startswith("verification"))

@@ -34,12 +34,16 @@ def test_real_arrivals_make_key(made):
     assert keys_are_identical(outcome)
     assert outcome.reception.clock.quality.residual_rms_ps < 150
     assert block.secret_bits > 10_000
+    assert block.block is not None
     assert abs(block.block.counts.x.errors / block.block.counts.x.tested - 0.01) < 0.01
 
 
-def test_a_transmission_too_low_for_the_source_leaves_no_key_and_says_why(made, recordings):
+def test_a_transmission_too_low_for_the_source_leaves_no_key_and_says_why(recordings):
     """With 20 dB more loss assumed, the same arrivals mean ten times the photons at Alice: multi-photons take everything."""
-    lossy = recorded_run(load_profile("recorded", ["channel.loss_db=25"]), recordings / RECORDING, seed=1)
+    path = recordings / RECORDING
+    if not path.is_file():
+        pytest.skip(f"recording {RECORDING} is absent")
+    lossy = recorded_run(load_profile("recorded", ["channel.loss_db=25"]), path, seed=1)
     outcome = distil_offline(lossy.profile, lossy.record, lossy.tags, system_or_seeded(None))
 
     assert outcome.stores[Party.ALICE].committed == {}

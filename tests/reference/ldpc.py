@@ -23,21 +23,22 @@ def add_syndromes(shifts, lift, words, syndromes):
     return (syndromes + words.astype(np.int64) @ parity_check_matrix(shifts, lift).T.astype(np.int64)) % 2
 
 
-def decode_segments(shifts, lift, levels, syndromes, factors, offsets, iterations):
-    """Posteriors and iterations used (-1: failed) of every segment, for levels [segments, n] and syndromes [segments, m]."""
+def decode_segments(shifts, lift, levels, syndromes, factors, offsets, iterations, patience):
+    """Posteriors and iterations used (negative: failed) of every segment, for levels [segments, n] and syndromes [segments, m]."""
     neighbours = [[int(bit) for bit in np.flatnonzero(row)] for row in parity_check_matrix(shifts, lift)]
     decoded = [
-        decode_segment(neighbours, list(map(int, l)), list(map(int, s)), factors, offsets, iterations)
+        decode_segment(neighbours, list(map(int, l)), list(map(int, s)), factors, offsets, iterations, patience)
         for l, s in zip(levels, syndromes, strict=True)
     ]
     return [posterior for posterior, _ in decoded], [used for _, used in decoded]
 
 
-def decode_segment(neighbours, posterior, syndrome, factors, offsets, iterations):
+def decode_segment(neighbours, posterior, syndrome, factors, offsets, iterations, patience):
     """One segment; checks of one base row touch different bits, so one after another is the same as all at once."""
     messages = [dict.fromkeys(bits, 0) for bits in neighbours]
     steps = len(factors)
     unsatisfied = sum(syndrome)
+    fewest, waited = len(syndrome) + 1, 0
     for iteration in range(iterations):
         step = min(unsatisfied * 2 * steps // len(syndrome), steps - 1)
         unsatisfied = 0
@@ -53,7 +54,11 @@ def decode_segment(neighbours, posterior, syndrome, factors, offsets, iterations
                 posterior[bit] = incoming[bit] + messages[check][bit]
         if unsatisfied == 0 and all(sum(posterior[bit] < 0 for bit in bits) % 2 == s for bits, s in zip(neighbours, syndrome, strict=True)):
             return posterior, iteration + 1
-    return posterior, -1
+        waited = 0 if unsatisfied < fewest else waited + 1
+        fewest = min(fewest, unsatisfied)
+        if waited == patience:
+            return posterior, -iteration - 1
+    return posterior, -iterations
 
 
 def rank(rows):

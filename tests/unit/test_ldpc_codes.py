@@ -96,7 +96,7 @@ def test_a_damaged_file_is_refused():
     text = to_json(load_code(name_of(SHORT_BITS, 0.95)))
     data = json.loads(text)
 
-    for damage in (
+    damages: list[dict[str, object]] = [
         {"lift": 3},
         {"count_rows": 9},
         {"count_rows": 1},
@@ -108,7 +108,8 @@ def test_a_damaged_file_is_refused():
         {"working_points": [[1, 2]]},
         {"columns": [[[0, "x"]]]},
         {"columns": data["columns"][:5]},
-    ):
+    ]
+    for damage in damages:
         with pytest.raises(ConfigurationError):
             from_json(json.dumps(data | damage))
     with pytest.raises(ConfigurationError, match="not a code file"):

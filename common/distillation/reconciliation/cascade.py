@@ -1,8 +1,9 @@
 """Reconciliation by Cascade in lock-step: many short rounds, each about all segments of a batch at once.
 
-The reference half sends the parities that are due; the correcting half answers one bit for each, whether its own differs. Both halves advance the same search by these
-answers (``common.kernels.cascade_search``), so nothing else needs to be said. The reference half's parities are charged; the answers are not, because the
-proof in use gives an eavesdropper the whole error pattern (``docs/explanation/finite-key``).
+The reference half sends the parities that are due; the correcting half answers one bit for each, whether its own
+differs. Both halves advance the same search by these answers (``common.kernels.cascade_search``), so nothing else
+needs to be said. The reference half's parities are charged; the answers are not, because the proof in use gives an
+eavesdropper the whole error pattern (``docs/explanation/finite-key``).
 
 References
 ----------
@@ -22,13 +23,13 @@ from common.bits import Bits, count_bytes
 from common.channel.messages import ParityQuery, ParityReply
 from common.conversation.effects import Conversation, compute, receive, send
 from common.distillation.recipe import Recipe
-from common.distillation.reconciliation.codes import binary_entropy
 from common.distillation.reconciliation.segments import TAG_BITS, Segments, check_tags, send_tags
 from common.distillation.values import KeyBits, ReconciledBatch
 from common.errors import RemoteProtocolError
 from common.expander import Expander, permutation
 from common.kernels.cascade_search import DEFAULT_COUNT_MASKS, DEFAULT_SEGMENT_BITS, CascadePlan, CascadeSearch, block_sizes
 from common.leakage import Leakage
+from common.security.entropy import binary_entropy
 
 PUBLIC_KEY = sha256(b"qkdlink cascade permutations, version 1").digest()
 """Key of the expander that fixes permutations and masks: public, the same everywhere, chosen by nobody."""
@@ -77,7 +78,27 @@ def answer_parities(recipe: Recipe, working_qber: float, key: KeyBits) -> Conver
 
 
 def search_errors(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[ReconciledBatch]:
-    """Correct our bits towards the reference; the other half of ``answer_parities``, with the same parameters, result and errors."""
+    """Correct our bits towards the reference; the other half of ``answer_parities``.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Longest segment.
+    working_qber : float
+        Expected QBER, the same at both ends.
+    key : KeyBits
+        Our bits of the batch.
+
+    Returns
+    -------
+    ReconciledBatch
+        Our corrected bits without the segments that failed.
+
+    Raises
+    ------
+    RemoteProtocolError
+        If a message does not fit the segments.
+    """
     segments, plan = _planned(recipe, working_qber, key)
     search = yield from compute(CascadeSearch, plan, _packed(segments, plan))
     while not search.finished:

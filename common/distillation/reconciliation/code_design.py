@@ -28,6 +28,9 @@ from common.distillation.reconciliation.density_evolution import best_degrees, t
 from common.distillation.reconciliation.edge_growth import Draws, grown_graph
 from common.security.entropy import binary_entropy
 
+SHIPPED = Path(__file__).parent / "codes"
+"""Folder of the shipped codes."""
+
 LIFTS = {SHORT_BITS: 64, LONG_BITS: 256}
 """Bits of a base column for each codeword length: whole vector registers, and room to avoid short cycles."""
 
@@ -154,7 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
         Command line; None for the process's own.
     """
     parser = ArgumentParser(prog="python -m common.distillation.reconciliation.code_design", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "codes", help="folder for the files")
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="folder for the files")
     parser.add_argument("--bits", type=int, choices=sorted(LIFTS), action="append", help="codeword length (default: all)")
     parser.add_argument("--rate", type=float, choices=CODE_RATES, action="append", help="code rate (default: all)")
     parser.add_argument("--segments", type=int, default=200, help="segments simulated a step (default: 200)")

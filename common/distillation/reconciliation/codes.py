@@ -1,9 +1,9 @@
 """The shipped LDPC codes: reading them, and choosing one for a working QBER.
 
-Every code is one JSON file under ``codes/``, made by ``python -m common.distillation.reconciliation.code_design`` and described in
-``docs/explanation/ldpc``. A file holds the base matrix, the columns that may be punctured, the decoder's correction table and
-the measured working points. Both halves name a code by its name, and ``digest`` lets them compare what they hold. Goes to
-``ldpc_frames``.
+Every code is one JSON file under ``codes/``, made by ``python -m common.distillation.reconciliation.code_design`` and
+described in ``docs/explanation/ldpc``. A file holds the base matrix, the columns that may be punctured, the decoder's
+correction table and the measured working points. Both halves name a code by its name, and ``digest`` lets them
+compare what they hold. Goes to ``ldpc_frames``.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ LONG_BITS = 66_560
 MOST_SHORTENED_SHARE = 0.6
 """Largest share of a codeword left empty; beyond it a code of lower rate, or increments, do better."""
 
-RESERVE_SHARE = {SHORT_BITS: 0.12, LONG_BITS: 0.06}
-"""Private bits held back for increments, as a share of the syndrome. A revealed private bit tells the decoder a whole bit, a revealed key bit
-at QBER 1 % a twelfth of one and costs the same; so increments are cheap only while private bits last. Short codes vary more."""
+RESERVE_SHARE = {SHORT_BITS: 0.12, LONG_BITS: 0.04}
+"""Private bits held back for increments, as a share of the syndrome. A revealed private bit tells the decoder a whole bit, a revealed
+key bit at QBER 1 % a twelfth of one, and costs the same; so increments are cheap only while private bits last. Short codes vary more."""
 
 
 def to_json(code: Code) -> str:

@@ -1,7 +1,8 @@
 """Reconciliation by LDPC codes: few messages, each about a whole batch of segments.
 
-The reference half sends syndromes; the correcting half decodes and names the segments that did not; for these the reference half reveals a blind increment, and
-so on until all are decoded or too much would be revealed. What lies where in a codeword and what it costs is in ``ldpc_frames``.
+The reference half sends syndromes; the correcting half decodes and names the segments that did not; for these the
+reference half reveals a blind increment, and so on until all are decoded or too much would be revealed. What lies
+where in a codeword and what it costs is in ``ldpc_frames``.
 
 References
 ----------
@@ -60,9 +61,8 @@ def send_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> Convers
     drawn = yield from draw(count_bytes(private_bits))
     private = np.unpackbits(np.frombuffer(drawn, np.uint8), count=private_bits, bitorder="little").reshape(count, layout.count_punctured)
     syndromes = yield from compute(encode, layout, rows, private)
-    yield from send(
-        Syndrome(_code_index(layout), count, layout.count_payload, layout.count_punctured, Bits.from_flags(syndromes.reshape(-1)).to_bytes())
-    )
+    packed = Bits.from_flags(syndromes.reshape(-1)).to_bytes()
+    yield from send(Syndrome(_code_index(layout), count, layout.count_payload, layout.count_punctured, packed))
     leakage = Leakage().charged("syndromes", count * layout.leakage_bits())
     for step in range(_most_steps(layout)):
         failed = failed_segments((yield from receive(ReconciliationOutcome)), count)
@@ -75,7 +75,27 @@ def send_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> Convers
 
 
 def correct_by_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[ReconciledBatch]:
-    """Correct our bits towards the reference; the other half of ``send_syndromes``, with the same parameters, result and errors."""
+    """Correct our bits towards the reference; the other half of ``send_syndromes``.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Code rate and segment length.
+    working_qber : float
+        Expected QBER, the same at both ends.
+    key : KeyBits
+        Our bits of the batch.
+
+    Returns
+    -------
+    ReconciledBatch
+        Our corrected bits without the segments that failed.
+
+    Raises
+    ------
+    RemoteProtocolError
+        If a message does not fit the segments.
+    """
     segments, layout = _laid_out(recipe, working_qber, key)
     count = segments.count_segments
     rows = segments.rows()

@@ -45,6 +45,9 @@ still inside an int16."""
 DEFAULT_ITERATIONS = 60
 """Iterations after which a segment counts as failed; at the working points four in five need fewer than half."""
 
+PATIENCE = 5
+"""Iterations without progress after which an increment is asked for: decoding on would cost more time than it saves in leakage."""
+
 INCREMENT_SHARE = 0.02
 """Values revealed in one increment, as a share of the syndrome: it overshoots by half of that and takes few round trips."""
 
@@ -292,7 +295,7 @@ class Decoded:
     succeeded : bool[segments]
         Whether the syndrome was reached. The bits are then equal with high probability, which verification confirms.
     iterations : int64[segments]
-        Iterations run, the most allowed where decoding failed.
+        Iterations run.
     """
 
     payload: NDArray[np.uint8]
@@ -358,8 +361,9 @@ def decode(
         code.factors,
         code.offsets,
         iterations,
+        PATIENCE,
         used,
     )
     succeeded = used > 0
     errors = (levels[:, layout.payload] < 0) & succeeded[:, None]
-    return Decoded(payload ^ errors.astype(np.uint8), succeeded, np.where(succeeded, used, iterations))
+    return Decoded(payload ^ errors.astype(np.uint8), succeeded, np.abs(used))

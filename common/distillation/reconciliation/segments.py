@@ -1,7 +1,7 @@
 """Segments: a batch of key bits cut into equal parts, tagged, and joined again without the parts that failed.
 
-A segment's tag keeps one undetected wrong segment from losing the whole block. Both methods of reconciliation end with ``send_tags`` and ``check_tags``;
-what they cost is charged here.
+A segment's tag keeps one undetected wrong segment from losing the whole block. Both methods of reconciliation end
+with ``send_tags`` and ``check_tags``; what they cost is charged here.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def send_tags(segments: Segments, leakage: Leakage) -> Conversation[ReconciledBa
     return _reconciled(segments, segments.key.bits.to_flags(), failed, corrected, leakage)
 
 
-def check_tags(segments: Segments, corrected: NDArray[np.uint8], gave_up: NDArray[np.bool_], leakage: Leakage) -> Conversation[ReconciledBatch]:
+def check_tags(
+    segments: Segments, corrected: NDArray[np.uint8], gave_up: NDArray[np.bool_], leakage: Leakage
+) -> Conversation[ReconciledBatch]:
     """Compare the corrected segments with the peer's tags and tell him which are wrong; the other half of ``send_tags``.
 
     Parameters

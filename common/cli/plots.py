@@ -1,0 +1,169 @@
+"""The plot of ``qkd demo``: QBER and key rate over link time, in light and in dark, as PNG and SVG.
+
+Colours are those of Okabe and Ito, told apart by eyes that see red and green alike; lines are labelled where they end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from common.cli.link_series import LinkSeries
+
+NAME = "qber-and-key-rate"
+"""Name of the plot's files, before their suffix."""
+
+_WIDTH_INCHES, _HEIGHT_INCHES = 7.6, 4.6
+
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "svg.hashsalt": "qkdlink",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours of a plot.
+
+    Attributes
+    ----------
+    ink, quiet, paper : str
+        Text, axes and grid, background.
+    z, x, key : str
+        QBER of the two bases, key rate.
+    """
+
+    ink: str
+    quiet: str
+    paper: str
+    z: str
+    x: str
+    key: str
+
+
+LIGHT = Theme(ink="#22272e", quiet="#8a929c", paper="#ffffff", z="#0072b2", x="#d55e00", key="#00805c")
+DARK = Theme(ink="#e6e9ee", quiet="#7f8894", paper="#171b21", z="#56b4e9", x="#e69f00", key="#2fd0a0")
+
+
+def save_plot(series: LinkSeries, folder: Path) -> None:
+    """Write the plot as PNG and SVG.
+
+    Parameters
+    ----------
+    series : LinkSeries
+        What is shown.
+    folder : Path
+        Gets ``qber-and-key-rate.png`` and ``.svg``.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = _drawn(series, LIGHT)
+        figure.savefig(folder / f"{NAME}.png", dpi=170, metadata={"Software": None})
+        figure.savefig(folder / f"{NAME}.svg", metadata={"Date": None})
+
+
+def svg_plot(series: LinkSeries, theme: Theme) -> bytes:
+    """Draw the plot for the page.
+
+    Parameters
+    ----------
+    series : LinkSeries
+        What is shown.
+    theme : Theme
+        In which colours.
+
+    Returns
+    -------
+    bytes
+        SVG, text drawn as outlines.
+    """
+    written = BytesIO()
+    with mpl.rc_context(_STYLE):
+        _drawn(series, theme).savefig(written, format="svg", metadata={"Date": None})
+    return written.getvalue()
+
+
+def _drawn(series: LinkSeries, theme: Theme) -> Figure:
+    figure = Figure(figsize=(_WIDTH_INCHES, _HEIGHT_INCHES), layout="constrained", facecolor=theme.paper)
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.15))
+    for axes in (above, below):
+        _set_axes(axes, theme)
+    _draw_qber(above, series, theme)
+    _draw_key_rate(below, series, theme)
+    below.set_xlabel("link time (s)", color=theme.ink)
+    if series.end_s:
+        below.set_xlim(0, series.end_s[-1] * 1.12)
+    figure.align_ylabels([above, below])
+    return figure
+
+
+def _set_axes(axes: Axes, theme: Theme) -> None:
+    axes.set_facecolor(theme.paper)
+    axes.tick_params(colors=theme.ink, length=3)
+    axes.grid(visible=True, axis="y", color=theme.quiet, alpha=0.25, linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(theme.quiet)
+
+
+def _draw_qber(axes: Axes, series: LinkSeries, theme: Theme) -> None:
+    steps = [0.0, *series.end_s]
+    ends: list[tuple[float, str, str]] = []
+    highest = 0.0
+    for name, colour, marker in (("Z", theme.z, "o"), ("X", theme.x, "s")):
+        known = [
+            ((steps[i] + steps[i + 1]) / 2, 100 * value, 100 * (series.qber_deviation[name][i] or 0.0))
+            for i, value in enumerate(series.qber[name])
+            if value is not None
+        ]
+        if not known:
+            continue
+        middles, values, deviations = zip(*known, strict=True)
+        low, high = ([v + sign * d for v, d in zip(values, deviations, strict=True)] for sign in (-1, 1))
+        axes.fill_between(middles, [max(0.0, v) for v in low], high, color=colour, alpha=0.16, linewidth=0)
+        axes.plot(middles, values, color=colour, marker=marker, markersize=3, linewidth=1.2)
+        highest = max(highest, *high)
+        ends.append((sum(values[-5:]) / len(values[-5:]), f"{name} basis", colour))
+    expected = 100 * series.expected_qber["X"]
+    axes.axhline(expected, color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)))
+    ends.append((expected, "expected", theme.quiet))
+    axes.set_ylim(0, max(1.2 * highest, 2 * expected, 0.5))
+    _label_ends(axes, series.end_s[-1] if series.end_s else 1.0, ends)
+    axes.set_ylabel("QBER (%)", color=theme.ink)
+
+
+def _draw_key_rate(axes: Axes, series: LinkSeries, theme: Theme) -> None:
+    obtained, expected = (
+        [bits / end for bits, end in zip(part, series.end_s, strict=True)] for part in (series.secret_bits, series.expected_secret_bits)
+    )
+    axes.plot(series.end_s, expected, color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)))
+    axes.fill_between(series.end_s, obtained, color=theme.key, alpha=0.16, linewidth=0)
+    axes.plot(series.end_s, obtained, color=theme.key, marker="D", markersize=2.6, linewidth=1.4)
+    axes.set_ylim(0, max([1.0, *obtained, *expected]) * 1.2)
+    if series.end_s:
+        ends = [(obtained[-1], "obtained", theme.key), (expected[-1], "expected", theme.quiet)]
+        _label_ends(axes, series.end_s[-1], ends)
+    if not any(obtained):
+        axes.text(0.5, 0.5, "no secret key", transform=axes.transAxes, ha="center", va="center", color=theme.ink, fontsize=13)
+    axes.set_ylabel("key rate so far (bit/s)", color=theme.ink)
+
+
+def _label_ends(axes: Axes, end_s: float, ends: list[tuple[float, str, str]]) -> None:
+    """Write the names of lines behind their ends, apart from each other."""
+    low, high = axes.get_ylim()
+    gap = 0.13 * (high - low)
+    place = low
+    for value, name, colour in sorted(ends):
+        place = max(value, place)
+        axes.text(end_s * 1.012, place, name, color=colour, va="center", ha="left", fontsize=8.5, fontweight="bold")
+        place += gap

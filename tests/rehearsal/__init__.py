@@ -1,0 +1,1 @@
+"""The protocol in memory, both ends whole, with faults and adversaries."""

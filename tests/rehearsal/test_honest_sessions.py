@@ -1,0 +1,92 @@
+"""Whole sessions with nobody in between: what every later test of faults stands on."""
+
+import math
+
+import pytest
+
+from common.channel.codec import SESSION_SCOPE, Party
+from common.channel.messages import CATALOGUE, Abort
+from common.conversation.session import SessionState
+from tests.support.adversaries import MacHolder, passed_on
+from tests.support.links import check_invariants, check_recovery
+from tests.support.scenarios import SCENARIOS, world
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_both_ends_distil_the_same_key_and_account_for_it_alike(scenario):
+    link = world(scenario)
+    run = link.session()
+
+    check_invariants(link)
+    assert run.failures == [None, None]
+    assert all(session.state is SessionState.ENDED or session.outcomes for session in run.sessions.values())
+    ours, theirs = (run.sessions[party].outcomes for party in Party)
+    assert len(ours) == len(theirs) == 2
+    for mine, yours in zip(ours, theirs, strict=True):
+        assert mine.secret_bits == yours.secret_bits > 0
+        assert mine.leakage == yours.leakage
+        assert mine.block is not None
+        assert yours.block is not None
+        assert mine.block.counts == yours.block.counts
+        assert mine.length is not None
+        assert math.fsum(mine.length.ledger.values()) == mine.secret_bits
+        assert mine.length == yours.length
+    assert link.stores[Party.ALICE].committed == link.stores[Party.BOB].committed
+    assert sum(key.count for key in link.stores[Party.ALICE].committed.values()) == sum(outcome.secret_bits for outcome in ours)
+
+
+def test_sessions_say_every_kind_of_message():
+    said = {type(envelope.message) for scenario in SCENARIOS for envelope in world(scenario).session().envelopes()}
+
+    assert said | {Abort} == set(CATALOGUE.values())
+
+
+def test_outcomes_hold_no_key():
+    run = world("ldpc").session()
+
+    for session in run.sessions.values():
+        assert all(outcome.block.key.bits.count == 0 for outcome in session.outcomes)
+
+
+def test_sessions_follow_one_another_over_the_same_stores():
+    link = world("cascade")
+    for _ in range(3):
+        check_recovery(link)
+
+    assert list(link.stores[Party.ALICE].committed) == [1, 2, 3]
+    assert link.stores[Party.BOB].masks == [0, 1, 2]
+
+
+def test_no_block_is_made_without_masks_and_the_session_goes_on():
+    link = world("ldpc")
+    link.secrets.masks = link.secrets.masks[:32]
+    run = link.session(most_blocks=3)
+
+    check_invariants(link)
+    assert run.failures == [None, None]
+    assert list(link.stores[Party.ALICE].committed) == list(link.stores[Party.BOB].committed) == [1]
+    assert [outcome.secret_bits > 0 for outcome in run.sessions[Party.BOB].outcomes] == [True, False, False]
+
+
+def test_a_stream_that_ends_ends_the_session_at_both_ends():
+    link = world("ldpc")
+    run = link.session(most_blocks=None)
+
+    check_invariants(link)
+    assert [session.state for session in run.sessions.values()] == [SessionState.ENDED] * 2
+    assert len(link.stores[Party.ALICE].committed) > 10
+
+
+def test_an_adversary_that_only_rewrites_headers_as_they_were_is_not_noticed():
+    plain = world("ldpc").session()
+    link = world("ldpc")
+    through = link.session(MacHolder(link.secrets, passed_on))
+
+    assert through.sent == plain.sent  # the adversary of the other tests speaks the protocol faultlessly
+
+
+def test_session_messages_are_few_and_block_messages_name_their_block():
+    envelopes = world("ldpc").session().envelopes()
+
+    assert [envelope.block for envelope in envelopes[:4]] == [SESSION_SCOPE] * 4
+    assert {envelope.block for envelope in envelopes[4:]} == {1, 2}
