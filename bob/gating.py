@@ -183,9 +183,11 @@ def choose_gate(histogram: PhaseHistogram, *, width_ps: float | None = None, pro
             best_merit, best_kept, best_first, best_width = merit, int(kept[first]), first, width
     centre_ps = _wrapped((best_first + 0.5 * best_width) * bin_ps - 0.5 * histogram.period_ps, histogram.period_ps)
     chosen_ps = min(histogram.period_ps, best_width * bin_ps if width_ps is None else width_ps)
-    if best_width == bins:  # every phase is kept: centred on the fullest half, the gate's border keeps a quarter of a period from the pulse
-        half = around[bins // 2 : bins // 2 + bins] - around[:bins]
-        centre_ps = _wrapped((_middle_of_best(half) + 0.5 * (bins // 2)) * bin_ps - 0.5 * histogram.period_ps, histogram.period_ps)
+    if best_width == bins:  # every phase is kept: the border between slots lies where fewest photons are, just before the pulse rises
+        quiet = max(1, bins // 8)
+        counts = around[quiet : quiet + bins] - around[:bins]
+        border = (_middle_of_best(-counts) + 0.5 * quiet) * bin_ps - 0.5 * histogram.period_ps
+        centre_ps = _wrapped(border + 0.5 * histogram.period_ps, histogram.period_ps)
     within = (np.arange(bins) - best_first) % bins < best_width
     per_detector = histogram.counts[:, within].sum(axis=1) / np.maximum(histogram.counts.sum(axis=1), 1)
     signal = max(1.0, total - background * bins)

@@ -47,8 +47,8 @@ def command(
 ) -> int:
     """Show a link working, from detector clicks to a picture through the one-time pad.
 
-    An emulated link runs until its key covers the picture, or three times as long as the planner expects. Alice's key encrypts, Bob's decrypts.
-    Open report.html in the folder afterwards.
+    An emulated link runs until its key covers the picture, or three times as long as the planner expects. Alice's key encrypts, Bob's
+    decrypts. Open report.html in the folder afterwards.
 
     \b
     Example:
@@ -85,12 +85,14 @@ def command(
         with step(f"distilling the arrivals of {arrivals.name}", quiet=as_json):
             act = show.recorded_act(profile, arrivals, physics_seed)
     else:
-        for seconds in show.run_lengths(profile, expected):
+        seconds = show.next_length(profile, expected, 0.0, 0)
+        while seconds:
             with step(f"running {seconds:.1f} s of link and distilling it", quiet=as_json):
                 act = show.simulated_act(profile, seconds, physics_seed, eavesdropper)
-            attempts.append({"link_seconds": seconds, "secret_bits": act.report["secret_bits"]})
-            if act.report["secret_bits"] >= wanted or act.report["failures"]:
-                break
+            obtained = act.report["secret_bits"]
+            attempts.append({"link_seconds": seconds, "secret_bits": obtained})
+            is_over = obtained >= wanted or act.report["failures"]
+            seconds = None if is_over else show.next_length(profile, expected, seconds, obtained)
     if act is None:
         raise ConfigurationError("--max-link-seconds leaves no time for the link")
     covered = act.report["secret_bits"] >= wanted and not act.report["failures"]
@@ -125,7 +127,8 @@ def _announce(profile: LinkProfile, expected: Expectation, arrivals: Path | None
     if expected.seconds is None:
         text = f"the planner expects no key; the link is shown for {expected.limit_seconds:.0f} s"
     else:
-        text = f"expected: {expected.secret_bits} secret bits in {expected.seconds:.1f} s of link; given up after {expected.limit_seconds:.0f} s"
+        wanted = f"{expected.secret_bits} secret bits in {expected.seconds:.1f} s of link"
+        text = f"expected: {wanted}; given up after {expected.limit_seconds:.0f} s"
     click.echo(f"{profile.title}: {text}", err=True)
 
 

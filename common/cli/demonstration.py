@@ -1,14 +1,13 @@
 """What ``qkd demo`` does: a link runs until its key covers the picture, and the picture goes through the one-time pad.
 
-Emulated arrivals (or those of a recording) are distilled by the same pipeline as ``qkd distil``; key files, pictures and report are left in a folder. The command around
-it, ``demo``, only reads options and prints.
+Emulated arrivals (or those of a recording) are distilled by the same pipeline as ``qkd distil``; key files, pictures and report are left
+in a folder. The command around it, ``demo``, only reads options and prints.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,8 +118,8 @@ def expectation(profile: LinkProfile, secret_bits: int, most_seconds: float | No
     return Expectation(secret_bits, seconds, limit)
 
 
-def run_lengths(profile: LinkProfile, expected: Expectation) -> Iterator[float]:
-    """Propose link times, longer each time, up to the limit.
+def next_length(profile: LinkProfile, expected: Expectation, previous_seconds: float, obtained_bits: int) -> float | None:
+    """Propose the link time of the next attempt.
 
     Parameters
     ----------
@@ -128,18 +127,26 @@ def run_lengths(profile: LinkProfile, expected: Expectation) -> Iterator[float]:
         The link.
     expected : Expectation
         From the planner.
+    previous_seconds : float
+        The attempt before; 0 before the first.
+    obtained_bits : int
+        What that attempt gave.
 
-    Yields
-    ------
-    float
-        Seconds.
+    Returns
+    -------
+    float | None
+        Seconds, more than before; None once the limit has been reached.
     """
-    model = link_model(profile)
-    start = START_TAGS / max(model.probability_detection * profile.source.clock_hz, 1.0)
-    seconds = 0.0
-    while seconds < expected.limit_seconds:
-        seconds = min(expected.limit_seconds, 1.6 * seconds if seconds else MARGIN * (expected.seconds or HOPELESS_SECONDS) + start)
-        yield seconds
+    if previous_seconds >= expected.limit_seconds:
+        return None
+    if not previous_seconds:
+        start = START_TAGS / max(link_model(profile).probability_detection * profile.source.clock_hz, 1.0)
+        seconds = MARGIN * (expected.seconds or HOPELESS_SECONDS) + start
+    elif not obtained_bits:
+        seconds = expected.limit_seconds
+    else:
+        seconds = previous_seconds * max(1.25, MARGIN * expected.secret_bits / obtained_bits)
+    return min(seconds, expected.limit_seconds)
 
 
 def simulated_act(profile: LinkProfile, seconds: float, seed: int, eavesdropper: Eavesdropper | None) -> Act:
