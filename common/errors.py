@@ -6,10 +6,8 @@ A message names what, where and what to do. Keys, seeds and tags never appear in
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from common.leakage import Leakage
+from common.leakage import Leakage
 
 
 class QkdError(Exception):

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.errors import LocalProtocolError
-
 
 @dataclass(frozen=True, slots=True)
 class Leakage:
@@ -32,11 +30,11 @@ class Leakage:
 
         Raises
         ------
-        LocalProtocolError
+        ValueError
             If ``count_bits`` is negative: leakage is never taken back.
         """
         if count_bits < 0:
-            raise LocalProtocolError(f"leakage item {item!r} charged with {count_bits} bits: an account only grows")
+            raise ValueError(f"leakage item {item!r} charged with {count_bits} bits: an account only grows")
         return Leakage({**self.items, item: self.items.get(item, 0) + count_bits})
 
     def merged(self, other: Leakage) -> Leakage:

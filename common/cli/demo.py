@@ -60,7 +60,7 @@ def command(
     from dataclasses import asdict
 
     from common.cli import demonstration as show
-    from common.cli.plots import save_plot
+    from common.cli.plots import save_overview, save_plot
     from common.cli.report_page import write_page
     from common.emulator.eavesdropper import eavesdropper_from_text
     from common.errors import ConfigurationError
@@ -74,8 +74,7 @@ def command(
     show.prepare_folder(out)
     room = max(show.DEFAULT_PICTURE_BITS, (secret_bits or 0) - show.OVERHEAD_BITS)
     picture, remark = show.prepare_picture(image, out, room)
-    picture_bits = 24 * picture.width * picture.height
-    wanted = max(secret_bits or 0, picture_bits + show.OVERHEAD_BITS)
+    wanted = max(secret_bits or 0, 24 * picture.width * picture.height + show.OVERHEAD_BITS)
     expected = show.expectation(profile, wanted, max_link_seconds)
     _announce(profile, expected, arrivals, quiet=as_json)
 
@@ -103,7 +102,7 @@ def command(
         if not arrivals and eve is None and "QKD_RECORDINGS" in os.environ and recording.is_file():
             second = show.recorded_act(profile, recording, physics_seed).report
         report = act.report | {
-            "picture": {"bits": picture_bits, "identical": identical, "width": picture.width, "height": picture.height, "remark": remark},
+            "picture": show.picture_entry(picture, remark, identical=identical),
             "expected": show.compared(act, expected),
             "attempts": attempts,
             "eve": eve,
@@ -115,6 +114,8 @@ def command(
         }
         show.write_report(report, out)
         save_plot(act.series, out)
+        if identical:
+            save_overview(act.series, out)
         write_page(report, act.series, out)
     click.echo(json.dumps(report) if as_json else _summary(report, out))
     return 0 if identical else EXHAUSTED

@@ -20,11 +20,13 @@ from common.cli.arrivals import recorded_run
 from common.cli.distil import write_key
 from common.cli.example_picture import example_picture
 from common.cli.link_series import LinkSeries, Listener, expected_seconds, expected_secret_bits, link_series
+from common.cli.plots import OVERVIEW
 from common.cli.offline import OfflineRun, distil_offline, system_or_seeded
 from common.cli.report import link_report
 from common.emulator.eavesdropper import Eavesdropper
 from common.emulator.link import emulate
 from common.errors import ConfigurationError
+from common.onetimepad.cipher import forgery_bound
 from common.onetimepad.envelope import OVERHEAD_BYTES, PAD_ID_BYTES
 from common.onetimepad.pad import Pad
 from common.onetimepad.pictures import decrypt_picture, encrypt_picture
@@ -220,7 +222,13 @@ def prepare_folder(folder: Path) -> None:
     report = folder / "report.json"
     if any(key.exists() for key in keys) and '"picture"' not in (report.read_text(encoding="utf-8") if report.exists() else ""):
         raise ConfigurationError(f"{folder} holds key files that no demonstration made: name another folder with --out")
-    for path in (*keys, *(key.with_name(key.name + ".ledger") for key in keys), folder / "encrypted.png", folder / "decrypted.png"):
+    for path in (
+        *keys,
+        *(key.with_name(key.name + ".ledger") for key in keys),
+        folder / "encrypted.png",
+        folder / "decrypted.png",
+        folder / OVERVIEW,
+    ):
         path.unlink(missing_ok=True)
 
 
@@ -292,6 +300,35 @@ def send_picture(act: Act, picture: Image.Image, folder: Path) -> bool:
     decrypt_picture(Pad(folder / "bob.key", Party.BOB, 1.0), folder / "encrypted.png", folder / "decrypted.png")
     with Image.open(folder / "decrypted.png") as decrypted:
         return decrypted.size == picture.size and bool(np.array_equal(np.asarray(decrypted), np.asarray(picture)))
+
+
+def picture_entry(picture: Image.Image, remark: str, *, identical: bool) -> dict[str, Any]:
+    """Describe the picture's way.
+
+    Parameters
+    ----------
+    picture : Image
+        What was to be sent.
+    remark : str
+        What was done to it beforehand.
+    identical : bool
+        Whether it arrived.
+
+    Returns
+    -------
+    dict
+        For the report: bits, key spent on them, and what the tag is worth.
+    """
+    bits = 24 * picture.width * picture.height
+    return {
+        "bits": bits,
+        "identical": identical,
+        "key_bits_spent": bits + 8 * OVERHEAD_BYTES if identical else 0,
+        "forgery_bound": forgery_bound(bits // 8),
+        "width": picture.width,
+        "height": picture.height,
+        "remark": remark,
+    }
 
 
 def compared(act: Act, expected: Expectation) -> dict[str, Any]:

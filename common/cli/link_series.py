@@ -31,7 +31,7 @@ from common.security.proofs.bb84_setting import Bb84Setting
 from common.timetags.emission_record import EmissionRecord
 from common.timetags.tags import TimeTags
 
-MOST_STEPS = 60
+MOST_STEPS = 30
 """Steps a run is cut into at most; none is shorter than a frame."""
 
 _Flags: TypeAlias = NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""The plot of ``qkd demo``: QBER and key rate over link time, in light and in dark, as PNG and SVG.
+"""The plot of ``qkd demo``: QBER and key rate over link time, in light and in dark, as PNG and SVG; and all of it on one picture.
 
 Colours are those of Okabe and Ito, told apart by eyes that see red and green alike; lines are labelled where they end.
 """
@@ -13,12 +13,16 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.image import imread
 
 from common.cli.link_series import LinkSeries
 
 NAME = "qber-and-key-rate"
 """Name of the plot's files, before their suffix."""
+
+OVERVIEW = "overview.png"
+"""Name of the one picture that shows it all."""
 
 _WIDTH_INCHES, _HEIGHT_INCHES = 7.6, 4.6
 
@@ -92,9 +96,41 @@ def svg_plot(series: LinkSeries, theme: Theme) -> bytes:
     return written.getvalue()
 
 
+def save_overview(series: LinkSeries, folder: Path) -> None:
+    """Write the three pictures and the plot as one.
+
+    Parameters
+    ----------
+    series : LinkSeries
+        What is shown.
+    folder : Path
+        Holds ``original.png encrypted.png decrypted.png``; gets ``overview.png``.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = _figure(LIGHT, _HEIGHT_INCHES + 2.55)
+        upper, lower = figure.subfigures(2, 1, height_ratios=(2.55, _HEIGHT_INCHES))
+        shown = (("original", "what Alice sends"), ("encrypted", "what crosses the open line"), ("decrypted", "what Bob sees"))
+        for axes, (name, title) in zip(upper.subplots(1, 3), shown, strict=True):
+            axes.imshow(imread(folder / f"{name}.png"), interpolation="nearest")
+            axes.set_title(title, color=LIGHT.ink, fontsize=10.5, fontweight="bold")
+            axes.set_axis_off()
+        _draw(lower, series, LIGHT)
+        figure.savefig(folder / OVERVIEW, dpi=150, metadata={"Software": None})
+
+
 def _drawn(series: LinkSeries, theme: Theme) -> Figure:
-    figure = Figure(figsize=(_WIDTH_INCHES, _HEIGHT_INCHES), layout="constrained", facecolor=theme.paper)
+    figure = _figure(theme, _HEIGHT_INCHES)
+    _draw(figure, series, theme)
+    return figure
+
+
+def _figure(theme: Theme, height_inches: float) -> Figure:
+    figure = Figure(figsize=(_WIDTH_INCHES, height_inches), layout="constrained", facecolor=theme.paper)
     FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw(figure: Figure | SubFigure, series: LinkSeries, theme: Theme) -> None:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.15))
     for axes in (above, below):
         _set_axes(axes, theme)
@@ -104,7 +140,6 @@ def _drawn(series: LinkSeries, theme: Theme) -> Figure:
     if series.end_s:
         below.set_xlim(0, series.end_s[-1] * 1.12)
     figure.align_ylabels([above, below])
-    return figure
 
 
 def _set_axes(axes: Axes, theme: Theme) -> None:
@@ -162,8 +197,10 @@ def _label_ends(axes: Axes, end_s: float, ends: list[tuple[float, str, str]]) ->
     """Write the names of lines behind their ends, apart from each other."""
     low, high = axes.get_ylim()
     gap = 0.13 * (high - low)
-    place = low
-    for value, name, colour in sorted(ends):
-        place = max(value, place)
-        axes.text(end_s * 1.012, place, name, color=colour, va="center", ha="left", fontsize=8.5, fontweight="bold")
-        place += gap
+    ends = sorted(ends)
+    places = [value for value, _, _ in ends]
+    for i in range(1, len(places)):
+        places[i] = max(places[i], places[i - 1] + gap)
+    lift = sum(place - value for place, (value, _, _) in zip(places, ends, strict=True)) / len(ends)
+    for place, (_, name, colour) in zip(places, ends, strict=True):
+        axes.text(end_s * 1.012, place - lift, name, color=colour, va="center", ha="left", fontsize=8.5, fontweight="bold")

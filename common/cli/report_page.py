@@ -34,9 +34,12 @@ EPSILON_WORDS = {
     "authentication": "a forged conversation passes",
     "acceptance": "part of secrecy: bounds of the estimation, its square root",
     "amplification": "part of secrecy: the hash",
-    "estimation": "that any bound of the estimation is wrong",
+    "estimation": "any bound of the estimation is wrong",
 }
 """Failure probabilities by how they begin, and what they are."""
+
+
+_LEDGER_COLUMNS = ("", "number", "bar", "why")
 
 
 def write_page(report: dict[str, Any], series: LinkSeries, folder: Path) -> None:
@@ -69,15 +72,15 @@ def _headline(report: dict[str, Any]) -> str:
     if report["picture"]["identical"]:
         title = "A picture crossed the link, and only its two ends can know it"
         text = (
-            f"{_count(report['secret_bits'])} secret bits were distilled from {_count(report['detections'])} detector clicks. Alice’s key encrypted "
-            f"{_count(report['picture']['bits'])} bits of picture; Bob’s key decrypted them, bit for bit the same.{eve}"
+            f"{_count(report['secret_bits'])} secret bits were distilled from {_count(report['detections'])} detector clicks. Alice’s key "
+            f"encrypted {_count(report['picture']['bits'])} bits of picture; Bob’s key decrypted them, bit for bit the same.{eve}"
         )
         return _header(report, title, text, "verdict")
     why = f"<br>{escape(report['failed_bound'])}" if report["failed_bound"] else ""
     title = "No picture: the link gave too little key" if report["secret_bits"] else "No key, no picture"
     text = (
-        f"{_count(report['missing_secret_bits'])} secret bits are missing after {report['link_seconds']:.1f} s of link, so nothing was sent: "
-        f"a one-time pad that is too short is not stretched.{eve}{why}"
+        f"{_count(report['missing_secret_bits'])} secret bits are missing after {report['link_seconds']:.1f} s of link, so nothing "
+        f"was sent: a one-time pad that is too short is not stretched.{eve}{why}"
     )
     return _header(report, title, text, "verdict failed")
 
@@ -115,7 +118,7 @@ def _tiles(report: dict[str, Any]) -> str:
     entries = (
         ("secret bits", _count(report["secret_bits"]), f"expected {_count(expected['secret_bits'])}"),
         ("link time", f"{report['link_seconds']:.1f} s", f"{_count(report['pulses'])} pulses"),
-        ("key rate", f"{rate:,.0f} bit/s".replace(",", " "), f"{_ratio(report['secret_bits_per_pulse'])} bit a pulse"),
+        ("key rate", f"{_count(rate)} bit/s", f"{_ratio(report['secret_bits_per_pulse'])} bit a pulse"),
         ("QBER by basis", qber, f"expected Z {expected['qber']['Z']:.2%} · X {expected['qber']['X']:.2%}"),
         ("clock", f"{clock['offset_ppm']:+.3f} ppm", f"residual {clock['residual_rms_ps']:.0f} ps"),
         ("reconciliation", f"f = {efficiency:.3f}" if efficiency else "none", escape(report["reconciliation"]["method"])),
@@ -129,8 +132,9 @@ def _plot(series: LinkSeries) -> str:
     last = f"{series.secret_bits[-1]} secret bits after {series.end_s[-1]:.1f} seconds" if series.end_s else "no block"
     return (
         '<section class="plot"><h2>QBER and key rate over link time</h2>'
-        "<p>The error rate stays where source and detectors put it. Key comes late and then ever faster: a short block tells too little about "
-        "an eavesdropper, and what is not known has to be assumed. Each point of the lower curve is what the same formula would have given, had the block closed there.</p>"
+        "<p>The error rate stays where source and detectors put it. Key comes late and then ever faster: a short block tells too little "
+        "about an eavesdropper, and what is not known has to be assumed. Each point of the lower curve is what the same formula would "
+        "have given, had the block closed there.</p>"
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img src="{light}" alt="Two curves over link time: error rate in both bases, and key rate so far; {last}."></picture></section>'
     )
@@ -141,89 +145,64 @@ def _ledger(report: dict[str, Any]) -> str:
     if not ledger:
         return ""
     largest = max(abs(amount) for amount in ledger.values()) or 1
-    rows = []
-    for item, amount in ledger.items():
-        width = 100 * abs(amount) / largest
-        bar = f'<i class="{"gain" if amount > 0 else ""}" style="width: {width:.2f}%"></i>' if amount else ""
-        rows.append(_row(item, _bits(amount), f'<td class="bar" aria-hidden="true">{bar}</td>', _word(item, LEDGER_WORDS)))
-    width = 100 * report["secret_bits"] / largest
-    bar = f'<td class="bar" aria-hidden="true"><i class="gain" style="width: {width:.2f}%"></i></td>'
-    rows.append(_row("secret bits", _bits(report["secret_bits"]), bar, "the sum, to the last bit", total=True))
-    return (
-        "<section><h2>Where every bit went</h2>"
-        "<p>From clicks that count to bits that are secret; every deduction has a reason, and the column adds up.</p>"
-        '<div class="scroll"><table><thead><tr><th scope="col">item</th><th scope="col" class="number">bits</th><th scope="col" aria-hidden="true"></th>'
-        f'<th scope="col" class="why">why</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div></section>'
+
+    def bar(amount: float) -> str:
+        kind = "gain" if amount > 0 else "loss"
+        return f'<i class="{kind}" style="width: {100 * abs(amount) / largest:.2f}%"></i>' if amount else ""
+
+    rows = [(escape(item), _bits(amount), bar(amount), _word(item, LEDGER_WORDS)) for item, amount in ledger.items()]
+    secret_bits = report["secret_bits"]
+    total = _row(("secret bits", _bits(secret_bits), bar(secret_bits), "the sum, to the last bit"), _LEDGER_COLUMNS, kind="total")
+    return _section(
+        "Where every bit went",
+        "From clicks that count to bits that are secret; every deduction has a reason, and the column adds up.",
+        _table(("item", "bits", "", "why"), _LEDGER_COLUMNS, rows, after=total),
     )
 
 
-def _row(name: str, value: str, middle: str, why: str, *, total: bool = False) -> str:
-    kind = ' class="total"' if total else ""
-    return f'<tr{kind}><th scope="row">{escape(name)}</th><td class="number">{value}</td>{middle}<td class="why">{why}</td></tr>'
-
-
 def _expected(report: dict[str, Any]) -> str:
-    expected = report["expected"]
+    expected, qber = report["expected"], report["qber"]
     wanted_s = expected["seconds_for_wanted_bits"]
+    time = f"{wanted_s:.1f} s" if wanted_s else "never"
     rows = [
         ("secret bits in this time", _count(expected["secret_bits"]), _count(report["secret_bits"])),
         ("detections", _count(expected["detections"]), _count(report["detections"])),
-        *((f"QBER {name}", f"{expected['qber'][name]:.3%}", _percent(report["qber"].get(name))) for name in ("Z", "X")),
-        (
-            f"link time for {_count(expected['wanted_secret_bits'])} bits",
-            f"{wanted_s:.1f} s" if wanted_s else "never",
-            f"{report['link_seconds']:.1f} s run",
-        ),
+        *((f"QBER {name}", _percent(expected["qber"][name]), _percent(qber.get(name))) for name in ("Z", "X")),
+        (f"link time for {_count(expected['wanted_secret_bits'])} bits", time, f"{report['link_seconds']:.1f} s run"),
     ]
-    body = "".join(f'<tr><th scope="row">{name}</th><td class="number">{a}</td><td class="number">{b}</td></tr>' for name, a, b in rows)
-    return (
-        "<section><h2>Expected and obtained</h2><p>The planner knows the profile only: source, loss, detectors. The link drew every photon.</p>"
-        '<div class="scroll"><table><thead><tr><th scope="col"></th><th scope="col" class="number">expected</th>'
-        f'<th scope="col" class="number">obtained</th></tr></thead><tbody>{body}</tbody></table></div></section>'
+    return _section(
+        "Expected and obtained",
+        "The planner knows the profile only: source, loss, detectors. The link drew its photons one by one.",
+        _table(("", "expected", "obtained"), ("", "number", "number"), rows),
     )
 
 
 def _blocks(report: dict[str, Any]) -> str:
     rows = []
     for block in report["blocks"]:
-        counts = block.get("counts")
-        numbers = (_count(counts["detections"]), _count(counts["Z"]["key"] + counts["X"]["key"])) if counts else ("–", "–")
-        qber = block.get("qber", {})
-        cells = (
-            *numbers,
-            _percent(qber.get("Z")),
-            _percent(qber.get("X")),
-            _count(sum(block["leakage"].values())),
-            _count(block["secret_bits"]),
-        )
+        counts, qber = block.get("counts"), block.get("qber", {})
+        clicks = (_count(counts["detections"]), _count(counts["Z"]["key"] + counts["X"]["key"])) if counts else ("–", "–")
+        bits = (_count(sum(block["leakage"].values())), _count(block["secret_bits"]))
         fate = escape(block["bound"] or block["reason"]) if block["reason"] else "kept"
-        rows.append(
-            f'<tr><th scope="row">{block["number"]}</th>{"".join(f"<td class=number>{cell}</td>" for cell in cells)}<td>{fate}</td></tr>'
-        )
-    heads = "".join(
-        f'<th scope="col" class="number">{name}</th>'
-        for name in ("detections", "sifted key", "QBER Z", "QBER X", "leaked bits", "secret bits")
-    )
-    body = "".join(rows) or '<tr><td colspan="8">none was opened</td></tr>'
-    return (
-        "<section><h2>Blocks</h2><p>A block is what a promise is made about. It closes by a rule fixed before anybody has seen an error.</p>"
-        f'<div class="scroll"><table><thead><tr><th scope="col">block</th>{heads}<th scope="col">fate</th></tr></thead>'
-        f"<tbody>{body}</tbody></table></div></section>"
+        rows.append((str(block["number"]), *clicks, _percent(qber.get("Z")), _percent(qber.get("X")), *bits, fate))
+    heads = ("block", "detections", "sifted key", "QBER Z", "QBER X", "leaked bits", "secret bits", "fate")
+    return _section(
+        "Blocks",
+        "A block is what a promise is made about. It closes by a rule fixed before anybody has seen an error.",
+        _table(heads, ("", *["number"] * 6, ""), rows, kind="narrow"),
     )
 
 
 def _epsilons(report: dict[str, Any]) -> str:
     if not report["epsilon"]:
         return ""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(name)}</th><td class="number">{_power(value)}</td><td class="why">{_word(name, EPSILON_WORDS)}</td></tr>'
-        for name, value in report["epsilon"].items()
-    )
-    return (
-        "<section><h2>What the promise is worth</h2><p>Probabilities that something is not as claimed, per block. They hold against any attack that "
-        "physics allows, under the assumptions of the documentation.</p>"
-        '<div class="scroll"><table><thead><tr><th scope="col">epsilon</th><th scope="col" class="number">probability</th><th scope="col" class="why">that</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></div></section>"
+    rows = [(escape(name), _power(value), _word(name, EPSILON_WORDS)) for name, value in report["epsilon"].items()]
+    rows.append(("one-time pad", _power(report["picture"]["forgery_bound"]), "an altered picture passes its tag, in one attempt"))
+    return _section(
+        "What the promise is worth",
+        "Probabilities that something is not as claimed: for one block of key, and for the picture. They hold against any attack that physics "
+        "allows, under the assumptions of the documentation.",
+        _table(("epsilon", "probability", "that"), ("", "number", "why"), rows),
     )
 
 
@@ -234,35 +213,58 @@ def _real_arrivals(report: dict[str, Any]) -> str:
     recording = second["recording"]
     why = "; ".join(escape(block["bound"] or block["reason"]) for block in second["blocks"] if block["reason"])
     qber = " · ".join(f"{name} {value:.2%}" for name, value in second["qber"].items() if value is not None) or "none"
-    rows = (
+    rows = [
+        ("recording", escape(recording["file"])),
         ("arrivals", _count(recording["arrivals"])),
         ("clock, from the photons alone", f"{recording['clock_hz'] / 1e6:.6f} MHz, residual {recording['clock_residual_rms_ps']:.0f} ps"),
         ("g2, on-fraction", f"{recording['g2']:.4f}, {recording['on_fraction']:.2f}"),
         ("QBER", qber),
         ("secret bits", _count(second["secret_bits"]) + (f" ({why})" if why else "")),
-    )
-    body = "".join(f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' for name, value in rows)
-    return (
-        "<section><h2>The same with real photons</h2><p>A recording of a real pulsed emitter went through clock, sifting and reconciliation. Its times, "
-        "blinking, jitter and background are real; what was prepared and measured was drawn.</p>"
-        f'<div class="scroll"><table><caption>{escape(recording["file"])}</caption><tbody>{body}</tbody></table></div></section>'
+    ]
+    return _section(
+        "The same with real photons",
+        "A recording of a real pulsed emitter went through clock, sifting and reconciliation. Its times, blinking, jitter and background are "
+        "real; what was prepared and measured was drawn.",
+        _table(("", ""), ("", ""), rows),
     )
 
 
 def _again() -> str:
-    return (
-        "<section><h2>Do it yourself</h2><pre>qkd demo --image my-photo.jpg      # a picture of yours\n"
+    return _section(
+        "Do it yourself",
+        "",
+        "<pre>qkd demo --image my-photo.jpg      # a picture of yours\n"
         "qkd demo --eve intercept-resend    # somebody listens: watch the key stop\n"
-        "qkd otp encrypt --key alice.key --in letter.txt --out letter.otp</pre></section>"
+        "qkd otp encrypt --key alice.key --in letter.txt --out letter.otp</pre>",
     )
 
 
 def _footer(report: dict[str, Any]) -> str:
     seed = f"physics from seed {report['seed']}" if report["seed"] is not None else "physics drawn afresh"
-    return (
-        f"<footer>Keys: randomness {escape(report['randomness'])}; settings {escape(report['settings_randomness'])}; {seed}. Blinking: {escape(report['blinking'])}. "
-        f"Leakage charged: {escape(report['leakage_rule'])}. All numbers are in report.json beside this page.</footer>"
+    remarks = (
+        f"Keys: randomness {report['randomness']}; settings {report['settings_randomness']}; {seed}.",
+        f"Blinking: {report['blinking']}. Leakage charged: {report['leakage_rule']}.",
+        "All numbers are in report.json beside this page.",
     )
+    return f"<footer>{escape(' '.join(remarks))}</footer>"
+
+
+def _section(title: str, text: str, content: str) -> str:
+    return f"<section><h2>{title}</h2>{f'<p>{text}</p>' if text else ''}{content}</section>"
+
+
+def _table(heads: tuple[str, ...], kinds: tuple[str, ...], rows: list[tuple[str, ...]], *, after: str = "", kind: str = "") -> str:
+    """Lay out rows of ready HTML; the first cell of each names it, ``kinds`` are the classes of the columns."""
+    cells = "".join(f'<th scope="col" class="{column}">{head}</th>' for head, column in zip(heads, kinds, strict=True))
+    body = "".join(_row(row, kinds) for row in rows)
+    head = f"<thead><tr>{cells}</tr></thead>" if any(heads) else ""
+    return f'<div class="scroll"><table class="{kind}">{head}<tbody>{body}{after}</tbody></table></div>'
+
+
+def _row(cells: tuple[str, ...], kinds: tuple[str, ...], kind: str = "") -> str:
+    first, *others = cells
+    rest = "".join(f'<td class="{column}">{cell}</td>' for cell, column in zip(others, kinds[1:], strict=True))
+    return f'<tr class="{kind}"><th scope="row">{first}</th>{rest}</tr>'
 
 
 def _data_url(data: bytes, kind: str) -> str:

@@ -178,9 +178,9 @@ def distil_block(recipe: Recipe, playbook: Playbook, plan: BlockPlan) -> Convers
         reason = aborted.reason
         leakage = aborted.leakage or leakage
         if reason is not AbortReason.PEER_ABORTED:
-            yield from send(Abort(reason))
+            yield from send(Abort(int(reason)))
     except AuthenticationError:
-        yield from send(Abort(AbortReason.AUTHENTICATION_FAILED))
+        yield from send(Abort(int(AbortReason.AUTHENTICATION_FAILED)))
         raise
     ends_stream = bool(gathered.sifted) and gathered.sifted[-1].ends_stream
     # A session keeps its outcomes: reconciled bits among them would outlive the key they make, and fill the memory.

@@ -9,7 +9,7 @@ bit of the message. The tag stops this with certainty up to its epsilon, whateve
 References
 ----------
 [Carter1979] universal hashing, M. N. Wegman, J. L. Carter (1981) for the tag; an altered message of n bytes passes with probability at most
-``(ceil((n + 64) / 16) + 1) 2^-128``; status: rigorous.
+``(ceil((n + 64) / 16) + 1) 2^-128`` an attempt, attempts adding up; status: rigorous.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from common.errors import AuthenticationError, LocalProtocolError
 from common.kernels.polynomial_hash import PolynomialHash
-from common.onetimepad.envelope import HASH_KEY_BYTES, OVERHEAD_BYTES, Header
+from common.onetimepad.envelope import HASH_KEY_BYTES, HEADER_BYTES, OVERHEAD_BYTES, Header
 
 CHUNK_BYTES = 1 << 20
 """Bytes handled together."""
@@ -115,6 +115,16 @@ def decrypt(key: KeyReader, header: Header, chunks: Iterable[bytes]) -> Iterator
         If the ciphertext is not as long as the header says.
     """
     yield from _combined(key, header, chunks)
+
+
+def forgery_bound(count_bytes: int) -> float:
+    """Return the probability that an altered message of ``count_bytes`` bytes passes its tag, for one attempt.
+
+    References
+    ----------
+    Polynomial hash with a fresh key and a fresh mask: ``(ceil((n + 64) / 16) + 1) 2^-128``; status: rigorous.
+    """
+    return float(-(-(HEADER_BYTES + count_bytes) // 16) + 1) * 2.0**-128
 
 
 class _Tag:

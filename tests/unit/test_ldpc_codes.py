@@ -159,7 +159,7 @@ def test_few_key_bits_are_not_charged_for_a_whole_codeword(count_key_bits):
     leaked = segments * (choice.code.count_checks - choice.count_punctured)
 
     assert choice.count_payload == -(-count_key_bits // segments)
-    assert leaked < max(1.5 * binary_entropy(0.02) * count_key_bits, 3328)
+    assert leaked < max(1.6 * binary_entropy(0.02) * count_key_bits, 3328)
 
 
 @pytest.mark.parametrize("arguments", [{"qber": 0.5}, {"qber": -0.1}, {"qber": 0.1, "margin": 0.0}, {"qber": 0.1, "count_key_bits": 0}])
@@ -191,8 +191,8 @@ def test_a_working_point_is_where_one_segment_in_a_hundred_fails(rate, index):
 
 @pytest.mark.parametrize("qber", [0.01, 0.03, 0.08])
 def test_blind_increments_recover_segments_that_began_too_lean(qber):
-    """Half the increments end each segment; a fixed seed, no statistics."""
-    choice = choose_code(qber, SHORT_BITS, margin=0.9)
+    """A fixed seed, no statistics. All six are charged for the worst here; the conversation charges each for its own."""
+    choice = choose_code(qber, SHORT_BITS, margin=0.95)
     layout = layout_of(choice.code, choice.count_payload, choice.count_punctured)
     generator = np.random.default_rng(3)
     theirs, private = random_bits(generator, 6, layout.count_payload), random_bits(generator, 6, layout.count_punctured)
@@ -206,5 +206,5 @@ def test_blind_increments_recover_segments_that_began_too_lean(qber):
         decoded = decode(layout, ours, syndromes, reveal(layout, theirs, private, 0, last), qber)
 
     assert np.array_equal(decoded.payload, theirs)
-    assert layout.leakage_bits(last) < 1.6 * binary_entropy(qber) * layout.count_payload
+    assert layout.leakage_bits(last) < 2.0 * binary_entropy(qber) * layout.count_payload
     assert step > 0

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from math import sqrt
 
 import numpy as np
 
@@ -32,9 +33,13 @@ LONG_BITS = 66_560
 MOST_SHORTENED_SHARE = 0.6
 """Largest share of a codeword left empty; beyond it a code of lower rate, or increments, do better."""
 
-RESERVE_SHARE = {SHORT_BITS: 0.12, LONG_BITS: 0.04}
-"""Private bits held back for increments, as a share of the syndrome. A revealed private bit tells the decoder a whole bit, a revealed
-key bit at QBER 1 % a twelfth of one, and costs the same; so increments are cheap only while private bits last. Short codes vary more."""
+RESERVE_DEVIATIONS = 1.5
+"""Private bits held back for increments, as a share of the syndrome: so many relative standard deviations of the number of errors in a
+segment, ``1 / sqrt(n qber)``. A revealed private bit tells the decoder a whole bit, a revealed key bit at QBER 1 % a twelfth of one, and
+costs the same; so increments are cheap only while private bits last."""
+
+MOST_RESERVE_SHARE = 0.2
+"""Upper limit of that share: with very few errors a lean start fails too often."""
 
 
 def to_json(code: Code) -> str:
@@ -223,11 +228,12 @@ def choose_code(
     if count_key_bits is not None and count_key_bits < 1:
         raise ConfigurationError(f"{count_key_bits} key bits cannot be laid out; pass a positive number or None")
     entropy = max(binary_entropy(qber), 1e-6)
+    reserve_share = min(MOST_RESERVE_SHARE, RESERVE_DEVIATIONS / sqrt(count_bits * max(qber, 1e-6)))
     candidates: list[tuple[bool, float, Choice]] = []
     for rate in code_rates:
         code = load_code(name_of(count_bits, rate))
         limit = code.most_punctured if most_punctured is None else min(most_punctured, code.most_punctured)
-        need = _Need(code, entropy * margin, min(limit, round(RESERVE_SHARE[count_bits] * code.count_checks)))
+        need = _Need(code, entropy * margin, min(limit, round(reserve_share * code.count_checks)))
         punctured, shortened = need.adapted(limit)
         segments = 0.0
         if count_key_bits is not None:

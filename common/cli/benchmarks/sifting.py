@@ -1,0 +1,104 @@
+"""Sifting: announcement and reply rehearsed by both halves, and the two kernels that carry most of such work."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.cli.benchmarks.measurement import Measurement, Request, fastest, require_equal
+from common.conversation.rehearsal import rehearse
+from common.distillation.recipe import BATCH_DETECTIONS, Recipe
+from common.distillation.sifting import BlockProgress, announce, sift
+from common.distillation.values import FramedDetections
+from common.kernels.gaps import decode_gaps, encode_gaps
+from common.kernels.sifting import pack_selected
+from common.profiles.link import load_profile
+
+GAP_SLOTS = 1000.0
+"""Mean distance of detections, slots: one pulse in a thousand is detected."""
+
+
+def measure(request: Request) -> Iterator[Measurement]:
+    """Measure sifting.
+
+    Parameters
+    ----------
+    request : Request
+        What to measure.
+
+    Yields
+    ------
+    Measurement
+        The conversation, the selection of bits, the coding of slots.
+    """
+    rng = np.random.default_rng(1)
+    count = request.size(BATCH_DETECTIONS, 1 << 14)
+    slots = np.cumsum(rng.geometric(1.0 / GAP_SLOTS, count)).astype(np.int64)
+    yield _conversation(request, slots, rng)
+    values, keep = (rng.integers(0, 2, 16 * count, np.uint8) for _ in range(2))
+    yield _selection(request, values, keep)
+    yield _slot_coding(request, slots)
+
+
+def _conversation(request: Request, slots: NDArray[np.int64], rng: np.random.Generator) -> Measurement:
+    recipe = Recipe.of(load_profile("niedersachsen"))
+    settings, outcomes = (rng.integers(0, 4, slots.size, np.uint8) for _ in range(2))
+    frames = int(slots[-1]) // recipe.frame_pulses + 1
+    counted = np.bincount(slots // recipe.frame_pulses, minlength=frames).astype(np.int64)
+    detections = FramedDetections(0, counted, slots, outcomes, np.zeros(0, np.int64), ended=True)
+    progress = BlockProgress(0, 0, recipe.maximum_frames, slots.size)
+
+    def both_halves() -> None:
+        rehearse(sift(recipe, progress, lambda _slots: settings), announce(recipe, progress, lambda *_wanted: detections))
+
+    (seconds,) = fastest(request, both_halves)
+    return Measurement(
+        stage="sifting",
+        method="announcement and reply, both halves",
+        mevents_per_second=slots.size / seconds / 1e6,
+        note="messages coded and authenticated, settings at hand",
+    )
+
+
+def _selection(request: Request, values: NDArray[np.uint8], keep: NDArray[np.uint8]) -> Measurement:
+    def ours() -> NDArray[np.uint8]:
+        return pack_selected(values, keep)[0].view(np.uint8)
+
+    def peer() -> NDArray[np.uint8]:
+        return np.packbits(values[keep.astype(np.bool_)], bitorder="little")
+
+    theirs = peer()
+    require_equal(np.array_equal(ours()[: theirs.size], theirs), "selection kernel and numpy")
+    seconds, peer_seconds = fastest(request, ours, peer)
+    return Measurement(
+        stage="sifting",
+        method="selection and packing, kernel",
+        mevents_per_second=values.size / seconds / 1e6,
+        peer="numpy boolean index and packbits",
+        ratio_to_peer=peer_seconds / seconds,
+    )
+
+
+def _slot_coding(request: Request, slots: NDArray[np.int64]) -> Measurement:
+    limit = int(slots[-1]) + 1
+
+    def ours() -> NDArray[np.int64]:
+        return decode_gaps(encode_gaps(slots, 0), slots.size, 0, limit)
+
+    def peer() -> NDArray[np.int64]:
+        coded = zlib.compress(np.diff(slots, prepend=0).astype("<u4").tobytes(), 1)
+        return np.cumsum(np.frombuffer(zlib.decompress(coded), "<u4").astype(np.int64))
+
+    require_equal(np.array_equal(ours(), peer()), "slot coding and zlib")
+    seconds, peer_seconds = fastest(request, ours, peer)
+    return Measurement(
+        stage="sifting",
+        method="slots coded and decoded, kernels",
+        mevents_per_second=slots.size / seconds / 1e6,
+        peer="zlib of 32-bit gaps",
+        ratio_to_peer=peer_seconds / seconds,
+        note=f"{8 * encode_gaps(slots, 0).size / slots.size:.2f} bits a slot",
+    )
