@@ -54,7 +54,7 @@ def command(
     Example:
       qkd demo --out demo
       qkd demo --out tapped --eve intercept-resend
-    """
+    """  # noqa: D301 - click reads the backspace
     import os
     import secrets
     from dataclasses import asdict
@@ -143,9 +143,8 @@ def _summary(report: dict[str, Any], out: Path) -> str:
     if report["picture"]["identical"]:
         lines.append(f"picture: {report['picture']['bits']} bits encrypted with alice.key, decrypted with bob.key, identical")
     else:
-        lines.append(
-            f"no picture: {report['missing_secret_bits']} secret bits are missing after {report['link_seconds']:.1f} s. {report['failed_bound']}"
-        )
+        missing = f"{report['missing_secret_bits']} secret bits are missing after {report['link_seconds']:.1f} s of link"
+        lines.append(f"no picture: {missing}. {report['failed_bound']}".rstrip())
     if report["real_arrivals"]:
         lines.append(real_arrivals_line(report["real_arrivals"]))
     lines.append(f"look at {out / 'report.html'}")

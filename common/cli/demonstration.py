@@ -20,8 +20,8 @@ from common.cli.arrivals import recorded_run
 from common.cli.distil import write_key
 from common.cli.example_picture import example_picture
 from common.cli.link_series import LinkSeries, Listener, expected_seconds, expected_secret_bits, link_series
-from common.cli.plots import OVERVIEW
 from common.cli.offline import OfflineRun, distil_offline, system_or_seeded
+from common.cli.plots import OVERVIEW
 from common.cli.report import link_report
 from common.emulator.eavesdropper import Eavesdropper
 from common.emulator.link import emulate

@@ -61,7 +61,7 @@ def example_picture() -> NDArray[np.uint8]:
     pixels = np.asarray(fine.reshape(HEIGHT, _FINE, WIDTH, _FINE, 3).mean(axis=(1, 3)))
     for column, row in _STARS:
         pixels[row, column] += 70 + 90 * ((3 * column + row) % 4 == 0)
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(pixels, 0, 255), np.uint8)
 
 
 def _land(down: _Layer, across: _Layer) -> _Layer:

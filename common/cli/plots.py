@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
@@ -26,7 +27,7 @@ OVERVIEW = "overview.png"
 
 _WIDTH_INCHES, _HEIGHT_INCHES = 7.6, 4.6
 
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "svg.hashsalt": "qkdlink",
@@ -108,7 +109,7 @@ def save_overview(series: LinkSeries, folder: Path) -> None:
     """
     with mpl.rc_context(_STYLE):
         figure = _figure(LIGHT, _HEIGHT_INCHES + 2.55)
-        upper, lower = figure.subfigures(2, 1, height_ratios=(2.55, _HEIGHT_INCHES))
+        upper, lower = np.asarray(figure.subfigures(2, 1, height_ratios=(2.55, _HEIGHT_INCHES)))
         shown = (("original", "what Alice sends"), ("encrypted", "what crosses the open line"), ("decrypted", "what Bob sees"))
         for axes, (name, title) in zip(upper.subplots(1, 3), shown, strict=True):
             axes.imshow(imread(folder / f"{name}.png"), interpolation="nearest")

@@ -6,6 +6,7 @@ Takes the report that also goes into ``report.json``, the plot and the pictures 
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -200,8 +201,8 @@ def _epsilons(report: dict[str, Any]) -> str:
     rows.append(("one-time pad", _power(report["picture"]["forgery_bound"]), "an altered picture passes its tag, in one attempt"))
     return _section(
         "What the promise is worth",
-        "Probabilities that something is not as claimed: for one block of key, and for the picture. They hold against any attack that physics "
-        "allows, under the assumptions of the documentation.",
+        "Probabilities that something is not as claimed: for one block of key, and for the picture. They hold against any attack that "
+        "physics allows, under the assumptions of the documentation.",
         _table(("epsilon", "probability", "that"), ("", "number", "why"), rows),
     )
 
@@ -223,8 +224,8 @@ def _real_arrivals(report: dict[str, Any]) -> str:
     ]
     return _section(
         "The same with real photons",
-        "A recording of a real pulsed emitter went through clock, sifting and reconciliation. Its times, blinking, jitter and background are "
-        "real; what was prepared and measured was drawn.",
+        "A recording of a real pulsed emitter went through clock, sifting and reconciliation. Its times, blinking, jitter and background "
+        "are real; what was prepared and measured was drawn.",
         _table(("", ""), ("", ""), rows),
     )
 
@@ -253,7 +254,7 @@ def _section(title: str, text: str, content: str) -> str:
     return f"<section><h2>{title}</h2>{f'<p>{text}</p>' if text else ''}{content}</section>"
 
 
-def _table(heads: tuple[str, ...], kinds: tuple[str, ...], rows: list[tuple[str, ...]], *, after: str = "", kind: str = "") -> str:
+def _table(heads: tuple[str, ...], kinds: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, after: str = "", kind: str = "") -> str:
     """Lay out rows of ready HTML; the first cell of each names it, ``kinds`` are the classes of the columns."""
     cells = "".join(f'<th scope="col" class="{column}">{head}</th>' for head, column in zip(heads, kinds, strict=True))
     body = "".join(_row(row, kinds) for row in rows)

@@ -18,10 +18,6 @@ from common.errors import LocalProtocolError, RemoteProtocolError
 MOST_LISTED_BLOCKS = 4096
 """Newest blocks that a greeting lists; older ones were settled long ago and are left as they are."""
 
-LARGEST_JUMP = 1 << 32
-"""Block numbers or mask pairs that the peer may be ahead of us: far more than a restored old copy can lack, far less than would use them up."""
-
-
 class SessionState(Enum):
     """Where a session stands, by what is known."""
 
@@ -162,8 +158,6 @@ def _agreed(hello_nonce: bytes, welcome_nonce: bytes, ours: Ledger, parameters_d
         raise RemoteProtocolError("the peer's greeting lists its blocks without a length for each")
     if any(later <= earlier for earlier, later in pairwise(theirs.block_numbers)):
         raise RemoteProtocolError("the peer's greeting lists its blocks out of order")
-    if theirs.next_block > ours.next_block + LARGEST_JUMP or theirs.mask_cursor > ours.mask_cursor + LARGEST_JUMP:
-        raise RemoteProtocolError("the peer claims to be further ahead of us than any store can be: compare the key stores of both ends")
     lengths = dict(zip(theirs.block_numbers, theirs.block_lengths, strict=True))
     first = max(_listed_from(_blocks(ours)[0]), _listed_from(theirs.block_numbers))
     spoken_of = {block: count_bits for block, count_bits in ours.lengths.items() if block >= first}

@@ -133,7 +133,10 @@ class LinkSession:
         if frames is None or frames.count_frames == 0 or (self._most_blocks is not None and len(self.outcomes) >= self._most_blocks):
             self._move(SessionEvent.STREAM_ENDED)
             return []
-        plan = BlockPlan(self._next_block, self._next_frame, self._mask_cursor, frames, self._working_qber, self._settlement)
+        count_masks = self._authenticator.count_masks
+        plan = BlockPlan(
+            self._next_block, self._next_frame, self._mask_cursor, count_masks, frames, self._working_qber, self._settlement
+        )
         return self._started(distil_block(self._recipe, self._playbook, plan), plan.number, BLOCK_EXCHANGE)
 
     def _closed(self, result: BlockResult) -> list[Output]:

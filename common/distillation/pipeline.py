@@ -91,6 +91,8 @@ class BlockPlan:
     ----------
     number, first_frame, mask_index : int
         Block number, first frame, and the mask pair it will use if it makes key.
+    count_masks : int
+        Mask pairs there are.
     frames : Frames
         Matched slots.
     working_qber : WorkingQber
@@ -102,6 +104,7 @@ class BlockPlan:
     number: int
     first_frame: int
     mask_index: int
+    count_masks: int
     frames: Frames
     working_qber: WorkingQber
     settlement: Settle | None
@@ -169,6 +172,8 @@ def distil_block(recipe: Recipe, playbook: Playbook, plan: BlockPlan) -> Convers
         gathered.closed = yield from playbook.verify(gathered.closed)
         leakage = gathered.closed.leakage
         gathered.length = yield from playbook.agree_length(recipe, gathered.closed)
+        if plan.mask_index >= plan.count_masks:  # before anything is staged or marked as used
+            raise BlockAborted(AbortReason.MASKS_EXHAUSTED, leakage)
         secret = yield from playbook.amplify(gathered.closed, gathered.length)
         authenticated_bytes = yield from playbook.commit(secret, plan.mask_index, plan.settlement)
         secret_bits = gathered.length.secret_bits

@@ -133,7 +133,7 @@ class TinyDetections:
         reached = int(np.searchsorted(bounds[1:] - bounds[0], wanted_detections)) + 1
         count = min(reached, bounds.size - 1)
         part = slice(int(bounds[0]), int(bounds[count]))
-        self._used = part.stop
+        self._used = max(self._used, part.stop) if part.stop > part.start else self._used
         self.taken.append(self._stream.slots[part])
         return FramedDetections(
             first_frame,

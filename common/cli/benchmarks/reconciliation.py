@@ -189,7 +189,7 @@ def _ldpc_decoding(request: Request, qber: float, block_bits: int) -> Measuremen
         count_segments=segments,
         peer=peer[0] if peer else None,
         ratio_to_peer=rate / peer[1] if peer else None,
-        note=f"one attempt, no increments, code {choice.code.name}" + (f"; the peer decoded {peer[2]}" if peer else ""),
+        note=f"first attempt only: frame errors go on to increments; code {choice.code.name}" + (f"; the peer decoded {peer[2]}" if peer else ""),
     )
 
 

@@ -1,10 +1,10 @@
 """Design of the shipped LDPC codes: ``python -m common.distillation.reconciliation.code_design``.
 
 Four steps a code: column degrees by density evolution, edges by progressive edge growth, punctured columns chosen so that their
-bits are independent, then the measurements of ``code_measurement``: correction table and working points. The
-matrices come from SHAKE-256 streams and are the same everywhere; the measurements depend on NumPy's generator and on chance
-within their statistics. Takes about a quarter of an hour for all codes and rewrites the files under ``codes/``; after a change of
-the decoder run it with ``--measure`` to keep the matrices and renew the measurements.
+bits are independent, then the measurements of ``code_measurement``: correction table and working points. Edges come from SHAKE-256
+streams and are the same everywhere for the same degrees; the measurements depend on NumPy's generator and on chance within their
+statistics. Takes about a quarter of an hour for all codes and rewrites the files under ``codes/``; after a change of the decoder run it
+with ``--measure`` to keep the matrices and renew the measurements.
 
 References
 ----------

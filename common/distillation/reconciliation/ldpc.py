@@ -25,10 +25,7 @@ from common.distillation.values import KeyBits, ReconciledBatch
 from common.errors import RemoteProtocolError
 from common.leakage import Leakage
 
-INCREMENT_SHARE = 0.01
-"""Values revealed in one increment, as a share of the payload."""
-
-MOST_REVEALED_SHARE = 0.25
+MOST_REVEALED_SHARE = 0.1
 """A segment is given up once so much of the payload would have been revealed beyond the private bits."""
 
 
@@ -68,7 +65,7 @@ def send_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> Convers
         failed = failed_segments((yield from receive(ReconciliationOutcome)), count)
         if not failed.any():
             break
-        values = reveal(layout, rows[failed], private[failed], *layout.increment(step, _step_bits(layout)))
+        values = reveal(layout, rows[failed], private[failed], *layout.increment(step, layout.increment_bits))
         yield from send(SyndromeIncrement(step, int(np.count_nonzero(failed)), Bits.from_flags(values.reshape(-1)).to_bytes()))
         leakage = leakage.charged("increments", values.size)
     return (yield from send_tags(segments, leakage))
@@ -120,7 +117,7 @@ def correct_by_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> C
         if not open_segments.size:
             break
         more = yield from receive(SyndromeIncrement)
-        first, last = layout.increment(step, _step_bits(layout))
+        first, last = layout.increment(step, layout.increment_bits)
         if more.step != step or more.count_segments != open_segments.size:
             raise RemoteProtocolError(f"increment {more.step} of {more.count_segments} segments, expected {step} of {open_segments.size}")
         revealed = np.hstack([revealed, _matrix(more.revealed, open_segments.size, last - first)])
@@ -133,7 +130,7 @@ def _laid_out(recipe: Recipe, working_qber: float, key: KeyBits) -> tuple[Segmen
     """Choose code and layout from what both ends know."""
     code_bits = SHORT_BITS if recipe.segment_bits <= (SHORT_BITS + LONG_BITS) // 2 else LONG_BITS
     code_rates = CODE_RATES if recipe.code_rate is None else (recipe.code_rate,)
-    choice = choose_code(working_qber, code_bits, code_rates)
+    choice = choose_code(working_qber, code_bits, code_rates, count_key_bits=key.bits.count)
     segments = Segments.cut(key, choice.count_payload)
     return segments, layout_of(choice.code, segments.segment_bits, choice.count_punctured)
 
@@ -142,12 +139,8 @@ def _code_index(layout: Layout) -> int:
     return CODE_RATES.index(layout.code.code_rate)
 
 
-def _step_bits(layout: Layout) -> int:
-    return max(1, round(INCREMENT_SHARE * layout.count_payload))
-
-
 def _most_steps(layout: Layout) -> int:
-    return -(-(layout.count_punctured + round(MOST_REVEALED_SHARE * layout.count_payload)) // _step_bits(layout))
+    return -(-(layout.count_punctured + round(MOST_REVEALED_SHARE * layout.count_payload)) // layout.increment_bits)
 
 
 def _matrix(data: bytes, rows: int, columns: int) -> NDArray[np.uint8]:

@@ -43,7 +43,7 @@ KNOWN_LEVEL = 8000
 still inside an int16."""
 
 DEFAULT_ITERATIONS = 60
-"""Iterations after which a segment counts as failed; at the working points four in five need fewer than half."""
+"""Iterations after which a segment counts as failed; most end long before, decoded or without progress (``PATIENCE``)."""
 
 PATIENCE = 5
 """Iterations without progress after which an increment is asked for: decoding on would cost more time than it saves in leakage."""
