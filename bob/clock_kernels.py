@@ -76,7 +76,7 @@ def periodogram(
 
     References
     ----------
-    The Rayleigh power |sum|^2 / n is exponentially distributed with mean 1 where the tags know nothing of the frequency: Leahy, Elsner
+    The Rayleigh power ``|sum|^2 / n`` is exponentially distributed with mean 1 where the tags know nothing of the frequency: Leahy, Elsner
     and Weisskopf 1983, ApJ 272, 256; status: rigorous for Poisson tags.
     """
     for i in range(t_ps.size):
@@ -164,7 +164,7 @@ def follow_phase(
     wander : float, 1/sqrt(s)
         Random walk of the relative frequency.
     least_power : float
-        Rayleigh power |sum|^2/n below which a window is not believed.
+        Rayleigh power ``|sum|^2 / n`` below which a window is not believed.
     knot_t_ps, knot_cycle, knot_fraction, knot_measured : int64, int64, float64, bool [windows]
         Outputs: mean time of the window, the whole and fractional cycle there, and whether the window was believed.
 
