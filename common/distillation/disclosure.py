@@ -15,6 +15,7 @@ from common.channel.messages import TestCounts, TestDisclosure
 from common.conversation.effects import Conversation, receive, send
 from common.distillation.values import SiftedBatch
 from common.errors import RemoteProtocolError
+from common.kernels.sifting import count_table
 from common.protocols.protocol import OUTCOMES, Protocol
 
 Table = tuple[tuple[int, ...], ...]
@@ -78,8 +79,8 @@ def tally(batch: SiftedBatch, protocol: Protocol) -> Conversation[SiftedBatch]:
         raise RemoteProtocolError(f"{said.count_tested} rounds disclosed, asked for were {batch.tested_bits.count}")
     outcomes = 2 * batch.tested_bases.to_flags() + Bits.from_bytes(said.bits, said.count_tested).to_flags()
     settings = 2 * batch.tested_bases.to_flags() + batch.tested_bits.to_flags()
-    cells = np.bincount(len(OUTCOMES) * settings + outcomes, minlength=len(protocol.settings) * len(OUTCOMES))
-    flat = tuple(int(cell) for cell in cells)
+    counted = count_table(settings, outcomes, np.ones(outcomes.size, np.uint8), len(protocol.settings))
+    flat = tuple(int(cell) for cell in counted.ravel())
     yield from send(TestCounts(flat))
     table = tuple(tuple(flat[row : row + len(OUTCOMES)]) for row in range(0, len(flat), len(OUTCOMES)))
     return dataclasses.replace(batch, table=table)

@@ -26,6 +26,7 @@ from common.distillation.recipe import BATCH_DETECTIONS, Recipe
 from common.distillation.values import FramedDetections, KeyBits, SiftedBatch
 from common.errors import RemoteProtocolError
 from common.kernels.gaps import decode_gaps, encode_gaps
+from common.kernels.sifting import pack_selected
 from common.randomness import biased_flags
 
 TakeFrames = Callable[[int, int, int], FramedDetections]
@@ -228,13 +229,14 @@ def _sifted(
     ends_stream: bool,
 ) -> SiftedBatch:
     key = kept & ~tested
+    bits, bases = np.ascontiguousarray(bits), np.ascontiguousarray(bases)
     return SiftedBatch(
         count_frames=count_frames,
         count_detections=int(bits.size),
         count_cross_clicks=count_cross_clicks,
-        key=KeyBits(Bits.from_flags(bits[key]), Bits.from_flags(bases[key])),
-        tested_bits=Bits.from_flags(bits[tested]),
-        tested_bases=Bits.from_flags(bases[tested]),
+        key=KeyBits(Bits(*pack_selected(bits, key.view(np.uint8))), Bits(*pack_selected(bases, key.view(np.uint8)))),
+        tested_bits=Bits(*pack_selected(bits, tested.view(np.uint8))),
+        tested_bases=Bits(*pack_selected(bases, tested.view(np.uint8))),
         closes_block=closes_block,
         ends_stream=ends_stream,
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from common.bits import Bits, SecretBits, concatenated
 from common.blocks import BlockCounts
 from common.errors import AbortReason
+from common.kernels.sifting import select_bits
 from common.leakage import Leakage
 from common.security.key_length import KeyLength
 
@@ -65,7 +66,8 @@ class KeyBits:
 
     def selected(self, flags: NDArray[np.bool_]) -> KeyBits:
         """Return the bits where ``flags`` (bool[count]) is set."""
-        return KeyBits(Bits.from_flags(self.bits.to_flags()[flags]), Bits.from_flags(self.bases.to_flags()[flags]))
+        mask = Bits.from_flags(flags).words
+        return KeyBits(Bits(*select_bits(self.bits.words, mask)), Bits(*select_bits(self.bases.words, mask)))
 
     def slice(self, first: int, last: int) -> KeyBits:
         """Return the bits from ``first`` up to, not including, ``last``."""

@@ -17,6 +17,7 @@ from common.conversation.effects import Conversation, compute, draw, receive, se
 from common.distillation.values import KeyBits, ReconciledBatch
 from common.errors import RemoteProtocolError
 from common.kernels.polynomial_hash import polynomial_hash
+from common.kernels.sifting import count_errors
 from common.leakage import Leakage
 
 TAG_BITS = 32
@@ -115,9 +116,10 @@ def check_tags(
     ours = yield from compute(segment_tags, corrected, said.hash_key)
     failed = gave_up | (ours != np.frombuffer(said.tags, "<u4"))
     flags = corrected.reshape(-1)[: segments.key.bits.count]
-    changed = (flags != segments.key.bits.to_flags()) & _spread(~failed, segments)
-    bases = segments.key.bases.to_flags().astype(np.bool_)
-    errors = int(np.count_nonzero(changed & ~bases)), int(np.count_nonzero(changed & bases))
+    before, after, bases = segments.key.bits.words, Bits.from_flags(flags).words, segments.key.bases.words
+    right = Bits.from_flags(_spread(~failed, segments)).words
+    errors_z, errors_x = (count_errors(before & mask, after & mask) for mask in (right & ~bases, right & bases))
+    errors = errors_z, errors_x
     yield from send(ReconciliationOutcome(segments.count_segments, Bits.from_flags(failed).to_bytes(), *errors))
     return _reconciled(segments, flags, failed, errors, leakage)
 
