@@ -20,7 +20,7 @@ EXHAUSTED = 4
 
 
 @click.command("demo")
-@click.option("--link", default="niedersachsen", show_default=True, metavar="NAME|FILE", help="Link profile.")
+@click.option("--link", default=None, metavar="NAME|FILE", help="Link profile; niedersachsen, or recorded with --arrivals.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one entry of the link profile.")
 @click.option("--arrivals", type=EXISTING_FILE, default=None, metavar="RECORDING", help="Take photon arrivals from a recording instead.")
 @click.option("--image", type=EXISTING_FILE, default=None, help="Send this picture, made smaller where the key asks for it.")
@@ -34,7 +34,7 @@ EXHAUSTED = 4
 @json_option
 def command(
     *,
-    link: str,
+    link: str | None,
     settings: tuple[str, ...],
     arrivals: Path | None,
     image: Path | None,
@@ -54,19 +54,20 @@ def command(
     Example:
       qkd demo --out demo
       qkd demo --out tapped --eve intercept-resend
-    """  # noqa: D301 - click reads the backspace
+    """
     import os
     import secrets
     from dataclasses import asdict
 
     from common.cli import demonstration as show
+    from common.cli.main import exit_status
     from common.cli.plots import save_overview, save_plot
     from common.cli.report_page import write_page
     from common.emulator.eavesdropper import eavesdropper_from_text
     from common.errors import ConfigurationError
     from common.profiles.link import load_profile
 
-    profile = load_profile(link, settings)
+    profile = load_profile(link or ("recorded" if arrivals else "niedersachsen"), settings)
     eavesdropper = eavesdropper_from_text(eve) if eve else None
     if arrivals and eavesdropper:
         raise ConfigurationError("--eve acts on the emulated fibre: leave it out, or leave out --arrivals")
@@ -83,6 +84,7 @@ def command(
     if arrivals:
         with step(f"distilling the arrivals of {arrivals.name}", quiet=as_json):
             act = show.recorded_act(profile, arrivals, physics_seed)
+        expected = show.expectation(act.profile, wanted, max_link_seconds)
     else:
         seconds = show.next_length(profile, expected, 0.0, 0)
         while seconds:
@@ -100,7 +102,7 @@ def command(
         second = None
         recording = Path(os.environ.get("QKD_RECORDINGS", ""), show.RECORDING)
         if not arrivals and eve is None and "QKD_RECORDINGS" in os.environ and recording.is_file():
-            second = show.recorded_act(profile, recording, physics_seed).report
+            second = show.recorded_act(load_profile("recorded"), recording, physics_seed).report
         report = act.report | {
             "picture": show.picture_entry(picture, remark, identical=identical),
             "expected": show.compared(act, expected),
@@ -118,7 +120,8 @@ def command(
             save_overview(act.series, out)
         write_page(report, act.series, out)
     click.echo(json.dumps(report) if as_json else _summary(report, out))
-    return 0 if identical else EXHAUSTED
+    failure = next((exit_status(error) for error in act.run.failures.values() if error), EXHAUSTED)
+    return 0 if identical else failure
 
 
 def _announce(profile: LinkProfile, expected: Expectation, arrivals: Path | None, *, quiet: bool) -> None:

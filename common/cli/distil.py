@@ -38,7 +38,7 @@ def command(
     seed: int | None,
     as_json: bool,
 ) -> int:
-    r"""Distil secret key from an emission record and a tag recording.
+    """Distil secret key from an emission record and a tag recording.
 
     Both ends run in this process, exactly as two daemons would; what they say to each other is authenticated, and each
     computes its own key. No provable key is a result, not an error: the report says which bound failed.

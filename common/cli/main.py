@@ -15,8 +15,11 @@ COMMANDS = {
     "demo": "Show a link working: keys, and a picture through the one-time pad.",
     "distil": "Distil key from an emission record and a tag recording.",
     "doctor": "Check this machine and say what to do.",
+    "keys": "Look at the key store of a running node, or take key out of it.",
     "otp": "Encrypt and decrypt files and pictures with the one-time pad.",
+    "provision": "Write configuration, keys and certificates of a link.",
     "simulate": "Emulate a link and write what each end would record.",
+    "status": "Ask a running node how it does.",
 }
 """Commands by name, each in the module of its name; the help of ``qkd`` shows them without importing any."""
 
@@ -51,7 +54,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="qkdlink", prog_name="qkd")
 def qkd() -> None:
-    r"""Quantum key distribution from detector clicks to a one-time pad.
+    """Quantum key distribution from detector clicks to a one-time pad.
 
     \b
     Example:

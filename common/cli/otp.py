@@ -52,7 +52,7 @@ def command() -> None:
     Example:
       qkd otp encrypt --key alice.key --in letter.txt --out letter.otp
       qkd otp decrypt --key bob.key --in letter.otp --out letter.txt
-    """  # noqa: D301 - click reads the backspace
+    """
 
 
 @command.command("encrypt")
@@ -64,7 +64,7 @@ def encrypt(*, key: Path, source: Path, target: Path, picture: bool, end: str | 
     Example:
       echo "meet me at noon" | qkd otp encrypt --key alice.key --in - --out message.otp
       qkd otp encrypt --key alice.key --in sunset.jpg --out noise.png --picture
-    """  # noqa: D301 - click reads the backspace
+    """
     from common.onetimepad.files import encrypt_file
     from common.onetimepad.pictures import encrypt_picture
 
@@ -82,7 +82,7 @@ def decrypt(*, key: Path, source: Path, target: Path, picture: bool, end: str | 
     Example:
       qkd otp decrypt --key bob.key --in message.otp --out -
       qkd otp decrypt --key bob.key --in noise.png --out sunset.png --picture
-    """  # noqa: D301 - click reads the backspace
+    """
     from common.onetimepad.files import decrypt_file
     from common.onetimepad.pictures import decrypt_picture
 

@@ -27,6 +27,9 @@ OVERVIEW = "overview.png"
 
 _WIDTH_INCHES, _HEIGHT_INCHES = 7.6, 4.6
 
+_RELAXATIONS = 40
+"""Times that labels too near to each other are moved apart."""
+
 _STYLE: Any = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
@@ -171,7 +174,7 @@ def _draw_qber(axes: Axes, series: LinkSeries, theme: Theme) -> None:
         highest = max(highest, *high)
         ends.append((sum(values[-5:]) / len(values[-5:]), f"{name} basis", colour))
     expected = 100 * series.expected_qber["X"]
-    axes.axhline(expected, color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)))
+    axes.plot([0, steps[-1]], [expected, expected], color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)))
     ends.append((expected, "expected", theme.quiet))
     axes.set_ylim(0, max(1.2 * highest, 2 * expected, 0.5))
     _label_ends(axes, series.end_s[-1] if series.end_s else 1.0, ends)
@@ -182,9 +185,10 @@ def _draw_key_rate(axes: Axes, series: LinkSeries, theme: Theme) -> None:
     obtained, expected = (
         [bits / end for bits, end in zip(part, series.end_s, strict=True)] for part in (series.secret_bits, series.expected_secret_bits)
     )
-    axes.plot(series.end_s, expected, color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)))
-    axes.fill_between(series.end_s, obtained, color=theme.key, alpha=0.16, linewidth=0)
-    axes.plot(series.end_s, obtained, color=theme.key, marker="D", markersize=2.6, linewidth=1.4)
+    end_s, obtained, expected = [0.0, *series.end_s], [0.0, *obtained], [0.0, *expected]
+    axes.plot(end_s, expected, color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)))
+    axes.fill_between(end_s, obtained, color=theme.key, alpha=0.16, linewidth=0)
+    axes.plot(end_s, obtained, color=theme.key, marker="D", markersize=2.6, linewidth=1.4)
     axes.set_ylim(0, max([1.0, *obtained, *expected]) * 1.2)
     if series.end_s:
         ends = [(obtained[-1], "obtained", theme.key), (expected[-1], "expected", theme.quiet)]
@@ -200,8 +204,10 @@ def _label_ends(axes: Axes, end_s: float, ends: list[tuple[float, str, str]]) ->
     gap = 0.13 * (high - low)
     ends = sorted(ends)
     places = [value for value, _, _ in ends]
-    for i in range(1, len(places)):
-        places[i] = max(places[i], places[i - 1] + gap)
-    lift = sum(place - value for place, (value, _, _) in zip(places, ends, strict=True)) / len(ends)
+    for _ in range(_RELAXATIONS):
+        for i in range(1, len(places)):
+            apart = max(0.0, places[i - 1] + gap - places[i]) / 2
+            places[i - 1], places[i] = places[i - 1] - apart, places[i] + apart
+        places[0] = max(places[0], low + gap / 2)
     for place, (_, name, colour) in zip(places, ends, strict=True):
-        axes.text(end_s * 1.012, place - lift, name, color=colour, va="center", ha="left", fontsize=8.5, fontweight="bold")
+        axes.text(end_s * 1.012, place, name, color=colour, va="center", ha="left", fontsize=8.5, fontweight="bold")

@@ -131,11 +131,17 @@ def _tiles(report: dict[str, Any]) -> str:
 def _plot(series: LinkSeries) -> str:
     light, dark = (_data_url(svg_plot(series, theme), "image/svg+xml") for theme in (LIGHT, DARK))
     last = f"{series.secret_bits[-1]} secret bits after {series.end_s[-1]:.1f} seconds" if series.end_s else "no block"
+    text = (
+        "The error rate stays where source and detectors put it. Key comes late and then ever faster: a short block tells too little about "
+        "an eavesdropper, and what is not known has to be assumed."
+    )
+    if not any(series.secret_bits):
+        text = (
+            "The dashed lines are what the link should have given. Where errors or doubts exceed what the proof can bear, there is no key."
+        )
     return (
         '<section class="plot"><h2>QBER and key rate over link time</h2>'
-        "<p>The error rate stays where source and detectors put it. Key comes late and then ever faster: a short block tells too little "
-        "about an eavesdropper, and what is not known has to be assumed. Each point of the lower curve is what the same formula would "
-        "have given, had the block closed there.</p>"
+        f"<p>{text} Each point of the lower curve is what the same formula would have given, had the block closed there.</p>"
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img src="{light}" alt="Two curves over link time: error rate in both bases, and key rate so far; {last}."></picture></section>'
     )

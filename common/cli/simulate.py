@@ -20,7 +20,7 @@ from common.errors import ConfigurationError
 @click.option("--eve", default=None, metavar="MODEL", help="Eavesdropper: intercept-resend=0.1 or photon-number-splitting=1.")
 @json_option
 def command(*, link: str, settings: tuple[str, ...], seconds: float, out: Path, seed: int | None, eve: str | None, as_json: bool) -> None:
-    r"""Emulate a link: source, fibre, detectors and tagger, photon by photon where photons arrive.
+    """Emulate a link: source, fibre, detectors and tagger, photon by photon where photons arrive.
 
     \b
     Example:

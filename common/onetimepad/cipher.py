@@ -8,8 +8,8 @@ bit of the message. The tag stops this with certainty up to its epsilon, whateve
 
 References
 ----------
-[Carter1979] universal hashing, M. N. Wegman, J. L. Carter (1981) for the tag; an altered message of n bytes passes with probability at most
-``(ceil((n + 64) / 16) + 1) 2^-128`` an attempt, attempts adding up; status: rigorous.
+[Wegman1981] M. N. Wegman, J. L. Carter, a universal hash and a mask used once; [denBoer1993] the polynomial hash. An altered message of n
+bytes passes with probability at most ``(ceil((n + 64) / 16) + 1) 2^-128`` an attempt, attempts adding up; status: rigorous.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def forgery_bound(count_bytes: int) -> float:
 
     References
     ----------
-    Polynomial hash with a fresh key and a fresh mask: ``(ceil((n + 64) / 16) + 1) 2^-128``; status: rigorous.
+    [Wegman1981], a polynomial hash with a fresh key and a fresh mask: ``(ceil((n + 64) / 16) + 1) 2^-128``; status: rigorous.
     """
     return float(-(-(HEADER_BYTES + count_bytes) // 16) + 1) * 2.0**-128
 

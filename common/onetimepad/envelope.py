@@ -96,9 +96,11 @@ class PadName:
 
     def part_of(self, sender: Party) -> Stretch:
         """Return the part of the key that encrypts messages from ``sender``; the two parts share no byte."""
-        if sender is Party.ALICE:
-            return Stretch(PAD_ID_BYTES, self.boundary - PAD_ID_BYTES)
-        return Stretch(self.boundary, self.count_bytes - self.boundary)
+        parts = {
+            Party.ALICE: Stretch(PAD_ID_BYTES, self.boundary - PAD_ID_BYTES),
+            Party.BOB: Stretch(self.boundary, self.count_bytes - self.boundary),
+        }
+        return parts[sender]
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,8 @@ class OpenLedger:
 
     Attributes
     ----------
+    path : Path
+        Its file.
     opening : Opening | None
         The first line; None where there is none yet.
     burnt : list[tuple[Use, Stretch]]

@@ -1,0 +1,1 @@
+"""The one-time pad, piece by piece."""
