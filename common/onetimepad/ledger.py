@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,12 @@ from common.onetimepad.envelope import PadName, Stretch
 
 VERSION = 1
 FILE_MODE = 0o600
+
+LOCK_SECONDS = 30.0
+"""Longest wait for another process to let go of a ledger."""
+
+LOCK_PAUSE_SECONDS = 0.02
+"""Pause between two attempts."""
 
 Use: TypeAlias = Literal["sent", "received"]
 
@@ -112,17 +119,29 @@ def locked(path: Path) -> Iterator[OpenLedger]:
     Raises
     ------
     KeyStoreError
-        If a line cannot be read.
+        If a line cannot be read, or another process keeps the ledger to itself.
     """
     is_new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _lock(descriptor, path)
         if is_new:
             synchronise_folder(path.parent)
         yield _parsed(path, descriptor)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Wait, but not for ever, until no other process holds the ledger."""
+    give_up = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise KeyStoreError(f"{path} has been in use by another process for {LOCK_SECONDS:g} s: end that first") from None
+            time.sleep(LOCK_PAUSE_SECONDS)
 
 
 def synchronise_folder(folder: Path) -> None:
