@@ -32,15 +32,17 @@ STAGES = {
 
 @click.command("bench")
 @click.argument("stages", nargs=-1, type=click.Choice(list(STAGES)), metavar="[STAGE]...")
-@click.option("--qber", "qbers", multiple=True, type=click.FloatRange(0, 0.2, min_open=True), help="Share of differing bits; may be repeated.")
+@click.option(
+    "--qber", "qbers", multiple=True, type=click.FloatRange(0, 0.2, min_open=True), help="Share of differing bits; may be repeated."
+)
 @click.option("--block-bits", multiple=True, type=click.IntRange(10_000, 100_000_000), help="Bits of a block; may be repeated.")
 @click.option("--quick", is_flag=True, help="Small inputs, few runs: shows that everything works, and little about speed.")
 @json_option
 def command(*, stages: tuple[str, ...], qbers: tuple[float, ...], block_bits: tuple[int, ...], quick: bool, as_json: bool) -> None:
     r"""Measure stages of the distillation: speed, efficiency, frame errors, and the ratio to a peer in the same run.
 
-    STAGE is one or more of sifting, reconciliation, verification, amplification, authentication, simulation, timetags, pipeline; all of them where none is
-    named. Everything runs on one core. --qber and --block-bits apply to the stages that depend on them.
+    STAGE is one or more of sifting, reconciliation, verification, amplification, authentication, simulation, timetags, pipeline; all
+    of them where none is named. Everything runs on one core. --qber and --block-bits apply to the stages that depend on them.
 
     \b
     Example:
@@ -51,10 +53,12 @@ def command(*, stages: tuple[str, ...], qbers: tuple[float, ...], block_bits: tu
     from common.cli.benchmarks.measurement import DEFAULT_QBERS, Request, machine
 
     request = Request(qbers or DEFAULT_QBERS, block_bits or None, quick)
+    # All imports come first: what is broken fails at once, not after a minute of measuring.
+    chosen = {stage: stage_function(stage) for stage in STAGES if stage in stages or not stages}
     measurements: list[Measurement] = []
-    for stage in [name for name in STAGES if name in stages or not stages]:
+    for stage, measure in chosen.items():
         with step(f"measuring {stage}", quiet=as_json):
-            measurements.extend(stage_function(stage)(request))
+            measurements.extend(measure(request))
     if as_json:
         about = {"machine": machine(), "quick": quick}
         click.echo(json.dumps([measurement.fields() | about for measurement in measurements], indent=1))

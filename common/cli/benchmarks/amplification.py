@@ -37,28 +37,33 @@ def measure(request: Request) -> Iterator[Measurement]:
     """
     rng = np.random.default_rng(6)
     for block_bits in request.lengths((100_000, 1_000_000, 10_000_000), (20_000,)):
-        count_out = block_bits // 2
         key: Flags = rng.integers(0, 2, block_bits, np.uint8)
-        seed: Flags = rng.integers(0, 2, block_bits + count_out - 1, np.uint8)
-        key_words, seed_words = Bits.from_flags(key).words, Bits.from_flags(seed).words
+        seed: Flags = rng.integers(0, 2, block_bits + block_bits // 2 - 1, np.uint8)
+        yield from _beside_peers(request, key, seed)
 
-        def ours(key_words: NDArray[np.uint64] = key_words, seed_words: NDArray[np.uint64] = seed_words) -> NDArray[np.uint64]:
-            return toeplitz_hash(key_words, key.size, seed_words, key.size // 2)
 
-        peers = dict(_peers(key, seed, count_out))
-        for name, peer in peers.items():
-            _check(ours(), peer(), name)
-        seconds, *peer_seconds = fastest(request, ours, *peers.values())
-        for name, theirs in zip(peers, peer_seconds, strict=True):
-            yield Measurement(
-                stage="amplification",
-                method="Toeplitz to half, one end, kernel",
-                block_bits=block_bits,
-                mbit_per_second=block_bits / seconds / 1e6,
-                peer=name,
-                ratio_to_peer=theirs / seconds,
-                note="bits of input; exact",
-            )
+def _beside_peers(request: Request, key: Flags, seed: Flags) -> Iterator[Measurement]:
+    count_out = seed.size + 1 - key.size
+    key_words, seed_words = Bits.from_flags(key).words, Bits.from_flags(seed).words
+
+    def ours() -> NDArray[np.uint64]:
+        return toeplitz_hash(key_words, key.size, seed_words, count_out)
+
+    peers = dict(_peers(key, seed, count_out))
+    for name, peer in peers.items():
+        same = np.array_equal(Bits(ours(), count_out).to_flags(), peer())
+        require_equal(same, f"our Toeplitz product and that of {name}")
+    seconds, *peer_seconds = fastest(request, ours, *peers.values())
+    for name, theirs in zip(peers, peer_seconds, strict=True):
+        yield Measurement(
+            stage="amplification",
+            method="Toeplitz to half, one end, kernel",
+            block_bits=key.size,
+            mbit_per_second=key.size / seconds / 1e6,
+            peer=name,
+            ratio_to_peer=theirs / seconds,
+            note="bits of input; exact",
+        )
 
 
 def _peers(key: Flags, seed: Flags, count_out: int) -> Iterator[tuple[str, Callable[[], Flags]]]:
@@ -72,10 +77,6 @@ def _peers(key: Flags, seed: Flags, count_out: int) -> Iterator[tuple[str, Calla
     # Its seed is the first column, then the rest of the first row from its end: the same matrix.
     bits, column_first = key.tolist(), np.concatenate([seed[key.size - 1 :], seed[: key.size - 1]]).tolist()
     yield f"cryptomite {found}", lambda: np.array(extractor.extract(bits, column_first), np.uint8)
-
-
-def _check(words: NDArray[np.uint64], theirs: Flags, name: str) -> None:
-    require_equal(np.array_equal(Bits(words.copy(), theirs.size).to_flags(), theirs), f"our Toeplitz product and that of {name}")
 
 
 def _by_fourier_transform(key: Flags, seed: Flags, count_out: int) -> Flags:

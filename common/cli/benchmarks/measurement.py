@@ -1,8 +1,8 @@
 """The record of one measurement, and the stopwatch all stages share.
 
-The fastest of several runs is taken: on a machine with other work to do every disturbance makes a run slower, none makes it faster. A first run,
-which compiles and fills caches, is never counted. Where there is a peer its runs alternate with ours, so that both meet the same disturbances
-and their ratio means more than either figure.
+The fastest of several runs is taken: on a machine with other work to do every disturbance makes a run slower, none makes it
+faster. A first run, which compiles and fills caches, is never counted. Where there is a peer its runs alternate with ours, so that
+both meet the same disturbances and their ratio means more than either figure.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Reconciliation by both methods: as the two halves talk, the Cascade search alone, and LDPC decoding beside its peer.
 
-Every run corrects fresh bits with fresh independent errors, so that the segments of all runs count towards the share that failed. The bits charged
-are the conversation's own account: parities or syndromes, increments and segment tags.
+Every run corrects fresh bits with fresh independent errors, so that the segments of all runs count towards the share that failed.
+The bits charged are the conversation's own account: parities or syndromes, increments and segment tags.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ PUBLIC_KEY = bytes(32)
 """Key of the permutations of the search that is measured by itself: any will do."""
 
 PEER_CODEWORDS = 2
-"""Codewords that the peer decodes; it takes seconds for each."""
+"""Codewords that the peer decodes; it takes about half a second for each."""
 
 Flags = NDArray[np.uint8]
 
@@ -91,7 +92,7 @@ def _runs(request: Request) -> Iterator[int]:
     """Count runs, the first of which only warms up, until there are enough or they have taken long enough."""
     begin = time.perf_counter()
     for run in range(1 + (2 if request.quick else REPETITIONS)):
-        if run > 2 and time.perf_counter() - begin > MOST_SECONDS:  # noqa: PLR2004 - a warm-up and two that count, always
+        if run > 2 and time.perf_counter() - begin > MOST_SECONDS:  # a warm-up and two that count, always
             return
         yield run
 
@@ -173,52 +174,67 @@ def _ldpc_decoding(request: Request, qber: float, block_bits: int) -> Measuremen
     syndromes = encode(layout, theirs, private)
     nothing = np.zeros((segments, 0), np.uint8)
     decoded = decode(layout, ours, syndromes, nothing, qber)
-    (seconds,) = fastest(request, lambda: decode(layout, ours, syndromes, nothing, qber))
-    wrong = ~decoded.succeeded | (decoded.payload != theirs).any(axis=1)
-    shannon_bits = theirs.size * binary_entropy(float(np.mean(theirs ^ ours)))
-    rate = theirs.size / seconds / 1e6
-    peer = _peer_decoding(request, layout, qber, (theirs ^ ours, private))
+    right = decoded.succeeded & (decoded.payload == theirs).all(axis=1)
+    peer = _Peer.of(layout, qber, (theirs ^ ours)[: _peer_words(request)], private[: _peer_words(request)])
+    seconds, *peer_seconds = fastest(request, lambda: decode(layout, ours, syndromes, nothing, qber), *([peer.decode] if peer else []))
+    rate = theirs.size / seconds
+    note = f"first attempt only, failures go on to increments; code {choice.code.name}"
+    if peer:
+        count = peer.errors.shape[0]
+        note += f"; of the peer's {count} codewords it decoded {peer.decode()}, we {np.count_nonzero(right[:count])}"
     return Measurement(
         stage="reconciliation",
         method="ldpc, decoding alone",
         qber=qber,
         block_bits=theirs.size,
-        mbit_per_second=rate,
-        efficiency=segments * layout.leakage_bits() / shannon_bits,
-        frame_error_ratio=float(np.mean(wrong)),
+        mbit_per_second=rate / 1e6,
+        efficiency=segments * layout.leakage_bits() / (theirs.size * binary_entropy(float(np.mean(theirs ^ ours)))),
+        frame_error_ratio=float(np.mean(~right)),
         count_segments=segments,
-        peer=peer[0] if peer else None,
-        ratio_to_peer=rate / peer[1] if peer else None,
-        note=f"first attempt only: frame errors go on to increments; code {choice.code.name}" + (f"; the peer decoded {peer[2]}" if peer else ""),
+        peer=peer.name if peer else None,
+        ratio_to_peer=rate * peer_seconds[0] / peer.errors.size if peer else None,
+        note=note,
     )
 
 
-def _peer_decoding(request: Request, layout: Layout, qber: float, words: tuple[Flags, Flags]) -> tuple[str, float, str] | None:
-    """Decode the first codewords with the package ``ldpc``: its name, its speed in Mbit/s, and how many it decoded; None where it is absent."""
-    found = installed("ldpc")
-    if found is None:
-        return None
-    from ldpc import BpDecoder
+def _peer_words(request: Request) -> int:
+    return 1 if request.quick else PEER_CODEWORDS
 
-    chances = np.full(layout.code.count_bits, qber)
-    chances[layout.punctured] = 0.5
-    chances[layout.shortened] = 1e-12
-    decoder = BpDecoder(
-        _parity_checks(layout.code),
-        error_channel=chances.tolist(),
-        max_iter=DEFAULT_ITERATIONS,
-        bp_method="product_sum",
-        input_vector_type="syndrome",
-    )
-    count = min(1 if request.quick else PEER_CODEWORDS, words[0].shape[0])
-    errors, private = words[0][:count], words[1][:count]
-    syndromes = encode(layout, errors, private)
-    right = 0
-    start = time.perf_counter()
-    for row in range(count):
-        right += int(np.array_equal(decoder.decode(syndromes[row])[layout.payload], errors[row]))
-    seconds = time.perf_counter() - start
-    return f"ldpc {found}, sum-product", errors.size / seconds / 1e6, f"{right} of {count}"
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Peer:
+    """The decoder of the package ``ldpc`` on the same code and the same errors, private bits unknown and padding known as for ours."""
+
+    name: str
+    decoder: Any
+    layout: Layout
+    errors: Flags
+    syndromes: Flags
+
+    @classmethod
+    def of(cls, layout: Layout, qber: float, errors: Flags, private: Flags) -> _Peer | None:
+        """Set the peer up; None where it is not installed."""
+        found = installed("ldpc")
+        if found is None:
+            return None
+        from ldpc import BpDecoder  # type: ignore[attr-defined]
+
+        chances = np.full(layout.code.count_bits, qber)
+        chances[layout.punctured] = 0.5
+        chances[layout.shortened] = 1e-12
+        decoder = BpDecoder(
+            _parity_checks(layout.code),
+            error_channel=chances.tolist(),
+            max_iter=DEFAULT_ITERATIONS,
+            bp_method="product_sum",
+            input_vector_type="syndrome",
+        )
+        return cls(f"ldpc {found}, sum-product", decoder, layout, errors, encode(layout, errors, private))
+
+    def decode(self) -> int:
+        """Decode all codewords and return how many came out right."""
+        found = [self.decoder.decode(syndrome)[self.layout.payload] for syndrome in self.syndromes]
+        return sum(np.array_equal(word, errors) for word, errors in zip(found, self.errors, strict=True))
 
 
 def _parity_checks(code: Code) -> object:

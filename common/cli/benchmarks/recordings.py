@@ -49,7 +49,7 @@ def measure_simulation(request: Request) -> Iterator[Measurement]:
     )
 
 
-def _pulse_by_pulse(probability_click: float) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _pulse_by_pulse(probability_click: float) -> tuple[np.ndarray, np.ndarray]:
     """Draw a link the plain way: a setting, a click and a basis for every pulse, outcome and jitter for every click."""
     rng = np.random.default_rng(8)
     settings = rng.integers(0, 4, PEER_PULSES, np.uint8)
@@ -95,7 +95,7 @@ def _with_known_clock(request: Request, profile: LinkProfile, run: Emulation, ba
     outcomes = outcomes_by_channel(bare.channels)
     clock, gate, dead_time_ps = reception.clock, reception.gate.gate, profile.receiver.dead_time_ps
 
-    def peer() -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    def peer() -> tuple[np.ndarray, np.ndarray]:
         slots = np.rint((bare.t_ps - bare.t_ps[0]) / clock.period_ps).astype(np.int64)
         order = np.argsort(slots, kind="stable")
         first, counts = np.unique(slots[order], return_index=True, return_counts=True)[1:]

@@ -1,0 +1,1 @@
+"""``qkd bench`` runs every stage and prints what it promises; speed itself is never asserted."""

@@ -1,0 +1,85 @@
+import json
+
+import pytest
+
+from common.cli.bench import STAGES
+from common.cli.benchmarks import reconciliation
+from common.cli.main import run
+
+CONTRACT = {"stage", "qber", "block_bits", "efficiency", "frame_error_ratio", "cores", "peer", "ratio_to_peer", "method"}
+EVENT_STAGES = {"sifting", "simulation", "timetags"}
+QUICK = ["--quick", "--qber", "0.02", "--json"]
+
+
+@pytest.fixture(scope="module", params=sorted(STAGES))
+def stage(request):
+    return request.param
+
+
+def printed(capsys, *arguments):
+    capsys.readouterr()
+    assert run(["bench", *arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_every_stage_prints_the_fields_of_the_contract(stage, capsys):
+    records = printed(capsys, stage, *QUICK)
+
+    assert records
+    for record in records:
+        assert set(record) >= CONTRACT | {"mbit_per_second", "mevents_per_second"}
+        assert record["stage"] == stage
+        assert record["cores"] == 1
+        unit, other = ("mevents", "mbit") if stage in EVENT_STAGES else ("mbit", "mevents")
+        assert record[f"{unit}_per_second"] > 0.0
+        assert record[f"{other}_per_second"] is None
+        assert (record["peer"] is None) == (record["ratio_to_peer"] is None)
+
+
+@pytest.fixture
+def without_slow_peer(monkeypatch):
+    monkeypatch.setattr(reconciliation, "installed", lambda _name: None)
+
+
+@pytest.mark.usefixtures("without_slow_peer")
+def test_reconciliation_counts_bits_and_frames_of_both_methods(capsys):
+    records = printed(capsys, "reconciliation", *QUICK)
+
+    assert {record["method"].split(",")[0] for record in records} == {"cascade", "ldpc"}
+    for record in records:
+        assert record["qber"] == 0.02
+        assert record["efficiency"] > 1.0
+        assert 0.0 <= record["frame_error_ratio"] <= 1.0
+        if "both halves" in record["method"]:
+            assert record["frame_error_ratio"] == 0.0
+
+
+def test_the_pipeline_reconciles_and_says_how_much_key_it_made(capsys):
+    for record in printed(capsys, "pipeline", *QUICK):
+        assert record["secret_bits"] >= 0
+        assert record["efficiency"] > 1.0
+        assert record["count_segments"] > 0
+
+
+@pytest.mark.usefixtures("without_slow_peer")
+def test_block_lengths_and_qbers_are_those_asked_for(capsys):
+    lengths = printed(capsys, "amplification", "--block-bits", "10000", "--block-bits", "12345", "--quick", "--json")
+    qbers = printed(capsys, "reconciliation", "--block-bits", "65536", "--qber", "0.01", "--qber", "0.03", "--quick", "--json")
+
+    assert {record["block_bits"] for record in lengths} == {10000, 12345}
+    assert {record["qber"] for record in qbers} == {0.01, 0.03}
+
+
+def test_the_table_names_stage_speed_and_peer(capsys):
+    assert run(["bench", "amplification", "--quick"]) == 0
+    shown = capsys.readouterr()
+
+    assert "amplification" in shown.out
+    assert "Mbit/s" in shown.out
+    assert "numpy FFT" in shown.out
+    assert "measuring amplification" in shown.err
+
+
+def test_an_unknown_stage_is_wrong_usage(capsys):
+    assert run(["bench", "polishing"]) == 2
+    assert "polishing" in capsys.readouterr().err
