@@ -5,6 +5,7 @@ Here, and in ``bob.playbook``, is the only place where it matters who is who.
 
 from __future__ import annotations
 
+from alice.live import LiveEmissionStation
 from alice.station import EmissionStation
 from common.conversation.session import greet
 from common.distillation.amplification import draw_seed, propose_length
@@ -22,15 +23,15 @@ GREETING: Greeting = greet
 """Alice connects, so she greets first."""
 
 
-def playbook(recipe: Recipe, station: EmissionStation) -> Playbook:
+def playbook(recipe: Recipe, station: EmissionStation | LiveEmissionStation) -> Playbook:
     """Choose Alice's halves.
 
     Parameters
     ----------
     recipe : Recipe
         Method and direction of reconciliation.
-    station : EmissionStation
-        Her emission record.
+    station : EmissionStation | LiveEmissionStation
+        Her emission record, whole or growing.
 
     Returns
     -------

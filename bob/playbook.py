@@ -5,6 +5,7 @@ Here, and in ``alice.playbook``, is the only place where it matters who is who.
 
 from __future__ import annotations
 
+from bob.live import LiveDetectionStation
 from bob.station import DetectionStation
 from common.conversation.effects import Conversation
 from common.conversation.session import welcome
@@ -23,15 +24,15 @@ GREETING: Greeting = welcome
 """Bob listens, so he welcomes."""
 
 
-def playbook(recipe: Recipe, station: DetectionStation) -> Playbook:
+def playbook(recipe: Recipe, station: DetectionStation | LiveDetectionStation) -> Playbook:
     """Choose Bob's halves.
 
     Parameters
     ----------
     recipe : Recipe
         Method and direction of reconciliation.
-    station : DetectionStation
-        His detections.
+    station : DetectionStation | LiveDetectionStation
+        His detections, recorded or as they arrive.
 
     Returns
     -------

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from common.channel.codec import Party
-from common.errors import AuthenticationError, ConfigurationError
+from common.errors import AbortReason, AuthenticationError, BlockAborted, ConfigurationError
 from common.randomness import Randomness
 
 MAC_BYTES = 16
@@ -33,6 +33,35 @@ HASH_KEY_BYTES = 32
 
 GREETING_SESSION = bytes(16)
 """Session id before there is a session."""
+
+
+class MaskSource(Protocol):
+    """Where the one-time masks of transcript tags come from: what was provisioned, or a key store that refills them."""
+
+    @property
+    def count_masks(self) -> int:
+        """Lowest mask pair above all there are."""
+
+    def mask(self, mask_index: int, sender: Party) -> bytes:
+        """Return one mask.
+
+        Parameters
+        ----------
+        mask_index : int
+            The pair; ``TakeMask`` has marked it as used, durably, before it is asked for.
+        sender : Party
+            Whose mask of the pair.
+
+        Returns
+        -------
+        bytes
+            ``MASK_BYTES`` bytes.
+
+        Raises
+        ------
+        BlockAborted
+            If there is no such pair left.
+        """
 
 
 class ChannelSecrets:
@@ -81,6 +110,25 @@ class ChannelSecrets:
             To be given to both ends.
         """
         return cls(randomness.draw(32), randomness.draw(HASH_KEY_BYTES), randomness.draw(2 * MASK_BYTES * count_tagged_blocks))
+
+    @property
+    def count_masks(self) -> int:
+        """Blocks of key that the provisioned masks suffice for."""
+        return len(self.masks) // (2 * MASK_BYTES)
+
+    def mask(self, mask_index: int, sender: Party) -> bytes:
+        """Return the mask of ``sender`` in pair ``mask_index``.
+
+        Raises
+        ------
+        BlockAborted
+            If there is no such pair.
+        """
+        offset = (2 * mask_index + sender - Party.ALICE) * MASK_BYTES
+        mask = self.masks[offset : offset + MASK_BYTES]
+        if len(mask) != MASK_BYTES:
+            raise BlockAborted(AbortReason.MASKS_EXHAUSTED)
+        return mask
 
     def __repr__(self) -> str:
         return "ChannelSecrets()"

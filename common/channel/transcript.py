@@ -16,9 +16,9 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 
-from common.channel.authentication import HASH_KEY_BYTES, MASK_BYTES, ChannelSecrets
+from common.channel.authentication import HASH_KEY_BYTES, ChannelSecrets, MaskSource
 from common.channel.codec import Party
-from common.errors import AbortReason, AuthenticationError, BlockAborted, LocalProtocolError
+from common.errors import AuthenticationError, LocalProtocolError
 from common.kernels.polynomial_hash import PolynomialHash
 
 
@@ -74,18 +74,21 @@ class TranscriptAuthenticator:
     ----------
     secrets : ChannelSecrets
         The provisioned secrets; both directions of mask ``k`` are used for the ``k``-th block that makes key.
+    masks : MaskSource | None
+        Where masks come from; None for the provisioned ones alone.
     """
 
-    def __init__(self, secrets: ChannelSecrets) -> None:
+    def __init__(self, secrets: ChannelSecrets, masks: MaskSource | None = None) -> None:
         self._secrets = secrets
+        self._masks = masks or secrets
 
     def __repr__(self) -> str:
         return "TranscriptAuthenticator()"
 
     @property
     def count_masks(self) -> int:
-        """Blocks of key that the provisioned masks suffice for."""
-        return len(self._secrets.masks) // (2 * MASK_BYTES)
+        """Lowest mask pair above all there are."""
+        return self._masks.count_masks
 
     def running(self) -> RunningHash:
         """Begin the hash of a transcript."""
@@ -120,11 +123,7 @@ class TranscriptAuthenticator:
         BlockAborted
             If no mask is left.
         """
-        offset = (2 * mask_index + (sender is Party.BOB)) * MASK_BYTES
-        mask = self._secrets.masks[offset : offset + MASK_BYTES]
-        if len(mask) != MASK_BYTES:
-            raise BlockAborted(AbortReason.MASKS_EXHAUSTED)
-        return bytes(a ^ b for a, b in zip(digest, mask, strict=True))
+        return bytes(a ^ b for a, b in zip(digest, self._masks.mask(mask_index, sender), strict=True))
 
     def check(self, digest: bytes, mask_index: int, sender: Party, tag: bytes) -> None:
         """Compare the tag of a peer with our own record of what was said.

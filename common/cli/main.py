@@ -8,7 +8,10 @@ from typing import Any
 
 import click
 
-from common.errors import AuthenticationError, ConfigurationError, KeyExhaustedError, ProtocolError, QkdError, StreamError, TransportError
+from common.errors import QkdError
+from common.service.exits import exit_status
+
+__all__ = ["COMMANDS", "exit_status", "main", "qkd", "run"]
 
 COMMANDS = {
     "bench": "Measure the stages of the distillation on this machine.",
@@ -22,16 +25,6 @@ COMMANDS = {
     "status": "Ask a running node how it does.",
 }
 """Commands by name, each in the module of its name; the help of ``qkd`` shows them without importing any."""
-
-EXIT_STATUS: tuple[tuple[type[QkdError], int], ...] = (
-    (ConfigurationError, 2),
-    (KeyExhaustedError, 4),
-    (AuthenticationError, 5),
-    (ProtocolError, 3),
-    (TransportError, 3),
-    (StreamError, 2),
-)
-"""Exit status by error; anything else is 1."""
 
 
 class _LazyGroup(click.Group):
@@ -99,11 +92,6 @@ def run(arguments: list[str] | None = None) -> int:
         click.echo(f"qkd: {error}", err=True)
         return exit_status(error)
     return result if isinstance(result, int) else 0
-
-
-def exit_status(error: Exception) -> int:
-    """Return the exit status that ``error`` stands for; 1 for any that is not listed."""
-    return next((status for kind, status in EXIT_STATUS if isinstance(error, kind)), 1)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ class Engine:
         self._count_sent = 0
         self._count_received = 0
         self._peer_heard = 0
+        self._abort_sent = 0
         self._outputs: list[Output] = []
 
     @property
@@ -213,8 +214,8 @@ class Engine:
         task = self._tasks.get(key)
         if task is None:
             if self._has_ended(key):
-                if isinstance(waiting.message, Abort):
-                    return  # both ends may give up at once
+                if isinstance(waiting.message, Abort) or self._peer_heard < self._abort_sent:
+                    return  # both ends may give up at once; and what was under way to a conversation that we gave up is nobody's fault
                 raise RemoteProtocolError(f"{type(waiting.message).__name__} for a conversation that has ended")
             if key not in self._early and len(self._early) >= MAXIMUM_EARLY_MAILBOXES:
                 raise RemoteProtocolError("too many conversations begun ahead of us")
@@ -317,6 +318,8 @@ class Engine:
         except LocalProtocolError as fault:
             return fault
         self._count_sent = sequence
+        if isinstance(message, Abort):
+            self._abort_sent = sequence
         if key.block == SESSION_SCOPE:
             self.session_transcript.sent.append(body)
         elif not isinstance(message, TranscriptTag):

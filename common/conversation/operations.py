@@ -11,6 +11,9 @@ from typing import Protocol
 
 from common.bits import SecretBits
 
+MOST_LISTED_BLOCKS = 4096
+"""Newest blocks that a greeting lists; older ones were settled long ago and are left as they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
@@ -23,7 +26,8 @@ class Ledger:
     mask_cursor : int
         Lowest mask pair never used.
     lengths : dict[int, int]
-        Bits of every block that is held, staged or committed, by number.
+        Bits of every block that is held, staged or committed, by number; of a long life only the newest ``MOST_LISTED_BLOCKS``. A
+        committed block stays listed when its key is used up or expired: the list says what was accounted for, not what is left.
     """
 
     next_block: int
@@ -34,6 +38,26 @@ class Ledger:
 @dataclass(frozen=True, slots=True)
 class ReadLedger:
     """Ask where the store stands; the result is a ``Ledger``."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeetPeer:
+    """Take note of where the peer stands, from its greeting.
+
+    An end that holds key of a block knows that the other has opened it. If the peer holds blocks that were never opened here, or blocks
+    were committed here that the peer never opened, one of the two stores is an old copy: what it handed out since is not in its ledger.
+    Nothing is handed out before the peer was met, and in case of such doubt not before ``Settle``.
+
+    Attributes
+    ----------
+    next_block : int
+        Lowest block number that the peer never used.
+    newest_block : int
+        Highest block of which the peer holds key, 0 where it holds none.
+    """
+
+    next_block: int
+    newest_block: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +91,13 @@ class CommitKey:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Bring the store in line with the peer's after a broken session: commit these blocks, erase those."""
+    """Bring the store in line with the peer's: commit these blocks, erase those; asked once a tag vouches for the greeting."""
 
     commit: tuple[int, ...]
     erase: tuple[int, ...]
 
 
-Operation = ReadLedger | OpenBlock | TakeMask | StageKey | CommitKey | Settle
+Operation = ReadLedger | MeetPeer | OpenBlock | TakeMask | StageKey | CommitKey | Settle
 
 
 class OperationTarget(Protocol):

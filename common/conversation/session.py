@@ -12,11 +12,9 @@ from itertools import pairwise
 
 from common.channel.messages import Hello, Welcome
 from common.conversation.effects import Conversation, draw, persist, receive, send
-from common.conversation.operations import Ledger, ReadLedger, Settle
+from common.conversation.operations import MOST_LISTED_BLOCKS, Ledger, MeetPeer, ReadLedger, Settle
 from common.errors import LocalProtocolError, RemoteProtocolError
 
-MOST_LISTED_BLOCKS = 4096
-"""Newest blocks that a greeting lists; older ones were settled long ago and are left as they are."""
 
 class SessionState(Enum):
     """Where a session stands, by what is known."""
@@ -129,7 +127,9 @@ def greet(parameters_digest: bytes) -> Conversation[Agreement]:
     theirs = yield from receive(Welcome)
     if theirs.answered_nonce != nonce:
         raise RemoteProtocolError("the peer welcomed another greeting")
-    return _agreed(nonce, theirs.nonce, ledger, parameters_digest, theirs)
+    agreement = _agreed(nonce, theirs.nonce, ledger, parameters_digest, theirs)
+    yield from persist(_meeting(theirs))
+    return agreement
 
 
 def welcome(parameters_digest: bytes) -> Conversation[Agreement]:
@@ -138,7 +138,13 @@ def welcome(parameters_digest: bytes) -> Conversation[Agreement]:
     nonce = yield from draw(32)
     ledger: Ledger = yield from persist(ReadLedger())
     yield from send(Welcome(nonce, theirs.nonce, parameters_digest, ledger.next_block, ledger.mask_cursor, *_blocks(ledger)))
-    return _agreed(theirs.nonce, nonce, ledger, parameters_digest, theirs)
+    agreement = _agreed(theirs.nonce, nonce, ledger, parameters_digest, theirs)
+    yield from persist(_meeting(theirs))
+    return agreement
+
+
+def _meeting(theirs: Hello | Welcome) -> MeetPeer:
+    return MeetPeer(theirs.next_block, theirs.block_numbers[-1] if theirs.block_numbers else 0)
 
 
 def _blocks(ledger: Ledger) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from common.channel.authentication import ChannelSecrets, GreetingSeal, SessionSeal
+from common.channel.authentication import ChannelSecrets, GreetingSeal, MaskSource, SessionSeal
 from common.channel.codec import SESSION_SCOPE, Party
 from common.channel.transcript import TranscriptAuthenticator
 from common.conversation.effects import Conversation
 from common.conversation.engine import Engine
-from common.conversation.events import Ended, Event, Output, TaskKey
+from common.conversation.events import Arrived, Ended, Event, Output, TaskKey
 from common.conversation.operations import Settle
 from common.conversation.session import Agreement, SessionEvent, SessionState, next_state
 from common.distillation.pipeline import BlockPlan, BlockResult, Playbook, WorkingQber, distil_block
@@ -31,6 +31,9 @@ SYNCHRONISING_EXCHANGE = 2
 
 BLOCK_EXCHANGE = 1
 """Exchange of a block's conversation."""
+
+MOST_HELD_MESSAGES = 64
+"""Messages kept while this end finishes its greeting; the peer, who is done, may already speak under the session's keys."""
 
 Greeting = Callable[[bytes], Conversation[Agreement]]
 
@@ -52,10 +55,19 @@ class LinkSession:
         Our halves of everything else.
     most_blocks : int | None
         Blocks after which to stop, or None for all the stream gives.
+    masks : MaskSource | None
+        Where masks of transcript tags come from, as a rule the key store; None for the provisioned ones alone.
     """
 
     def __init__(
-        self, party: Party, secrets: ChannelSecrets, recipe: Recipe, greeting: Greeting, playbook: Playbook, most_blocks: int | None = None
+        self,
+        party: Party,
+        secrets: ChannelSecrets,
+        recipe: Recipe,
+        greeting: Greeting,
+        playbook: Playbook,
+        most_blocks: int | None = None,
+        masks: MaskSource | None = None,
     ) -> None:
         self.state = SessionState.IDLE
         self.outcomes: list[BlockOutcome] = []
@@ -67,9 +79,10 @@ class LinkSession:
         self._greeting = greeting
         self._playbook = playbook
         self._most_blocks = most_blocks
-        self._authenticator = TranscriptAuthenticator(secrets)
+        self._authenticator = TranscriptAuthenticator(secrets, masks)
         self._engine = Engine(party, GreetingSeal(secrets), self._authenticator)
         self._refused_in_greeting = 0
+        self._held: list[Arrived] = []
         self._settlement: Settle | None = None
         self._working_qber = WorkingQber.initial(recipe)
         self._next_block = self._mask_cursor = self._next_frame = 0
@@ -91,6 +104,10 @@ class LinkSession:
 
     def handle(self, event: Event) -> list[Output]:
         """Take in one event and return what the shell has to carry out, in order."""
+        if isinstance(event, Arrived) and self.state is SessionState.GREETING and not self._engine.waiting:
+            if len(self._held) < MOST_HELD_MESSAGES:
+                self._held.append(event)
+            return []
         return self._followed(self._engine.handle(event))
 
     def _followed(self, outputs: list[Output]) -> list[Output]:
@@ -126,7 +143,11 @@ class LinkSession:
         self._settlement = agreement.settlement
         self._next_block, self._mask_cursor = agreement.next_block, agreement.mask_cursor
         self._move(SessionEvent.GREETED)
-        return self._started(self._playbook.synchronise(self._recipe), SESSION_SCOPE, SYNCHRONISING_EXCHANGE)
+        outputs = self._started(self._playbook.synchronise(self._recipe), SESSION_SCOPE, SYNCHRONISING_EXCHANGE)
+        held, self._held = self._held, []
+        for event in held:
+            outputs += self._engine.handle(event)
+        return outputs
 
     def _open_block(self) -> list[Output]:
         frames = self.frames
@@ -134,9 +155,7 @@ class LinkSession:
             self._move(SessionEvent.STREAM_ENDED)
             return []
         count_masks = self._authenticator.count_masks
-        plan = BlockPlan(
-            self._next_block, self._next_frame, self._mask_cursor, count_masks, frames, self._working_qber, self._settlement
-        )
+        plan = BlockPlan(self._next_block, self._next_frame, self._mask_cursor, count_masks, frames, self._working_qber, self._settlement)
         return self._started(distil_block(self._recipe, self._playbook, plan), plan.number, BLOCK_EXCHANGE)
 
     def _closed(self, result: BlockResult) -> list[Output]:

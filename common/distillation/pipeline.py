@@ -172,8 +172,7 @@ def distil_block(recipe: Recipe, playbook: Playbook, plan: BlockPlan) -> Convers
         gathered.closed = yield from playbook.verify(gathered.closed)
         leakage = gathered.closed.leakage
         gathered.length = yield from playbook.agree_length(recipe, gathered.closed)
-        if plan.mask_index >= plan.count_masks:  # before anything is staged or marked as used
-            raise BlockAborted(AbortReason.MASKS_EXHAUSTED, leakage)
+        _need_mask(plan, leakage)
         secret = yield from playbook.amplify(gathered.closed, gathered.length)
         authenticated_bytes = yield from playbook.commit(secret, plan.mask_index, plan.settlement)
         secret_bits = gathered.length.secret_bits
@@ -194,6 +193,12 @@ def distil_block(recipe: Recipe, playbook: Playbook, plan: BlockPlan) -> Convers
         plan.number, secret_bits, reason, counted, gathered.length, leakage, authenticated_bytes, ends_stream=ends_stream
     )
     return BlockResult(outcome, gathered.progress.next_frame, gathered.working_qber.forgetting())
+
+
+def _need_mask(plan: BlockPlan, leakage: Leakage) -> None:
+    """Give the block up before anything is staged or marked as used where no mask is left for its tags."""
+    if plan.mask_index >= plan.count_masks:
+        raise BlockAborted(AbortReason.MASKS_EXHAUSTED, leakage)
 
 
 def _fill(recipe: Recipe, playbook: Playbook, gathered: _Gathered) -> Conversation[None]:

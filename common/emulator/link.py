@@ -6,6 +6,7 @@ still precede are carried over. Alice gets the record, Bob the tags; the truth a
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -48,8 +49,8 @@ SYNC: Final = 2
 ORIGIN_REACH_PS: Final = 10**12
 """Bob's clock starts at most this far from zero."""
 
-LONGEST_SECONDS: Final = 1e7
-"""A run's longest duration: its times fit int64 with room to spare."""
+LONGEST_SECONDS: Final = 4e6
+"""A run's longest duration, 46 days, and the latest time of its first slot: both together stay below the 9.2e18 ps of int64."""
 
 _STRETCH_CLICKS: Final = 1 << 18
 _STRETCH_SECONDS: Final = 10.0
@@ -221,21 +222,61 @@ def emulate_stretches(
     ConfigurationError
         If the profile asks for something that is not emulated, or an argument is out of range.
     """
-    link = _Link(profile, seconds, seed, eavesdropper, first_slot, efficiency_ratios)
-    yield from link.stretches()
+    link = LinkEmulator(profile, seconds, seed, eavesdropper, first_slot=first_slot, efficiency_ratios=efficiency_ratios)
+    while (stretch := link.next_stretch()) is not None:
+        yield stretch
 
 
-class _Link:
-    """State of one run: random numbers, blinking, dead time, clicks that wait for the next stretch."""
+class LinkEmulator:
+    """A run in progress: random numbers, blinking, dead time, clicks that wait for the next stretch.
+
+    Between two stretches the eavesdropper may come or go and the fibre's loss may change.
+
+    Parameters
+    ----------
+    profile : LinkProfile
+        The link.
+    seconds : float
+        Time of sending on Alice's clock; ``LONGEST_SECONDS`` for a run that somebody else will end.
+    seed : int
+        Equal seeds give equal runs.
+    eavesdropper : Eavesdropper or None
+        An attack on the channel, at the beginning.
+    first_slot : int
+        First slot of the record, 0 or more.
+    efficiency_ratios : tuple[float, float, float, float]
+        Efficiency at outcome Z0, Z1, X0, X1 relative to the profile's, 0 to 1.
+    stretch_seconds : float or None
+        Length of a stretch; None for stretches of about as many clicks, for which memory is the measure.
+    emission_key : bytes or None
+        32 bytes from which Alice's settings are expanded; None derives them from the seed, so that they repeat with it.
+
+    Attributes
+    ----------
+    record : EmissionRecord
+        Alice's settings of the whole run.
+    channels : dict[str, int]
+        Channel number of each name.
+    sync_divider : int
+        Divider of the reference pulses, 0 where there are none.
+
+    Raises
+    ------
+    ConfigurationError
+        If the profile asks for something that is not emulated, or an argument is out of range.
+    """
 
     def __init__(
         self,
         profile: LinkProfile,
         seconds: float,
         seed: int,
-        eavesdropper: Eavesdropper | None,
-        first_slot: int,
-        efficiency_ratios: tuple[float, float, float, float],
+        eavesdropper: Eavesdropper | None = None,
+        *,
+        first_slot: int = 0,
+        efficiency_ratios: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0),
+        stretch_seconds: float | None = None,
+        emission_key: bytes | None = None,
     ) -> None:
         clock_hz = profile.source.clock_hz
         if not 0.0 < seconds <= LONGEST_SECONDS or round(seconds * clock_hz) < 1:
@@ -246,38 +287,105 @@ class _Link:
             raise ConfigurationError(f"emulation: efficiency ratios {efficiency_ratios!r}, choose four numbers from 0 to 1")
         key = key_from_seed(seed)
         self._rng = physics_generator(key)
-        self.header = emission_header(profile.source, first_slot, round(seconds * clock_hz), clock_hz)
-        self.record = EmissionRecord(self.header, expander_key=Expander(key, "emulator-emission").bytes_at(0, 32))
-        statistics = PhotonStatistics.of(profile.source)
-        fibre, receiver = fibre_transmission(profile), receiver_transmission(profile)
+        header = emission_header(profile.source, first_slot, round(seconds * clock_hz), clock_hz)
+        self.record = EmissionRecord(header, expander_key=emission_key or Expander(key, "emulator-emission").bytes_at(0, 32))
+        self._profile = profile
+        self._statistics = PhotonStatistics.of(profile.source)
         self._eve = eavesdropper
-        self._classes = arrival_classes(statistics, fibre * receiver)
-        if isinstance(eavesdropper, PhotonNumberSplitting):
-            self._classes = split_classes(statistics, fibre, receiver, eavesdropper.strength)
-        self._blinking = Blinking(statistics.on_fraction, clock_hz)
+        self._loss_db = profile.channel.loss_db
+        self._classes = self._arrivals()
+        self._blinking = Blinking(self._statistics.on_fraction, clock_hz)
         self._receiver = Receiver(profile, self._rng, efficiency_ratios)
         self._tagger = Tagger(profile, int(self._rng.integers(-ORIGIN_REACH_PS, ORIGIN_REACH_PS)))
         self._noise_per_slot = (profile.receiver.dark_rate_hz + profile.channel.background_hz) / clock_hz
         self._has_sync = profile.receiver.sync_divider > 0 and profile.receiver.sync_detection_probability > 0
         self._sync = (profile.receiver.sync_divider, profile.receiver.sync_detection_probability)
-        self._channels = {name: number for number, name in enumerate(OUTCOME_CHANNELS)}
+        self.sync_divider = self._sync[0] if self._has_sync else 0
+        self.channels = {name: number for number, name in enumerate(OUTCOME_CHANNELS)}
         if self._has_sync:
-            self._channels[SYNC_CHANNEL] = SYNC_NUMBER
+            self.channels[SYNC_CHANNEL] = SYNC_NUMBER
         per_slot = float(self._classes.sum()) + self._noise_per_slot + (self._sync[1] / self._sync[0] if self._has_sync else 0.0)
         self._stretch_slots = max(1, int(min(_STRETCH_CLICKS / max(per_slot, 1e-30), _STRETCH_SECONDS * clock_hz)))
+        if stretch_seconds is not None:
+            self._stretch_slots = max(1, round(stretch_seconds * clock_hz))
+        self._next_slot = first_slot
+        self._waiting = _Clicks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
 
-    def stretches(self) -> Iterator[Emulation]:
-        waiting = _Clicks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
-        for first in range(self.header.first_slot, self.header.end_slot, self._stretch_slots):
-            end = min(first + self._stretch_slots, self.header.end_slot)
-            signal, eve = self._signal(first, end)
-            clicks = _Clicks.joined([waiting, *signal, self._noise(first, end), *self._reference(first, end)])
-            clicks = clicks.taken(np.argsort(clicks.t_ps, kind="stable"))
-            settled = clicks.t_ps.size
-            if end < self.header.end_slot:
-                settled = int(np.searchsorted(clicks.t_ps, self._tagger.settled_ps(end)))
-            waiting = clicks.taken(slice(settled, None))
-            yield self._registered(clicks.taken(slice(0, settled)), eve)
+    @property
+    def emitted_through_slot(self) -> int:
+        """Last slot of the stretches so far."""
+        return self._next_slot - 1
+
+    @property
+    def link_seconds(self) -> float:
+        """Time of sending so far, on Alice's clock."""
+        return (self._next_slot - self.record.header.first_slot) / self.record.header.clock_hz
+
+    @property
+    def eavesdropper(self) -> Eavesdropper | None:
+        """The attack on the next stretch; may be set."""
+        return self._eve
+
+    @eavesdropper.setter
+    def eavesdropper(self, eavesdropper: Eavesdropper | None) -> None:
+        """Put ``eavesdropper`` on the fibre from the next stretch on."""
+        self._eve = eavesdropper
+        self._classes = self._arrivals()
+
+    @property
+    def loss_db(self) -> float:
+        """Loss of the fibre on the next stretch, decibels; may be set."""
+        return self._loss_db
+
+    @loss_db.setter
+    def loss_db(self, loss_db: float) -> None:
+        """Change the loss from the next stretch on.
+
+        Parameters
+        ----------
+        loss_db : float
+            Decibels, 0 or more.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is negative or not finite.
+        """
+        if not 0.0 <= loss_db < float("inf"):
+            raise ConfigurationError(f"loss_db: {loss_db!r}, choose 0 or more")
+        self._loss_db = loss_db
+        self._classes = self._arrivals()
+
+    def next_stretch(self) -> Emulation | None:
+        """Emulate the next stretch.
+
+        Returns
+        -------
+        Emulation or None
+            Each with the emission record of the whole run; None where the run is over.
+        """
+        first, last = self._next_slot, self.record.header.end_slot
+        if first >= last:
+            return None
+        end = min(first + self._stretch_slots, last)
+        signal, eve = self._signal(first, end)
+        clicks = _Clicks.joined([self._waiting, *signal, self._noise(first, end), *self._reference(first, end)])
+        clicks = clicks.taken(np.argsort(clicks.t_ps, kind="stable"))
+        settled = clicks.t_ps.size
+        if end < last:
+            settled = int(np.searchsorted(clicks.t_ps, self._tagger.settled_ps(end)))
+        self._waiting = clicks.taken(slice(settled, None))
+        self._next_slot = end
+        return self._registered(clicks.taken(slice(0, settled)), eve)
+
+    def _arrivals(self) -> NDArray[np.float64]:
+        """Classes of pulses that reach the detectors under the present attack and loss."""
+        channel = dataclasses.replace(self._profile.channel, loss_db=self._loss_db)
+        fibre = fibre_transmission(dataclasses.replace(self._profile, channel=channel))
+        receiver = receiver_transmission(self._profile)
+        if isinstance(self._eve, PhotonNumberSplitting):
+            return split_classes(self._statistics, fibre, receiver, self._eve.strength)
+        return arrival_classes(self._statistics, fibre * receiver)
 
     def _signal(self, first: int, end: int) -> tuple[list[_Clicks], EveKnowledge | None]:
         rng = self._rng
@@ -330,7 +438,7 @@ class _Link:
             clicks, is_sync = clicks.taken(live), is_sync[live]
         channel = clicks.label & np.uint8(3)
         channel[is_sync] = SYNC_NUMBER
-        tags = TimeTags(clicks.t_ps, channel, self._channels, self._sync[0] if self._has_sync else 0)
+        tags = TimeTags(clicks.t_ps, channel, self.channels, self.sync_divider)
         truth = Truth(clicks.slot, _kind(clicks.label), clicks.label >> np.uint8(4), self._tagger.origin_ps, count_arrived, eve)
         return Emulation(self.record, tags, truth)
 

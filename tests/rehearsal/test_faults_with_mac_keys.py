@@ -1,6 +1,7 @@
 """An adversary who holds every message key, but neither the hash keys nor the masks of the tags: the transcript tag alone must stop him.
 
-By default a sample of bits of every kind of message is altered; ``QKD_EXHAUSTIVE=1`` alters every bit of messages up to 256 bytes and 1000 of longer ones.
+By default a sample of bits of every kind of message is altered; ``QKD_EXHAUSTIVE=1`` alters every bit of messages up to 256 bytes and
+1000 of longer ones.
 """
 
 import dataclasses
@@ -10,8 +11,8 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from common.channel.codec import SESSION_SCOPE, Envelope, Party, encode
 from common.channel import messages
+from common.channel.codec import SESSION_SCOPE, Envelope, Party, encode
 from common.channel.messages import (
     Abort,
     FrameRange,
@@ -27,7 +28,7 @@ from common.channel.messages import (
     VerificationVerdict,
     Welcome,
 )
-from common.errors import QkdError
+from common.errors import AuthenticationError, QkdError
 from tests.support.adversaries import MacHolder, bits_to_flip, replacing, with_bit_flipped
 from tests.support.links import check_invariants, check_recovery
 from tests.support.scenarios import world
@@ -35,6 +36,9 @@ from tests.support.scenarios import world
 EXHAUSTIVE = os.environ.get("QKD_EXHAUSTIVE") == "1"
 SAMPLED_BITS = 40
 """Bits of each kind of message that the default run alters."""
+
+SLOW_SAMPLED_BITS = 6
+"""The same where one wrong bit makes Cascade search in vain for thousands of rounds."""
 
 SCENARIOS = ["ldpc-increments", "cascade-reverse"]
 
@@ -71,15 +75,21 @@ def test_an_altered_bit_never_releases_a_key_that_the_other_end_lacks(scenario, 
     body = encode(world(scenario).session(most_blocks=1).envelopes()[index])
     bits = bits_to_flip(len(body), seed=index)
     if not EXHAUSTIVE:
-        bits = np.random.default_rng(index).choice(bits, min(SAMPLED_BITS, len(bits)), replace=False).tolist()
+        sampled = SLOW_SAMPLED_BITS if kind in {messages.ParityReply, messages.ParityQuery} else SAMPLED_BITS
+        bits = np.random.default_rng(index).choice(bits, min(sampled, len(bits)), replace=False).tolist()
     for bit in bits:
-        _, run = attacked(scenario, replacing(index, lambda envelope, bit=bit: [with_bit_flipped(encode(envelope), bit)]), most_blocks=1)
+        _, run = attacked(scenario, replacing(index, flipping(bit)), most_blocks=1)
         if kind not in UNTAGGED:
             assert not all(run.secret_bits.values()), f"bit {bit} of {kind.__name__} was altered and both ends still made key"
 
 
-UNTAGGED = {KeyCommitted}
-"""What no tag covers, because it follows them: altering it can only put off the moment at which a key both hold becomes usable."""
+def flipping(bit):
+    return lambda envelope: [with_bit_flipped(encode(envelope), bit)]
+
+
+UNTAGGED = {TranscriptTag, KeyCommit, KeyCommitted}
+"""What no tag covers: the messages that carry the tags, and those that follow. Altering a header there (what was heard, by one message) may go
+unnoticed; it changes nothing about the key, which both hold by then."""
 
 
 def body(**changes):
@@ -131,7 +141,11 @@ def seed_altered(envelope):
 def everything_kept(envelope):
     said = envelope.message
     count = said.count_detections
-    return [dataclasses.replace(envelope, message=dataclasses.replace(said, kept=bytes([255] * (count // 8)) + bytes([(1 << count % 8) - 1] * (count % 8 > 0))))]
+    return [
+        dataclasses.replace(
+            envelope, message=dataclasses.replace(said, kept=bytes([255] * (count // 8)) + bytes([(1 << count % 8) - 1] * (count % 8 > 0)))
+        )
+    ]
 
 
 FORGERIES = {
@@ -179,7 +193,9 @@ FORGERIES = {
 @pytest.mark.parametrize("occurrence", [0, -1])
 def test_a_forgery_releases_nothing_that_the_other_end_lacks(name, occurrence):
     kind, change = FORGERIES[name]
-    indices = [index for index, envelope in enumerate(world("ldpc").session(most_blocks=1).envelopes()) if isinstance(envelope.message, kind)]
+    indices = [
+        index for index, envelope in enumerate(world("ldpc").session(most_blocks=1).envelopes()) if isinstance(envelope.message, kind)
+    ]
     _, run = attacked("ldpc", replacing(indices[occurrence], change))
 
     made = {party: 1 in session_blocks(run, party) for party in Party}
@@ -190,8 +206,8 @@ def session_blocks(run, party):
     return [position for position, outcome in enumerate(run.sessions[party].outcomes, 1) if outcome.secret_bits]
 
 
-HARMLESS = {"no errors corrected"}
-"""Where the honest message says the same."""
+HARMLESS = {"no errors corrected", "commit twice"}
+"""Where the honest message says the same, or everything was over."""
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -204,21 +220,30 @@ def test_an_abort_put_in_place_of_any_message_or_beside_it_stops_nothing_but_key
 
 @pytest.mark.parametrize(
     "change",
-    [header(sender=9), header(sequence=1), header(sequence=2**62), header(heard=2**62), header(heard=0), header(block=7), header(exchange=3),
-     header(block=SESSION_SCOPE), header(session=bytes(16))],
-    ids=["sender", "sequence", "far", "heard", "unheard", "block", "exchange", "scope", "session"],
-)  # fmt: skip
+    [
+        {"sender": 9},
+        {"sequence": 1},
+        {"sequence": 2**62},
+        {"heard": 2**62},
+        {"heard": 0},
+        {"block": 7},
+        {"exchange": 3},
+        {"block": SESSION_SCOPE},
+        {"session": bytes(16)},
+    ],
+    ids=str,
+)
 def test_an_edited_header_releases_nothing(change):
     count = len(world("ldpc").session(most_blocks=1).sent)
     for index in range(count):
-        attacked("ldpc", replacing(index, change), most_blocks=1)
+        attacked("ldpc", replacing(index, header(**change)), most_blocks=1)
 
 
 @pytest.mark.parametrize("deed", ["drop", "duplicate", "swap", "reflect"])
 def test_losing_repeating_and_reordering_with_headers_put_right_releases_nothing(deed):
     count = len(world("ldpc").session(most_blocks=1).sent)
     for index in range(count):
-        held = []
+        held: list[tuple[Party, Envelope]] = []
         number = iter(range(10**9))
 
         def script(sender, envelope, index=index, held=held, number=number):
@@ -247,9 +272,13 @@ def test_messages_of_an_earlier_session_spliced_in_release_nothing():
         spliced = world("ldpc")
         spliced.session(most_blocks=1)
         renumbered = dataclasses.replace(earlier[index], block=max(earlier[index].block, 1) + 1 if earlier[index].block else SESSION_SCOPE)
-        spliced.session(MacHolder(spliced.secrets, replacing(index, lambda _e, old=renumbered: [old])), most_blocks=1)
+        spliced.session(MacHolder(spliced.secrets, replacing(index, always(renumbered))), most_blocks=1)
         check_invariants(spliced)
         check_recovery(spliced)
+
+
+def always(envelope):
+    return lambda _envelope: [envelope]
 
 
 def forged_settlement(party: Party, block: int, length: int):
@@ -287,28 +316,37 @@ def test_a_forged_list_of_blocks_commits_nothing_that_the_peer_lacks():
     assert 1 not in link.stores[Party.ALICE].held
 
 
-@pytest.mark.parametrize("extra_exchange", [1, 2])
-def test_a_forged_greeting_is_not_vouched_for_by_the_tag_of_a_later_block(extra_exchange):
-    """The forged greeting would be forgotten if the arrival of some tag, right or wrong, were enough to strike it from the record.
+def test_a_forged_greeting_is_not_vouched_for_by_the_tag_of_a_later_block():
+    """What would happen if the arrival of any tag, right or wrong, were enough to strike a forged greeting off the record.
 
-    The adversary lets block 2 go as far as the tags, withholds Bob's and gives Alice a tag of another block and an abort instead; block 3 he passes on untouched.
+    Block 2 is honest until Bob has tagged it, which would strike off his greeting; both ends are then given an abort instead of the rest.
+    Block 3 brings the sequence numbers in line again, and gives Alice a tag that would strike off what she heard. Block 4 passes byte for
+    byte as it is.
     """
     link, length = staged_at_alice_only()
     forge = forged_settlement(Party.ALICE, 1, length)
 
     def script(sender, envelope):
-        envelope = forge(envelope)
-        if envelope.block == 2 and sender is Party.BOB and isinstance(envelope.message, TranscriptTag):
-            yield Party.ALICE, dataclasses.replace(envelope, block=4, exchange=extra_exchange)
-            yield Party.ALICE, dataclasses.replace(envelope, message=Abort(1))
-            yield Party.BOB, dataclasses.replace(envelope, message=Abort(1))
-            return
-        yield sender.peer, envelope
+        message = envelope.message
+        match envelope.block, message:
+            case 2, TranscriptTag() if sender is Party.BOB:
+                yield Party.ALICE, dataclasses.replace(envelope, message=Abort(1))
+                yield Party.BOB, dataclasses.replace(envelope, message=Abort(1))
+            case 3, KeyLengthProposal():
+                yield Party.BOB, dataclasses.replace(envelope, message=KeyLengthProposal(message.secret_bits + 1))
+            case 3, Abort() if sender is Party.BOB:
+                yield Party.ALICE, dataclasses.replace(envelope, block=5, message=TranscriptTag(0, bytes(16)))
+            case 3, Abort():
+                return
+            case 4, _:
+                yield sender.peer, encode(envelope)
+            case _:
+                yield sender.peer, forge(envelope)
 
     run = link.session(MacHolder(link.secrets, script), most_blocks=3)
     check_invariants(link)
     assert not link.stores[Party.ALICE].committed
-    assert any(run.failures)
+    assert any(isinstance(failure, AuthenticationError) for failure in run.failures)
     check_recovery(link)
 
 
@@ -324,7 +362,9 @@ def test_two_half_honest_sessions_with_a_man_in_the_middle_release_nothing(scena
             hello.append(envelope.message.nonce)
             envelope = dataclasses.replace(envelope, message=dataclasses.replace(envelope.message, nonce=bytes(range(32))))
         if isinstance(envelope.message, Welcome):
-            envelope = dataclasses.replace(envelope, message=dataclasses.replace(envelope.message, answered_nonce=hello[0], nonce=bytes(32)))
+            envelope = dataclasses.replace(
+                envelope, message=dataclasses.replace(envelope.message, answered_nonce=hello[0], nonce=bytes(32))
+            )
         yield sender.peer, envelope
 
     run = link.session(MacHolder(link.secrets, answering))

@@ -17,7 +17,12 @@ BOTH_METHODS = ["ldpc-increments", "cascade"]
 @pytest.mark.parametrize("scenario", BOTH_METHODS)
 def test_every_altered_bit_is_refused_and_the_message_itself_still_taken(scenario, monkeypatch):
     decoded = []
-    monkeypatch.setattr("common.conversation.engine.decode", lambda body: decoded.append(body) or decode(body))
+
+    def noted(body):
+        decoded.append(body)
+        return decode(body)
+
+    monkeypatch.setattr("common.conversation.engine.decode", noted)
     count_altered = dict.fromkeys(Party, 0)
 
     def wire(sender, data):
@@ -101,13 +106,11 @@ def test_a_replayed_welcome_ends_the_session_before_anything_was_done():
     link = world("ldpc")
     earlier = link.session(most_blocks=1).sent
 
-    def wire(sender, data):
-        if sender is Party.BOB and not wire.done:
-            wire.done = True
-            return [(Party.ALICE, earlier[1][1])]
-        return [(sender.peer, data)]
+    from_bob = [earlier[1][1]]
 
-    wire.done = False
+    def wire(sender, data):
+        return [(Party.ALICE, from_bob.pop())] if sender is Party.BOB and from_bob else [(sender.peer, data)]
+
     run = link.session(wire)
     assert str(run.failures[0]) == "the peer welcomed another greeting"
     check_invariants(link)

@@ -53,7 +53,9 @@ def test_a_stop_in_the_recovery_itself_is_survived_as_well(scenario):
     """The first session breaks where both have staged; the second, which has to settle it, breaks at every moment."""
     counter = StopAt()
     world(scenario).session(interrupter=counter, most_blocks=1)
-    commits = [i for i, (party, output, _) in enumerate(counter.moments) if type(getattr(output, "operation", None)).__name__ == "CommitKey"]
+    commits = [
+        i for i, (party, output, _) in enumerate(counter.moments) if type(getattr(output, "operation", None)).__name__ == "CommitKey"
+    ]
     for index in range(0, len(counter.moments), 1 if EXHAUSTIVE else 3):
         link = world(scenario)
         with pytest.raises(Stopped):

@@ -1,4 +1,4 @@
-"""Adversaries on the wire between both ends of a rehearsal: one that has no keys, and one that holds all message keys (but neither hash keys nor masks)."""
+"""Adversaries on the wire of a rehearsal: one that has no keys, and one that holds all message keys (but neither hash keys nor masks)."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class Disturbed:
 class MacHolder:
     """Decodes, lets ``script`` say what goes on in place of each message, and seals that with the right codes.
 
-    ``script(sender, envelope)`` yields ``(destination, body)``: bytes go out as they are, envelopes with session, sequence and heard rewritten so
-    that the receiving engine finds nothing amiss.
+    ``script(sender, envelope)`` yields ``(destination, body)``: bytes go out as they are, envelopes with session, sequence and heard
+    rewritten so that the receiving engine finds nothing amiss.
     """
 
     def __init__(self, secrets: ChannelSecrets, script: Callable[[Party, Envelope], Iterable[tuple[Party, Envelope | bytes]]]) -> None:
@@ -144,7 +144,9 @@ def passed_on(sender: Party, envelope: Envelope) -> Iterator[tuple[Party, Envelo
     yield sender.peer, envelope
 
 
-def replacing(index: int, change: Callable[[Envelope], list[Envelope | bytes]]) -> Callable[[Party, Envelope], Iterator[tuple[Party, Envelope | bytes]]]:
+def replacing(
+    index: int, change: Callable[[Envelope], list[Envelope | bytes]]
+) -> Callable[[Party, Envelope], Iterator[tuple[Party, Envelope | bytes]]]:
     """A script that puts ``change(envelope)`` in place of message number ``index``."""
     count = 0
 

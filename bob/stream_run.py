@@ -1,0 +1,185 @@
+"""One run of a tagger: its tags become detections that wait, numbered by Bob's slots, until somebody takes them.
+
+The clock is tracked, the gate chosen from the tags in which the clock was found, and every piece of tags goes through the detection rules
+with what is known of the tags before it. A gap in the stream is noted as the slots it touched. Batches come from ``bob.live``, which gives
+out what waits here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bob.detection import DetectionCounts, detect, outcomes_by_channel
+from bob.gating import GateChoice, choose_gate, phase_histogram
+from bob.tracking import Acquired, ClockTracker, Piece
+from common.errors import LocalProtocolError
+from common.timetags.live import TagBatch, TagStream
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bob.pulse_clock import PulseClock
+    from common.profiles.link import LinkProfile
+    from common.randomness import Randomness
+
+
+@dataclass(slots=True, eq=False)
+class WaitingDetections:
+    """Detections that nobody has taken yet.
+
+    Attributes
+    ----------
+    slots, outcomes : int64[n], uint8[n]
+        By Bob's slots, ascending.
+    cross_slots : int64[m]
+        Cross clicks, ascending.
+    lost : list[tuple[int, int]]
+        First and last slot touched by each gap.
+    through_slot : int or None
+        Up to this slot nothing will be added; None before the first piece.
+    """
+
+    slots: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    outcomes: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    cross_slots: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    lost: list[tuple[int, int]] = field(default_factory=list)
+    through_slot: int | None = None
+
+    def forget_through(self, slot: int) -> None:
+        """Let go of everything up to and including ``slot``."""
+        first, first_cross = (
+            int(np.searchsorted(self.slots, slot, side="right")),
+            int(np.searchsorted(self.cross_slots, slot, side="right")),
+        )
+        self.slots, self.outcomes, self.cross_slots = self.slots[first:], self.outcomes[first:], self.cross_slots[first_cross:]
+        self.lost = [(low, high) for low, high in self.lost if high > slot]
+
+
+class StreamRun:
+    """One run of a tagger.
+
+    Parameters
+    ----------
+    opened : TagStream
+        Channels and sync divider.
+    profile : LinkProfile
+        Clock, gate width, dead time.
+    randomness : Randomness
+        Draws the bits of double clicks.
+
+    Attributes
+    ----------
+    tracker : ClockTracker
+        Follows the clock.
+    waiting : WaitingDetections
+        What nobody has taken yet.
+    choice, clock, last_counts : GateChoice, PulseClock, DetectionCounts
+        Gate, latest clock, and where the tags of the latest piece went; None before there is one.
+    has_ended : bool
+        Whether the sender has said that nothing follows.
+    gap_is_due, is_uncertain : bool
+        After a reconnection: tags may be missing, and it is not known yet whether the run is the same.
+
+    Raises
+    ------
+    ConfigurationError
+        If the channels name no detectors.
+    """
+
+    def __init__(self, opened: TagStream, profile: LinkProfile, randomness: Randomness) -> None:
+        self.opened = opened
+        self.outcome_of_channel = outcomes_by_channel(opened.channels)
+        self.tracker = ClockTracker(profile.source.clock_hz, opened.channels, opened.sync_divider, self.outcome_of_channel)
+        self.waiting = WaitingDetections()
+        self.choice: GateChoice | None = None
+        self.clock: PulseClock | None = None
+        self.has_ended = False
+        self.gap_is_due = self.is_uncertain = False
+        self.last_counts: DetectionCounts | None = None
+        self._profile = profile
+        self._randomness = randomness
+        self._last_ps: int | None = None
+        self._gaps_ps: list[tuple[int, int]] = []
+
+    def feed(self, batch: TagBatch) -> bool:
+        """Take in a ``batch``; True where a gap lies before it."""
+        gap = (batch.gap or self.gap_is_due) and self._last_ps is not None and bool(batch.t_ps.size)
+        self.tracker.feed(batch.t_ps, batch.channel)
+        if gap and self._last_ps is not None:
+            self._gaps_ps.append((self._last_ps, int(batch.t_ps[0])))
+        if batch.t_ps.size:
+            self._last_ps, self.gap_is_due = int(batch.t_ps[-1]), False
+        if batch.ended:
+            self.tracker.finish()
+            self.has_ended = True
+        return gap
+
+    def open_gate(self, found: Acquired) -> None:
+        """Choose the gate from the tags the clock was ``found`` in."""
+        receiver = self._profile.receiver
+        width_ps = receiver.gate_ps if receiver.gate_ps is not None else found.clock.period_ps
+        histogram = phase_histogram(found.t_ps, found.channel, found.clock, self.outcome_of_channel)
+        self.clock, self.choice = found.clock, choose_gate(histogram, width_ps=width_ps)
+        self.tracker.border_ps = self.choice.gate.centre_ps + 0.5 * found.clock.period_ps
+
+    def add(self, piece: Piece) -> DetectionCounts:
+        """Detect in a piece.
+
+        Parameters
+        ----------
+        piece : Piece
+            Follows the one before.
+
+        Returns
+        -------
+        DetectionCounts
+            Where its tags went.
+
+        Raises
+        ------
+        LocalProtocolError
+            If no gate has been chosen.
+        """
+        if self.choice is None:
+            raise LocalProtocolError("tags were tracked before the gate was chosen")
+        dead_ps = self._profile.receiver.dead_time_ps
+        found = detect(
+            piece.t_ps,
+            piece.channel,
+            piece.clock,
+            self.choice.gate,
+            self.outcome_of_channel,
+            dead_ps,
+            self._randomness,
+            previous_ps=piece.previous_ps,
+        )
+        waiting = self.waiting
+        low = -(1 << 62) if waiting.through_slot is None else waiting.through_slot  # two clocks may differ by a hair at the cut
+        inside = (found.slot > low) & (found.slot <= piece.through_slot)
+        inside_cross = (found.cross_slot > low) & (found.cross_slot <= piece.through_slot)
+        waiting.slots = np.concatenate([waiting.slots, found.slot[inside]])
+        waiting.outcomes = np.concatenate([waiting.outcomes, found.outcome[inside]])
+        waiting.cross_slots = np.concatenate([waiting.cross_slots, found.cross_slot[inside_cross]])
+        self._mark_gaps(piece, int(np.ceil(dead_ps)))
+        waiting.through_slot = piece.through_slot
+        self.clock, self.last_counts = piece.clock, found.counts
+        return found.counts
+
+    def _mark_gaps(self, piece: Piece, dead_ps: int) -> None:
+        """Note which slots a gap touched; behind it the detectors may have been dead for a while."""
+        remaining = []
+        reach_ps = int(np.abs(piece.clock.skew_ps).max()) + 2 * int(piece.clock.period_ps)
+        for begin_ps, end_ps in self._gaps_ps:
+            slots = piece.clock.slots_and_phases(np.array([begin_ps - reach_ps, end_ps + dead_ps + reach_ps]))[0]
+            self.waiting.lost.append((int(slots[0]), int(slots[1])))
+            if int(slots[1]) > piece.through_slot:
+                remaining.append((begin_ps, end_ps))
+        self._gaps_ps = remaining
+
+    def forget(self) -> None:
+        """Let everything go that waits: the lock was lost, and slots ahead may be numbered otherwise."""
+        self.waiting = WaitingDetections()
+        self.choice = None

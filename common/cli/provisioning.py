@@ -1,0 +1,245 @@
+"""What a link's folders hold when it is provisioned; ``qkd provision`` writes them.
+
+Everything secret is drawn here, once, from the operating system. The nodes' folders are carried to their hosts by a person; nothing in them
+travels over a network of ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from common.channel.authentication import ChannelSecrets
+from common.cli.certificates import LOOPBACK, Authority, Certified
+from common.errors import ConfigurationError
+from common.keystore.masks import ProvisionedMasks
+from common.keystore.ownership import PAIR_BYTES
+from common.keystore.sealing import MASTER_KEY_BYTES
+from common.profiles.link import LinkProfile
+from common.randomness import SystemRandomness
+from common.service.credentials import masks_to_bytes, read_masks, read_secrets, secrets_to_bytes
+from common.service.settings import NodeSettings, load_settings
+
+INITIAL_PAIRS = 1024
+"""Mask pairs that both ends are given: blocks of key until the link has to refill its own reserve, which it does from the first one on."""
+
+CHANNEL_PORT = 7701
+"""Where Bob listens (docs/reference/configuration)."""
+
+STREAM_PORTS = {"alice": 7711, "bob": 7712}
+"""Where the emulator serves each end, between hosts."""
+
+NODES = ("alice", "bob")
+"""The folders of the two ends."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hosts:
+    """Where the nodes run: ``alice`` and ``bob``, or None for one machine that has both."""
+
+    alice: str | None = None
+    bob: str | None = None
+
+    @property
+    def are_apart(self) -> bool:
+        """Whether the nodes are on machines of their own."""
+        return self.alice is not None or self.bob is not None
+
+    def named(self, node: str) -> str:
+        """Return the host of ``node``."""
+        return {"alice": self.alice, "bob": self.bob}[node] or "127.0.0.1"
+
+
+def provision(profile: LinkProfile, out: Path, hosts: Hosts) -> dict[str, list[str]]:
+    """Write the folders of a link.
+
+    Parameters
+    ----------
+    profile : LinkProfile
+        The link.
+    out : Path
+        Where; made where it is missing.
+    hosts : Hosts
+        Where the nodes will run.
+
+    Returns
+    -------
+    dict[str, list[str]]
+        Files written, by folder.
+
+    Raises
+    ------
+    ConfigurationError
+        If one of the folders exists already, or cannot be written; nothing is left then.
+    """
+    files = _files(profile, hosts)
+    for folder in dict.fromkeys(path.split("/")[0] for path in files):
+        if (out / folder).exists():
+            raise ConfigurationError(f"{out / folder} exists already: provisioning never overwrites keys; name another folder with --out")
+    written: list[Path] = []
+    try:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path, content in files.items():
+            (out / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(out / path, content)
+            written.append(out / path)
+        for node in NODES:
+            (out / node / "state").mkdir(mode=0o700)
+    except OSError as refused:
+        for made in written:
+            made.unlink(missing_ok=True)
+        raise ConfigurationError(f"{refused.filename or out}: {refused.strerror}; name another folder with --out") from None
+    listed: dict[str, list[str]] = {}
+    for name in files:
+        folder, _, rest = name.partition("/")
+        listed.setdefault(folder, []).append(rest)
+    return listed
+
+
+def renew(out: Path, count_pairs: int = INITIAL_PAIRS) -> int:
+    """Give both nodes of a link fresh masks by hand.
+
+    Parameters
+    ----------
+    out : Path
+        What the link was provisioned into, with both nodes' folders.
+    count_pairs : int
+        Mask pairs.
+
+    Returns
+    -------
+    int
+        The generation of the new masks.
+
+    Raises
+    ------
+    ConfigurationError
+        If a node's folder is missing or damaged; nothing has been written then.
+    """
+    paths, generations = [], []
+    for node in NODES:
+        settings = load_settings(out / node / "config.toml", NodeSettings)
+        secrets = read_secrets(settings.resolved(settings.channel.secret))
+        path = settings.resolved(settings.channel.renewal)
+        generations.append(read_masks(secrets, path).generation)
+        paths.append(path)
+    fresh = ProvisionedMasks(SystemRandomness().draw(PAIR_BYTES * count_pairs), max(generations) + 1)
+    for path in paths:
+        beside = path.with_name(path.name + ".new")
+        beside.unlink(missing_ok=True)
+        write_private(beside, masks_to_bytes(fresh))
+        beside.replace(path)
+    return fresh.generation
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a new file, ``path``, that only we can read, and wait until its ``content`` is on disk."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+
+
+def _files(profile: LinkProfile, hosts: Hosts) -> dict[str, bytes]:
+    randomness = SystemRandomness()
+    link = to_toml(f"The link {profile.name}; the same at both ends.", _sections(profile)).encode()
+    secret = secrets_to_bytes(ChannelSecrets.draw(randomness, INITIAL_PAIRS))
+    channel_keys = {node: zmq.curve_keypair() for node in NODES}
+    authority = Authority(f"qkdlink {profile.name}")
+    certificates = {node: authority.issue(f"qkd-{node}", (*LOOPBACK, hosts.named(node)), serves=True) for node in NODES}
+    files: dict[str, bytes] = {}
+    for node, peer in zip(NODES, reversed(NODES), strict=True):
+        files |= {
+            f"{node}/config.toml": to_toml(
+                f"The node qkd-{node}; docs/reference/configuration lists every key.", _node(node, hosts)
+            ).encode(),
+            f"{node}/link.toml": link,
+            f"{node}/channel.key": channel_keys[node][1] + b"\n",
+            f"{node}/channel.pub": channel_keys[node][0] + b"\n",
+            f"{node}/peer.pub": channel_keys[peer][0] + b"\n",
+            f"{node}/authentication.secret": secret,
+            f"{node}/master.key": randomness.draw(MASTER_KEY_BYTES),
+            f"{node}/ca.crt": authority.certified.certificate,
+            **_pair(f"{node}/node", certificates[node]),
+        }
+    files |= {"fibre/config.toml": to_toml("The emulated fibre.", _fibre(hosts)).encode(), "fibre/link.toml": link}
+    files |= _pair("ca/ca", authority.certified)
+    for node in NODES:
+        files |= _pair(f"sae/sae-{node}", authority.issue(f"sae-{node}"))
+    return files
+
+
+def _pair(path: str, certified: Certified) -> dict[str, bytes]:
+    return {f"{path}.crt": certified.certificate, f"{path}.key": certified.key}
+
+
+def _node(node: str, hosts: Hosts) -> dict[str, dict[str, Any]]:
+    """Return a node's configuration; data keyed by node, so that the services need not ask who they are."""
+    listen = f"tcp://*:{CHANNEL_PORT}" if hosts.are_apart else f"tcp://127.0.0.1:{CHANNEL_PORT}"
+    ends = {"alice": {"connect": f"tcp://{hosts.named('bob')}:{CHANNEL_PORT}"}, "bob": {"bind": listen}}
+    stream = f"tcp://{hosts.named('alice')}:{STREAM_PORTS[node]}" if hosts.are_apart else f"unix:../fibre/run/{node}.sock"
+    files = {"key": "channel.key", "peer_key": "peer.pub", "secret": "authentication.secret"}
+    return {
+        "node": {"link": "link.toml", "state": "state", "runtime": "run"},
+        "channel": ends[node] | files,
+        "stream": {"address": stream, "pausable": True},
+        "store": {"path": "state/store.sqlite", "master_key": "master.key"},
+        "admin": {"socket": "run/admin.sock"},
+        "log": {"level": "info", "format": "json"},
+    }
+
+
+def _fibre(hosts: Hosts) -> dict[str, dict[str, Any]]:
+    """Return the emulator's configuration; between hosts it runs beside Alice."""
+    served = {node: f"unix:run/{node}.sock" for node in NODES}
+    if hosts.are_apart:
+        served = {
+            "alice": f"tcp://{hosts.named('alice')}:{STREAM_PORTS['alice']}",
+            "bob": f"tcp://{hosts.named('alice')}:{STREAM_PORTS['bob']}",
+        }
+    return {"fibre": {"link": "link.toml"}, "serve": served | {"control": "unix:run/control.sock"}}
+
+
+def _sections(profile: LinkProfile) -> dict[str, dict[str, Any]]:
+    """Return the profile as tables, plain entries under the empty name."""
+    tree = dataclasses.asdict(profile)
+    plain = {name: value for name, value in tree.items() if not isinstance(value, dict)}
+    return {"": plain} | {name: value for name, value in tree.items() if isinstance(value, dict)}
+
+
+def to_toml(title: str, sections: dict[str, dict[str, Any]]) -> str:
+    """Write tables of plain values as TOML.
+
+    Parameters
+    ----------
+    title : str
+        The comment at the top.
+    sections : dict[str, dict]
+        Tables by name, the one without a name first; None is left out.
+
+    Returns
+    -------
+    str
+        Text that reads back to the same values.
+    """
+    lines = [f"# {title}"]
+    for name, entries in sections.items():
+        lines += ["", f"[{name}]"] if name else []
+        lines += [f"{key} = {_value(value)}" for key, value in entries.items() if value is not None]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_value(entry) for entry in value) + "]"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

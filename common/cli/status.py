@@ -1,0 +1,60 @@
+"""``qkd status``: how a running node does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from common.cli.options import EXISTING_FILE, json_option
+
+
+@click.command("status")
+@click.option("--config", required=True, type=EXISTING_FILE, help="Configuration of the node.")
+@json_option
+def command(*, config: Path, as_json: bool) -> None:
+    r"""Ask a running node how it does: session, error rates, key rates, blocks, key store, authentication reserve.
+
+    \b
+    Example:
+      qkd status --config nodes/alice/config.toml
+    """
+    from common.service.admin_client import AdminClient
+
+    with AdminClient.of(config) as client:
+        status = client.ask("status")
+    click.echo(json.dumps(status) if as_json else summary(status))
+
+
+def summary(status: dict[str, Any]) -> str:
+    """Say in a few lines how a node does.
+
+    Parameters
+    ----------
+    status : dict
+        As the node answered.
+
+    Returns
+    -------
+    str
+        Lines for a terminal.
+    """
+    session, rates, reserve = status["session"], status["rates"], status["authentication_reserve"]
+    qber = ", ".join(f"{basis} {value:.2%}" for basis, value in status["qber"].items() if value is not None) or "not measured yet"
+    rate = rates["secret_bits_per_second"]
+    discarded = ", ".join(f"{count} {reason}" for reason, count in status["blocks_discarded"].items()) or "none"
+    refused = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in status["refused"].items() if count) or "nothing"
+    pools = ", ".join(f"{name} {bits} bits" for name, bits in status["store"]["pools"].items())
+    peer = "present" if session["peer_present"] else "absent"
+    lines = [
+        f"{status['node']} on {status['title']}: {session['activity']}, session {session['state']}, peer {peer}",
+        f"QBER {qber}; " + ("no key rate yet" if rate is None else f"{rate:.0f} secret bits a second of link time"),
+        f"blocks: {status['blocks_kept']} kept; discarded: {discarded}; {status['secret_bits']} secret bits since the start",
+        f"key store: {pools}",
+        f"authentication reserve: {reserve['pairs']} mask pairs of {reserve['target_pairs']}{', LOW' if reserve['low'] else ''}",
+        f"refused: {refused}",
+    ]
+    failure = session["last_failure"]
+    return "\n".join([*lines, f"last failure: {failure['error']}"] if failure else lines)

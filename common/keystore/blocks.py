@@ -1,0 +1,203 @@
+"""Blocks of a store file: staged, committed and shared out, or erased.
+
+The numbers a block's sharing rests on (rule, mask cursor, provisioned masks) are kept with it when it is staged, when both ends
+are known to agree on them; it may be committed much later, by another session, under another configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from common.bits import SecretBits
+from common.conversation.operations import MOST_LISTED_BLOCKS
+from common.errors import KeyNotFoundError, KeyStoreError
+from common.keystore.book import Book, Share
+from common.keystore.database import Database
+from common.keystore.interface import Piece, UseKind
+from common.keystore.ownership import PAIR_BYTES, BlockFacts, OwnershipRule, Pool, share_out
+from common.keystore.shelf import STAGED, Shelf
+
+
+class Blocks:
+    """The blocks of one store; every change happens inside the caller's transaction.
+
+    Parameters
+    ----------
+    database : Database
+        Holds them.
+    shelf : Shelf
+        Their key.
+    book : Book
+        What of it is spent.
+    clock : callable
+        Returns Unix time in seconds.
+    """
+
+    def __init__(self, database: Database, shelf: Shelf, book: Book, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._shelf = shelf
+        self._book = book
+        self._clock = clock
+
+    def lengths(self) -> dict[int, int]:
+        """Return the bits of the newest blocks that are held, by number."""
+        rows = self._database.integers(
+            "SELECT block, count_bits FROM blocks WHERE state != 'erased' ORDER BY block DESC LIMIT ?", (MOST_LISTED_BLOCKS,)
+        )
+        return dict(reversed([(block, count_bits) for block, count_bits in rows]))
+
+    def newest_committed(self) -> int:
+        """Return the highest committed block, or 0."""
+        return self._database.integer("SELECT MAX(block) FROM blocks WHERE state = 'committed'")
+
+    def reserve_end(self, below_block: int | None = None) -> int:
+        """Return the lowest mask pair above all that committed blocks brought, of those below ``below_block`` if it is given."""
+        return self._database.integer(
+            "SELECT MAX(reserve_first + reserve_pairs) FROM blocks "
+            "WHERE state = 'committed' AND reserve_pairs > 0 AND block < coalesce(?, block + 1)",
+            (below_block,),
+        )
+
+    def stage(self, block: int, key: SecretBits, rule: OwnershipRule, mask_cursor: int, reserve_floor: int) -> None:
+        """Keep the key of a block without handing it out.
+
+        Parameters
+        ----------
+        block : int
+            Block number.
+        key : SecretBits
+            Its key.
+        rule : OwnershipRule
+            How it will be shared out.
+        mask_cursor, reserve_floor : int
+            Lowest unused mask pair, and the lowest above all provisioned ones.
+
+        Raises
+        ------
+        KeyStoreError
+            If the block was erased.
+        """
+        known = self._database.rows("SELECT state FROM blocks WHERE block = ?", (block,))
+        if known == [("committed",)]:
+            return
+        if known == [("erased",)]:
+            raise KeyStoreError(f"block {block} was erased: its number is not used again")
+        self._shelf.remove(block)
+        self._database.rows(
+            "INSERT OR REPLACE INTO blocks (block, state, count_bits, rule, mask_cursor, reserve_floor, staged_s) "
+            "VALUES (?, 'staged', ?, ?, ?, ?, ?)",
+            (block, key.count, rule.text, mask_cursor, reserve_floor, self._clock()),
+        )
+        self._shelf.put(block, STAGED, memoryview(key.to_bits().to_bytes()))
+
+    def commit(self, block: int) -> None:
+        """Share out a staged block.
+
+        Parameters
+        ----------
+        block : int
+            Block number; nothing happens if it is committed.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If it was never staged, or erased.
+        DamagedPieceError
+            If its key cannot be read any more.
+        """
+        found = self._database.rows("SELECT state, rule FROM blocks WHERE block = ?", (block,))
+        if not found or found[0][0] == "erased":
+            raise KeyNotFoundError(f"block {block} is to be committed but was never staged")
+        state, rule = found[0]
+        if state == "committed":
+            return
+        ((count_bits, mask_cursor, floor),) = self._database.integers(
+            "SELECT count_bits, mask_cursor, reserve_floor FROM blocks WHERE block = ?", (block,)
+        )
+        facts = BlockFacts(count_bits, mask_cursor, max(floor, self.reserve_end(block)))
+        ownership = share_out(facts, OwnershipRule.of_text(str(rule)))
+        key = bytearray((count_bits + 7) // 8)
+        self._shelf.read(STAGED, Piece(block, 0, len(key)), memoryview(key))
+        self._shelf.destroy_keys(block)
+        self._database.rows(
+            "UPDATE blocks SET state = 'committed', committed_s = ?, reserve_first = ?, reserve_pairs = ? WHERE block = ?",
+            (self._clock(), ownership.reserve_first, ownership.reserve_pairs, block),
+        )
+        for part in ownership.parts:
+            if part.pool is not None:
+                first, count = part.first_bit // 8, part.count_bits // 8
+                self._database.rows(
+                    "INSERT INTO parts (block, pool, first_bit, count_bytes, left_bytes) VALUES (?, ?, ?, ?, ?)",
+                    (block, part.pool.value, part.first_bit, count, count),
+                )
+                self._shelf.put(block, part.pool.value, memoryview(key)[first : first + count])
+        key[:] = bytes(len(key))
+
+    def erase(self, block: int, *, damaged: bool = False) -> None:
+        """Erase a block, data keys first.
+
+        Parameters
+        ----------
+        block : int
+            Block number; nothing happens where there is none.
+        damaged : bool
+            Whether it is erased because it cannot be read.
+        """
+        for share in self._book.shares("parts.block = ?", block):
+            self.abandon(share, UseKind.ERASED)
+        self._shelf.destroy_keys(block)
+        self._database.rows("UPDATE blocks SET state = 'erased', damaged = max(damaged, ?) WHERE block = ?", (int(damaged), block))
+
+    def abandon(self, share: Share, kind: UseKind) -> None:
+        """Give up what is left of ``share``, for the reason ``kind``."""
+        self._book.spend(kind, share.pool, self._book.gaps(share))
+        self._shelf.destroy_keys(share.block, share.pool.value)
+
+    def forgo(self) -> None:
+        """Give up all key that may have been handed out without this ledger knowing; masks are safe behind their cursor."""
+        for share in self._book.shares("pool != ?", Pool.RESERVE.value):
+            self.abandon(share, UseKind.FORGONE)
+
+    def spend_masks(self, mask_index: int) -> Piece | None:
+        """Enter a mask pair and all skipped ones into the ledger.
+
+        Parameters
+        ----------
+        mask_index : int
+            The pair.
+
+        Returns
+        -------
+        Piece | None
+            Where the pair lies, if a block brought it.
+        """
+        place = None
+        for share in self._book.shares("pool = ? AND reserve_first <= ?", Pool.RESERVE.value, mask_index):
+            first_pair = self._database.integer("SELECT reserve_first FROM blocks WHERE block = ?", (share.block,))
+            (left,) = self._book.gaps(share)
+            wanted_byte = (mask_index - first_pair) * PAIR_BYTES
+            skipped = min(left.end_byte, wanted_byte) - left.first_byte
+            if skipped:
+                self._book.spend(UseKind.SKIPPED, Pool.RESERVE, [Piece(share.block, left.first_byte, skipped)])
+                self._shelf.destroy_keys(share.block, Pool.RESERVE.value, left.first_byte + skipped)
+            if wanted_byte < left.end_byte:
+                place = Piece(share.block, wanted_byte, PAIR_BYTES)
+                self._book.spend(UseKind.MASK, Pool.RESERVE, [place], purpose=f"mask pair {mask_index}")
+        return place
+
+    def destroy_spent(self, share: Share) -> None:
+        """Destroy the sealed pieces of ``share`` that are spent from end to end."""
+        gaps = self._book.gaps(share)
+        for sealed in self._shelf.covering(share.pool.value, Piece(share.block, 0, share.count_bytes)):
+            if not any(gap.first_byte < sealed.end_byte and sealed.first_byte < gap.end_byte for gap in gaps):
+                self._shelf.destroy_piece_key(share.pool.value, sealed)
+
+    def set_aside(self, pool: Pool, damaged: Piece) -> None:
+        """Enter what is left of a ``damaged`` piece of ``pool`` into the ledger, so that the next request goes past it."""
+        for share in self._book.shares("parts.block = ? AND pool = ?", damaged.block, pool.value):
+            for gap in self._book.gaps(share):
+                first, end = max(gap.first_byte, damaged.first_byte), min(gap.end_byte, damaged.end_byte)
+                if first < end:
+                    self._book.spend(UseKind.DAMAGED, pool, [Piece(damaged.block, first, end - first)])
+        self._shelf.destroy_piece_key(pool.value, damaged)
+        self._database.rows("UPDATE blocks SET damaged = 1 WHERE block = ?", (damaged.block,))

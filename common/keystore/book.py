@@ -1,0 +1,280 @@
+"""The ledger of a store file: which bytes of which part are spent, and why.
+
+Parts that our end hands out, and the reserve, are spent from the front, so what is left of them begins at a known byte. Parts that the peer
+hands out are spent as its messages arrive, in any order; there the ledger itself says what is left. All changes happen inside the caller's
+transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from common.channel.codec import Party
+from common.errors import KeyAlreadyTakenError, KeyExhaustedError, KeyNotFoundError
+from common.keystore.database import Database
+from common.keystore.interface import AuditEntry, Piece, UseKind
+from common.keystore.ownership import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What is left of one part.
+
+    Attributes
+    ----------
+    block : int
+        Block number.
+    pool : Pool
+        Owner.
+    count_bytes, left_bytes : int
+        Length of the part, and how much is unspent.
+    """
+
+    block: int
+    pool: Pool
+    count_bytes: int
+    left_bytes: int
+
+
+class Book:
+    """Shares and uses of one store.
+
+    Parameters
+    ----------
+    database : Database
+        Holds them.
+    owner : Party
+        Whose store this is.
+    clock : callable
+        Returns Unix time in seconds.
+    """
+
+    def __init__(self, database: Database, owner: Party, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._owner = owner
+        self._clock = clock
+
+    def left_bytes(self, pool: Pool) -> int:
+        """Return how many bytes of ``pool`` are unspent."""
+        return self._database.integer("SELECT SUM(left_bytes) FROM parts WHERE pool = ? AND left_bytes > 0", (pool.value,))
+
+    def shares(self, chosen: str, *values: float | str) -> list[Share]:
+        """Return parts with something left.
+
+        Parameters
+        ----------
+        chosen : str
+            A condition of ours on ``parts`` joined with ``blocks``.
+        values : float | str
+            Its values.
+
+        Returns
+        -------
+        list[Share]
+            By block number.
+        """
+        rows = self._database.rows(
+            "SELECT parts.block, pool, count_bytes, left_bytes FROM parts JOIN blocks USING (block) "  # noqa: S608 - fixed words
+            f"WHERE left_bytes > 0 AND {chosen} ORDER BY parts.block",
+            values,
+        )
+        return [Share(_number(block), Pool(pool), _number(count), _number(left)) for block, pool, count, left in rows]
+
+    def gaps(self, share: Share) -> list[Piece]:
+        """Find what is unspent of a part.
+
+        Parameters
+        ----------
+        share : Share
+            The part.
+
+        Returns
+        -------
+        list[Piece]
+            In order of place.
+        """
+        if share.pool.asker in {None, self._owner}:
+            return [Piece(share.block, share.count_bytes - share.left_bytes, share.left_bytes)] if share.left_bytes else []
+        gaps, reached = [], 0
+        for first, count in self._database.integers(
+            "SELECT first_byte, count_bytes FROM uses WHERE block = ? AND pool = ? AND returned = 0 ORDER BY first_byte",
+            (share.block, share.pool.value),
+        ):
+            if first > reached:
+                gaps.append(Piece(share.block, reached, first - reached))
+            reached = first + count
+        return [*gaps, Piece(share.block, reached, share.count_bytes - reached)] if reached < share.count_bytes else gaps
+
+    def front(self, pool: Pool, count_bytes: int) -> list[Piece]:
+        """Choose key from the front of one of our pools; changes nothing.
+
+        Parameters
+        ----------
+        pool : Pool
+            Which.
+        count_bytes : int
+            How much.
+
+        Returns
+        -------
+        list[Piece]
+            In order of blocks.
+
+        Raises
+        ------
+        KeyExhaustedError
+            If there is less.
+        """
+        wanted, pieces, last = count_bytes, list[Piece](), 0
+        while wanted:
+            rows = self._database.integers(
+                "SELECT block, count_bytes, left_bytes FROM parts WHERE pool = ? AND left_bytes > 0 AND block > ? ORDER BY block LIMIT 64",
+                (pool.value, last),
+            )
+            if not rows:
+                break
+            for block, count, left in rows:
+                if wanted:
+                    pieces.append(Piece(block, count - left, min(wanted, left)))
+                    wanted -= pieces[-1].count_bytes
+                last = block
+        if wanted:
+            raise KeyExhaustedError(
+                f"{pool.value} is {8 * wanted} bits short: {8 * count_bytes} bits were asked for, {8 * (count_bytes - wanted)} are left"
+            )
+        return pieces
+
+    def check_free(self, pool: Pool, pieces: Iterable[Piece]) -> None:
+        """Refuse pieces that are not here or not free.
+
+        Parameters
+        ----------
+        pool : Pool
+            A pool the peer hands out.
+        pieces : iterable of Piece
+            In order of place, without overlap.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If a piece names no key that is here.
+        KeyAlreadyTakenError
+            If any byte was spent before.
+        """
+        for piece in pieces:
+            found = self._database.rows("SELECT count_bytes FROM parts WHERE block = ? AND pool = ?", (piece.block, pool.value))
+            if not found or piece.end_byte > _number(found[0][0]):
+                raise KeyNotFoundError(
+                    f"block {piece.block}, {pool.value}, bytes {piece.first_byte} to {piece.end_byte}: no such key is committed here"
+                )
+            last = self._database.rows(
+                "SELECT first_byte + count_bytes FROM uses WHERE block = ? AND pool = ? AND returned = 0 AND first_byte < ? "
+                "ORDER BY first_byte DESC LIMIT 1",
+                (piece.block, pool.value, piece.end_byte),
+            )
+            if last and _number(last[0][0]) > piece.first_byte:
+                raise KeyAlreadyTakenError(
+                    f"block {piece.block}, {pool.value}, bytes {piece.first_byte} to {piece.end_byte}: handed out or destroyed before"
+                )
+
+    def spend(self, kind: UseKind, pool: Pool, pieces: Iterable[Piece], *, purpose: str = "", handout: int = 0) -> None:
+        """Write pieces into the ledger.
+
+        Parameters
+        ----------
+        kind : UseKind
+            Why.
+        pool : Pool
+            Whose.
+        pieces : iterable of Piece
+            Which; free, and from the front where the pool is spent from the front.
+        purpose : str
+            What the asker said.
+        handout : int
+            The request, 0 for none.
+        """
+        at_s = self._clock()
+        for piece in pieces:
+            place = (piece.block, pool.value, piece.first_byte, piece.count_bytes)
+            self._database.rows(
+                "INSERT INTO uses (handout, kind, block, pool, first_byte, count_bytes, purpose, at_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (handout, kind.value, *place, purpose, at_s),
+            )
+            self._database.rows(
+                "UPDATE parts SET left_bytes = left_bytes - ? WHERE block = ? AND pool = ?", (piece.count_bytes, piece.block, pool.value)
+            )
+
+    def conclude(self, handout: int, *, returned: bool) -> list[tuple[int, Pool]]:
+        """Make expected key final, or free again.
+
+        Parameters
+        ----------
+        handout : int
+            The request.
+        returned : bool
+            Whether the key is free again.
+
+        Returns
+        -------
+        list[tuple[int, Pool]]
+            The parts concerned.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If it was no request for expected key, or concluded before.
+        """
+        rows = self._database.rows(
+            "SELECT block, pool, SUM(count_bytes) FROM uses WHERE handout = ? AND kind = 'expected' AND returned = 0 GROUP BY block, pool",
+            (handout,),
+        )
+        if not rows:
+            raise KeyNotFoundError(f"handout {handout} is none of key that the peer announced, or is final")
+        if returned:
+            for block, pool, count in rows:
+                self._database.rows("UPDATE parts SET left_bytes = left_bytes + ? WHERE block = ? AND pool = ?", (count, block, pool))
+        change = "returned = 1" if returned else "kind = 'received'"
+        self._database.rows(f"UPDATE uses SET {change} WHERE handout = ? AND kind = 'expected'", (handout,))  # noqa: S608 - fixed words
+        return [(_number(block), Pool(pool)) for block, pool, _ in rows]
+
+    def conclude_all(self) -> None:
+        """Make all expected key final: nobody knows any more whether it was used."""
+        self._database.rows("UPDATE uses SET kind = 'received' WHERE kind = 'expected' AND returned = 0")
+
+    def entries(self, after: int, most: int) -> list[AuditEntry]:
+        """Read the ledger.
+
+        Parameters
+        ----------
+        after, most : int
+            Line behind which to begin, and how many lines at most.
+
+        Returns
+        -------
+        list[AuditEntry]
+            In order.
+        """
+        rows = self._database.rows(
+            "SELECT use, handout, kind, pool, block, first_byte, count_bytes, purpose, at_s, returned FROM uses "
+            "WHERE use > ? ORDER BY use LIMIT ?",
+            (after, most),
+        )
+        return [
+            AuditEntry(
+                _number(use),
+                _number(handout),
+                UseKind(kind),
+                Pool(pool),
+                Piece(_number(block), _number(first), _number(count)),
+                str(purpose),
+                float(at_s or 0),
+                bool(returned),
+            )
+            for use, handout, kind, pool, block, first, count, purpose, at_s, returned in rows
+        ]
+
+
+def _number(value: object) -> int:
+    """Read an integer column, whatever a damaged row holds."""
+    return value if isinstance(value, int) else 0

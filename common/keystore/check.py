@@ -1,0 +1,275 @@
+"""Whether the ledgers of both ends agree: nothing lost after commitment, nothing split otherwise at the peer, nothing used twice.
+
+``python -m common.keystore.check ALICE.sqlite BOB.sqlite`` reads both files, opens no key, and prints what is wrong; exit status 0 where
+nothing is. Run it on stores that stand still: between two sessions a block may well be committed here and staged there, which is no fault,
+but what a running daemon changes meanwhile would look like one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sqlite3
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from common.channel.codec import Party
+from common.errors import ConfigurationError, KeyStoreError, QkdError
+from common.keystore.database import migrations
+from common.keystore.ownership import PAIR_BYTES, Pool
+
+Place = tuple[int, str]
+Stretch = tuple[int, int]
+
+
+@dataclass(slots=True)
+class LedgerFile:
+    """What one store file says, key left out.
+
+    Attributes
+    ----------
+    name : str
+        For messages.
+    owner : Party
+        Whose store it is.
+    mask_cursor, next_block : int
+        Lowest mask pair and block number never used.
+    blocks : dict[int, tuple[str, int, int, int]]
+        State, length in bits, and first mask pair and mask pairs brought, by number.
+    parts : dict[tuple[int, str], tuple[int, int, int]]
+        First bit, bytes and bytes left of each part, by block and pool.
+    uses : dict[tuple[int, str], list[tuple[int, int, str]]]
+        First byte, bytes and kind of each use that was not given back.
+    sealed : dict[tuple[int, str], list[tuple[int, int]]]
+        First byte and bytes of each sealed piece whose data key is there.
+    """
+
+    name: str
+    owner: Party
+    mask_cursor: int
+    next_block: int
+    blocks: dict[int, tuple[str, int, int, int]]
+    parts: dict[Place, tuple[int, int, int]]
+    uses: dict[Place, list[tuple[int, int, str]]]
+    sealed: dict[Place, list[Stretch]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> LedgerFile:
+        """Read a store file.
+
+        Parameters
+        ----------
+        path : Path
+            The file; it is not changed.
+
+        Returns
+        -------
+        LedgerFile
+            Its ledger.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such file, or a newer version wrote it.
+        KeyStoreError
+            If it cannot be read.
+        """
+        if not path.is_file():
+            raise ConfigurationError(f"{path}: no such key store")
+        try:
+            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+                return cls._of(path, connection)
+        except sqlite3.Error as error:
+            raise KeyStoreError(f"{path}: {error}") from None
+
+    @classmethod
+    def _of(cls, path: Path, connection: sqlite3.Connection) -> LedgerFile:
+        ((version,),) = connection.execute("PRAGMA user_version")
+        if version > migrations()[-1][0]:
+            raise ConfigurationError(f"{path} was written by a newer version: update qkdlink")
+        connection.execute("BEGIN")
+        ((owner, cursor, next_block),) = connection.execute("SELECT owner, mask_cursor, next_block FROM state")
+        uses, sealed = defaultdict(list), defaultdict(list)
+        for block, pool, *use in connection.execute("SELECT block, pool, first_byte, count_bytes, kind FROM uses WHERE returned = 0"):
+            uses[block, pool].append(tuple(use))
+        for block, pool, *stretch in connection.execute(
+            "SELECT block, pool, first_byte, count_bytes FROM pieces JOIN piece_keys USING (piece)"
+        ):
+            sealed[block, pool].append(tuple(stretch))
+        blocks = connection.execute("SELECT block, state, count_bits, reserve_first, reserve_pairs FROM blocks")
+        parts = connection.execute("SELECT block, pool, first_bit, count_bytes, left_bytes FROM parts")
+        return cls(
+            name=path.name,
+            owner=Party(owner),
+            mask_cursor=cursor,
+            next_block=next_block,
+            blocks={block: (state, count, first, pairs) for block, state, count, first, pairs in blocks},
+            parts={(block, pool): (first, count, left) for block, pool, first, count, left in parts},
+            uses=dict(uses),
+            sealed=dict(sealed),
+        )
+
+    def committed(self) -> set[int]:
+        """Return the committed blocks."""
+        return {block for block, (state, *_) in self.blocks.items() if state == "committed"}
+
+    def held(self) -> set[int]:
+        """Return the blocks that are staged or committed."""
+        return {block for block, (state, *_) in self.blocks.items() if state != "erased"}
+
+
+def faults_within(ledger: LedgerFile) -> list[str]:
+    """Check one ledger by itself.
+
+    Parameters
+    ----------
+    ledger : LedgerFile
+        As read.
+
+    Returns
+    -------
+    list[str]
+        What is wrong; empty where nothing is.
+    """
+    found = []
+    for block in sorted(ledger.committed()):
+        _, count_bits, _, pairs = ledger.blocks[block]
+        parts = sorted((*ledger.parts[place][:2], place[1]) for place in ledger.parts if place[0] == block)
+        reached = 0
+        for first_bit, count_bytes, pool in parts:
+            if first_bit != reached:
+                found.append(f"{ledger.name}: block {block}: bits {reached} to {first_bit} belong to nobody, or to two ({pool})")
+            reached = first_bit + 8 * count_bytes
+        if not 0 <= count_bits - reached < 8:
+            found.append(f"{ledger.name}: block {block} has {count_bits} bits, its parts {reached}")
+        if ledger.parts.get((block, Pool.RESERVE.value), (0, 0, 0))[1] != pairs * PAIR_BYTES:
+            found.append(f"{ledger.name}: block {block}: its reserve is not its {pairs} mask pairs")
+    for place, (_, count_bytes, left_bytes) in sorted(ledger.parts.items()):
+        found += _faults_of_part(ledger, place, count_bytes, left_bytes)
+    found += [
+        f"{ledger.name}: block {block}, {pool}: uses of a part that is none" for block, pool in ledger.uses.keys() - ledger.parts.keys()
+    ]
+    reserves = sorted(
+        (first, first + pairs, block) for block, (state, _, first, pairs) in ledger.blocks.items() if pairs and state == "committed"
+    )
+    for (_, end, one), (first, _, other) in pairwise(reserves):
+        if first < end:
+            found.append(f"{ledger.name}: blocks {one} and {other} bring the same mask pairs")
+    if ledger.next_block <= max(ledger.blocks, default=0):
+        found.append(f"{ledger.name}: block {max(ledger.blocks)} is held but was never opened")
+    return found
+
+
+def faults_between(one: LedgerFile, other: LedgerFile) -> list[str]:
+    """Check the ledgers of both ends against each other.
+
+    Parameters
+    ----------
+    one, other : LedgerFile
+        Of the two ends.
+
+    Returns
+    -------
+    list[str]
+        What is wrong; empty where nothing is.
+    """
+    if one.owner is other.owner:
+        return [f"{one.name} and {other.name} belong to the same end"]
+    found = []
+    for ours, theirs in ((one, other), (other, one)):
+        lost = ours.committed() - theirs.held()
+        found += [f"{ours.name}: block {block} is committed, {theirs.name} does not hold it" for block in sorted(lost)]
+    for block in sorted(one.held() & other.held()):
+        if one.blocks[block][1] != other.blocks[block][1]:
+            found.append(f"block {block} has {one.blocks[block][1]} bits at one end and {other.blocks[block][1]} at the other")
+    for block in sorted(one.committed() & other.committed()):
+        shared_out = [(ledger.blocks[block][2:], _shares(ledger, block)) for ledger in (one, other)]
+        if shared_out[0] != shared_out[1]:
+            found.append(f"block {block} is shared out otherwise at the other end")
+    for ours, theirs in ((one, other), (other, one)):
+        for (block, pool), uses in ours.uses.items():
+            asked_there = Pool(pool).asker is theirs.owner and (block, pool) in theirs.parts
+            followed = [(first, first + count) for first, count, kind in uses if kind in {"expected", "received"}]
+            known = _merged((first, first + count) for first, count, _ in theirs.uses.get((block, pool), []))
+            for first, end in followed if asked_there else []:
+                if not any(low <= first and end <= high for low, high in known):
+                    found.append(
+                        f"{ours.name}: block {block}, {pool}: received bytes {first} to {end}, which {theirs.name} never handed out"
+                    )
+    return found
+
+
+def faults(one: Path, other: Path) -> list[str]:
+    """Check the store files of both ends.
+
+    Parameters
+    ----------
+    one, other : Path
+        The files, in either order.
+
+    Returns
+    -------
+    list[str]
+        What is wrong; empty where nothing is.
+    """
+    ledgers = [LedgerFile.read(one), LedgerFile.read(other)]
+    return [*faults_within(ledgers[0]), *faults_within(ledgers[1]), *faults_between(*ledgers)]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command with ``arguments``; return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m common.keystore.check", description="Compare the ledgers of both ends.")
+    parser.add_argument("stores", nargs=2, type=Path, metavar="STORE", help="store file of an end, its daemon stopped")
+    try:
+        found = faults(*parser.parse_args(arguments).stores)
+    except QkdError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    sys.stdout.write("".join(f"{fault}\n" for fault in found) or "both ledgers agree: nothing lost, split otherwise or used twice\n")
+    return 1 if found else 0
+
+
+def _faults_of_part(ledger: LedgerFile, place: Place, count_bytes: int, left_bytes: int) -> list[str]:
+    block, pool = place
+    where = f"{ledger.name}: block {block}, {pool}"
+    uses = sorted(ledger.uses.get(place, []))
+    found = [
+        f"{where}: bytes {second} to {min(first + count, second + other)} were used twice ({kind}, then {other_kind})"
+        for (first, count, kind), (second, other, other_kind) in pairwise(uses)
+        if second < first + count
+    ]
+    if uses and uses[-1][0] + uses[-1][1] > count_bytes:
+        found.append(f"{where}: used beyond its end")
+    if sum(count for _, count, _ in uses) + left_bytes != count_bytes:
+        found.append(f"{where}: {count_bytes} bytes do not add up from those used and {left_bytes} left")
+    spent = _merged((first, first + count) for first, count, _ in uses)
+    there = _merged((first, first + count) for first, count in ledger.sealed.get(place, []))
+    reached = 0
+    for low, high in [*_merged([*spent, *there]), (count_bytes, count_bytes)]:
+        if low > reached:
+            found.append(f"{where}: bytes {reached} to {low} are lost: neither used nor there")
+        reached = max(reached, high)
+    return found
+
+
+def _shares(ledger: LedgerFile, block: int) -> set[tuple[str, int, int]]:
+    return {(pool, *ledger.parts[number, pool][:2]) for number, pool in ledger.parts if number == block}
+
+
+def _merged(stretches: Iterable[Stretch]) -> list[Stretch]:
+    """Join stretches, given by first and end, that touch or overlap."""
+    joined: list[Stretch] = []
+    for first, end in sorted(stretches):
+        if joined and first <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((first, end))
+    return joined
+
+
+if __name__ == "__main__":
+    sys.exit(main())

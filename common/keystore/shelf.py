@@ -1,0 +1,177 @@
+"""Sealed key in the store file: put in, read out, destroyed.
+
+A part of a block lies there in pieces of at most one mebibyte, each under a data key of its own, so that a long part can be read from the
+middle and what has been handed out can be destroyed while the rest stays. Mask pairs lie in a piece each.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from common.errors import KeyStoreError
+from common.keystore.database import DamagedFileError, Database, SqlValue
+from common.keystore.interface import Piece
+from common.keystore.ownership import PAIR_BYTES, Pool
+from common.keystore.sealing import DamagedSealError, MasterKey, seal, unseal
+
+PIECE_BYTES = 1 << 20
+"""Longest sealed piece."""
+
+STAGED = "staged"
+"""Where a whole block lies before it is shared out."""
+
+
+class DamagedPieceError(KeyStoreError):
+    """A sealed piece cannot be read any more.
+
+    Attributes
+    ----------
+    piece : Piece
+        Which.
+    """
+
+    def __init__(self, shelf: str, piece: Piece) -> None:
+        super().__init__(f"block {piece.block}, {shelf}, bytes {piece.first_byte} to {piece.end_byte}: damaged on disk, set aside for good")
+        self.piece = piece
+
+
+class Shelf:
+    """Sealed pieces of one store.
+
+    Parameters
+    ----------
+    database : Database
+        Holds them.
+    master : MasterKey
+        Wraps their data keys.
+    store_id : bytes
+        16 bytes; pieces are bound to it.
+    """
+
+    def __init__(self, database: Database, master: MasterKey, store_id: bytes) -> None:
+        self._database = database
+        self._master = master
+        self._store_id = store_id
+
+    def put(self, block: int, shelf: str, key: memoryview) -> None:
+        """Seal key, inside the caller's transaction.
+
+        Parameters
+        ----------
+        block : int
+            Block number.
+        shelf : str
+            Name of a pool, or ``STAGED``.
+        key : memoryview
+            Bytes of that part, from its beginning.
+        """
+        step = PAIR_BYTES if shelf == Pool.RESERVE.value else PIECE_BYTES
+        for first in range(0, len(key), step):
+            part = key[first : first + step]
+            wrapped, sealed = seal(self._master, part, self._context(shelf, Piece(block, first, len(part))))
+            ((number,),) = self._database.rows(
+                "INSERT INTO pieces (block, pool, first_byte, count_bytes, sealed) VALUES (?, ?, ?, ?, ?) RETURNING piece",
+                (block, shelf, first, len(part), sealed),
+            )
+            self._database.rows("INSERT INTO piece_keys (piece, wrapped) VALUES (?, ?)", (number, wrapped))
+
+    def read(self, shelf: str, wanted: Piece, into: memoryview) -> None:
+        """Open key.
+
+        Parameters
+        ----------
+        shelf : str
+            Name of a pool, or ``STAGED``.
+        wanted : Piece
+            Which bytes.
+        into : memoryview
+            Filled with exactly these.
+
+        Raises
+        ------
+        DamagedPieceError
+            If a sealed piece of it is missing or was altered.
+        """
+        reached = wanted.first_byte
+        for piece in sorted(self.covering(shelf, wanted)):
+            if piece.first_byte > reached:
+                break
+            try:
+                wrapped, sealed = self._sealed(shelf, piece)
+                key = unseal(self._master, wrapped, sealed, self._context(shelf, piece))
+            except (DamagedSealError, DamagedFileError):
+                raise DamagedPieceError(shelf, piece) from None
+            end = min(piece.end_byte, wanted.end_byte)
+            into[reached - wanted.first_byte : end - wanted.first_byte] = memoryview(key)[
+                reached - piece.first_byte : end - piece.first_byte
+            ]
+            reached = end
+        if reached != wanted.end_byte:
+            raise DamagedPieceError(shelf, Piece(wanted.block, reached, wanted.end_byte - reached))
+
+    def destroy_keys(self, block: int, shelf: str | None = None, below_byte: int | None = None) -> None:
+        """Destroy data keys, inside the caller's transaction; ``sweep`` takes away what they sealed.
+
+        Parameters
+        ----------
+        block : int
+            Block number.
+        shelf : str | None
+            Name of a pool, or ``STAGED``; None for the whole block.
+        below_byte : int | None
+            Only of pieces that end here or before.
+        """
+        self._condemn("block = ? AND coalesce(pool = ?, 1) AND coalesce(first_byte + count_bytes <= ?, 1)", (block, shelf, below_byte))
+
+    def destroy_piece_key(self, shelf: str, piece: Piece) -> None:
+        """Destroy the data key of the one sealed ``piece`` on a ``shelf``, inside the caller's transaction."""
+        self._condemn(
+            "block = ? AND pool = ? AND first_byte = ? AND count_bytes = ?", (piece.block, shelf, piece.first_byte, piece.count_bytes)
+        )
+
+    def _condemn(self, chosen: str, values: Sequence[SqlValue]) -> None:
+        self._database.rows(f"INSERT OR IGNORE INTO condemned SELECT piece FROM pieces WHERE {chosen}", values)  # noqa: S608 - fixed words
+        self._database.rows("DELETE FROM piece_keys WHERE piece IN (SELECT piece FROM condemned)")
+
+    def remove(self, block: int) -> None:
+        """Take all pieces of ``block`` away at once, inside the caller's transaction."""
+        self._database.rows("DELETE FROM piece_keys WHERE piece IN (SELECT piece FROM pieces WHERE block = ?)", (block,))
+        self._database.rows("DELETE FROM pieces WHERE block = ?", (block,))
+
+    def covering(self, shelf: str, wanted: Piece) -> list[Piece]:
+        """Return the sealed pieces on a ``shelf`` that hold any byte of ``wanted``."""
+        found = self._database.integers(
+            "SELECT block, first_byte, count_bytes FROM pieces "
+            "WHERE block = ? AND pool = ? AND first_byte < ? AND first_byte > ? AND first_byte + count_bytes > ?",
+            (wanted.block, shelf, wanted.end_byte, wanted.first_byte - PIECE_BYTES, wanted.first_byte),
+        )
+        return [Piece(*row) for row in found]
+
+    def sweep(self) -> None:
+        """Delete sealed pieces whose data key is gone: they are noise, not worth being overwritten."""
+        if self._database.rows("SELECT 1 FROM condemned LIMIT 1"):
+            self._database.rows("PRAGMA secure_delete = FAST")
+            try:
+                with self._database.transaction(durable=False):
+                    self._database.rows("DELETE FROM pieces WHERE piece IN (SELECT piece FROM condemned)")
+                    self._database.rows("DELETE FROM condemned")
+            finally:
+                self._database.rows("PRAGMA secure_delete = ON")
+
+    def _sealed(self, shelf: str, place: Piece) -> tuple[bytes, bytes]:
+        found = self._database.rows(
+            "SELECT wrapped, sealed FROM pieces JOIN piece_keys USING (piece) "
+            "WHERE block = ? AND pool = ? AND first_byte = ? AND count_bytes = ?",
+            (place.block, shelf, place.first_byte, place.count_bytes),
+        )
+        if not found:
+            raise DamagedSealError("a data key is gone")
+        wrapped, sealed = found[0]
+        if not isinstance(wrapped, bytes) or not isinstance(sealed, bytes):
+            raise DamagedSealError("a sealed piece is no bytes")
+        return wrapped, sealed
+
+    def _context(self, shelf: str, piece: Piece) -> bytes:
+        place = struct.pack("<QQQ", piece.block, piece.first_byte, piece.count_bytes)
+        return b"qkdlink piece 1" + self._store_id + place + shelf.encode()

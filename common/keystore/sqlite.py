@@ -1,0 +1,465 @@
+"""The key store on disk: what both ends hold, shared out, sealed, and handed out once.
+
+Conversations reach it through ``apply``: a block is staged, then committed once the peer holds it too, then shared out by
+``common.keystore.ownership``. Applications take key; the ledger says so, on disk, before a bit of it is read. A crash loses key and
+never repeats it. What it was told by the peer's greeting decides whether it may hand out at all: a store restored from an old copy does not
+know what it gave away, and the two ends then forgo the key they shared so far.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal, assert_never
+
+from common.channel.codec import Party
+from common.conversation.operations import (
+    CommitKey,
+    Ledger,
+    MeetPeer,
+    OpenBlock,
+    Operation,
+    ReadLedger,
+    Settle,
+    StageKey,
+    TakeMask,
+)
+from common.errors import AbortReason, BlockAborted, ConfigurationError, KeyStoreError
+from common.keystore.blocks import Blocks
+from common.keystore.book import Book, Share
+from common.keystore.database import Database
+from common.keystore.interface import (
+    EXPECTED_GRACE_SECONDS,
+    LOW_WATER_RATIO,
+    AuditEntry,
+    Levels,
+    Piece,
+    Taken,
+    UseKind,
+    check_request,
+    ordered_pieces,
+)
+from common.keystore.masks import ProvisionedMasks, mask_of
+from common.keystore.ownership import PAIR_BYTES, OwnershipRule, Pool
+from common.keystore.sealing import DATA_KEY_BYTES, DamagedSealError, MasterKey
+from common.keystore.shelf import DamagedPieceError, Shelf
+from common.keystore.watermark import Watermark
+
+DEFAULT_CAPACITY_BITS = 8 << 30
+"""Key to keep before distillation should pause: one gibibyte."""
+
+_MASTER_CHECK = b"qkdlink master key check"
+_KEPT_PAIRS = 4
+
+
+class SqliteKeyStore:
+    """Keys of one end in one file.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its log, lock and watermark lie beside it.
+    owner : Party
+        Whose end this is.
+    master : MasterKey
+        Wraps the data keys.
+    masks : ProvisionedMasks
+        Mask pairs given by hand.
+    rule : OwnershipRule
+        How blocks staged from now on are shared out; agreed with the peer.
+    capacity_bits : int | None
+        Most bits to keep before the store calls itself full; what is committed beyond is kept all the same.
+    expiry_seconds : float | None
+        Age at which key is destroyed, or None for never; masks do not age.
+    clock : callable
+        Returns Unix time, seconds.
+    most_pages : int | None
+        Most pages the file may have.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file is another end's, sealed with another master key, from a newer version, open elsewhere, or readable by others.
+    KeyStoreError
+        If it cannot be read.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        owner: Party,
+        master: MasterKey,
+        *,
+        masks: ProvisionedMasks | None = None,
+        rule: OwnershipRule | None = None,
+        capacity_bits: int | None = DEFAULT_CAPACITY_BITS,
+        expiry_seconds: float | None = None,
+        clock: Callable[[], float] = time.time,
+        most_pages: int | None = None,
+    ) -> None:
+        self._owner = owner
+        self._masks = masks or ProvisionedMasks()
+        self._rule = rule or OwnershipRule()
+        self._capacity_bits = capacity_bits
+        self._expiry_seconds = expiry_seconds
+        self._clock = clock
+        self._met = False
+        self._open_pairs: dict[int, bytes | bytearray | None] = {}
+        self._mutex = threading.RLock()
+        self._database = Database(path, most_pages)
+        try:
+            store_id = self._identified(master)
+            self._shelf = Shelf(self._database, master, store_id)
+            self._book = Book(self._database, owner, clock)
+            self._blocks = Blocks(self._database, self._shelf, self._book, clock)
+            self._watermark = Watermark(path.with_name(path.name + ".handouts"), store_id)
+            self._recover()
+        except BaseException:
+            self._database.close()
+            raise
+        self._count_masks = max(self._masks.end, self._blocks.reserve_end())
+
+    def apply(self, operation: object) -> object:
+        """Carry out an ``operation`` of ``common.conversation.operations``, durably; a ``Ledger`` for ``ReadLedger``, else None.
+
+        Parameters
+        ----------
+        operation : object
+            What a conversation asks.
+
+        Returns
+        -------
+        object
+            A ``Ledger``, or None.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If a key is to be committed that was never staged.
+        KeyStoreError
+            If a block is opened or a mask taken a second time, a block is staged anew after it was erased, or the disk fails.
+        """
+        known: Operation = operation  # type: ignore[assignment]  # anything else ends in assert_never
+        with self._mutex:
+            match known:
+                case ReadLedger():
+                    return Ledger(self._state("next_block"), self._state("mask_cursor"), self._blocks.lengths())
+                case MeetPeer(next_block, newest_block):
+                    self._meet(next_block, newest_block)
+                case OpenBlock(block):
+                    self._open_block(block)
+                case TakeMask(mask_index):
+                    self._take_mask(mask_index)
+                case StageKey(block, key):
+                    with self._database.transaction():
+                        self._blocks.stage(block, key, self._rule, self._state("mask_cursor"), self._masks.end)
+                case CommitKey(block):
+                    self._settle((block,), ())
+                case Settle(commit, erase):
+                    self._settle(commit, erase, vouched=True)
+                case _ as unreachable:
+                    assert_never(unreachable)
+            self._count_masks = max(self._masks.end, self._blocks.reserve_end())
+            self._shelf.sweep()
+        return None
+
+    @property
+    def count_masks(self) -> int:
+        """Lowest mask pair above all there are."""
+        return self._count_masks
+
+    def mask(self, mask_index: int, sender: Party) -> bytes:
+        """Return a mask of a pair that ``TakeMask`` has read; touches no disk.
+
+        Parameters
+        ----------
+        mask_index : int
+            One of the last few pairs taken.
+        sender : Party
+            Whose mask of the pair.
+
+        Returns
+        -------
+        bytes
+            16 bytes.
+
+        Raises
+        ------
+        BlockAborted
+            If there is no such pair left.
+        """
+        pair = self._open_pairs.get(mask_index)
+        if pair is None:
+            raise BlockAborted(AbortReason.MASKS_EXHAUSTED)
+        return mask_of(pair, sender)
+
+    def take(self, pool: Pool, count_bytes: int, purpose: str) -> Taken:
+        """Hand out key from the front of one of our pools; see ``KeyStore``.
+
+        Parameters
+        ----------
+        pool : Pool
+            A pool that this end asks.
+        count_bytes : int
+            How much.
+        purpose : str
+            For the ledger.
+
+        Returns
+        -------
+        Taken
+            Key and where it lies.
+        """
+        check_request(pool, self._owner, self._owner, count_bytes, purpose)
+        with self._mutex:
+            self._refuse_strangers()
+            with self._database.transaction():
+                pieces = self._book.front(pool, count_bytes)
+                handout = self._next_handout()
+                self._book.spend(UseKind.TAKEN, pool, pieces, purpose=purpose, handout=handout)
+            return self._read_out(handout, pool, pieces)
+
+    def expect(self, pool: Pool, pieces: Iterable[Piece], purpose: str) -> Taken:
+        """Hand out the key that the peer says it has taken; see ``KeyStore``.
+
+        Parameters
+        ----------
+        pool : Pool
+            A pool that the peer asks.
+        pieces : iterable of Piece
+            As the peer named them.
+        purpose : str
+            For the ledger.
+
+        Returns
+        -------
+        Taken
+            Key in the order of the pieces.
+        """
+        named, in_order = ordered_pieces(pieces)
+        check_request(pool, self._owner, self._owner.peer, sum(piece.count_bytes for piece in named), purpose)
+        with self._mutex:
+            self._refuse_strangers()
+            with self._database.transaction():
+                self._book.check_free(pool, in_order)
+                handout = self._next_handout()
+                self._book.spend(UseKind.EXPECTED, pool, named, purpose=purpose, handout=handout)
+            return self._read_out(handout, pool, named)
+
+    def burn(self, handout: int) -> None:
+        """Make the ``expect`` numbered ``handout`` final: its message has proved right."""
+        with self._mutex:
+            with self._database.transaction():
+                for block, pool in self._book.conclude(handout, returned=False):
+                    self._destroy_spent(pool, block)
+            self._shelf.sweep()
+
+    def give_back(self, handout: int) -> None:
+        """Undo the ``expect`` numbered ``handout``: its message turned out to be forged."""
+        with self._mutex, self._database.transaction():
+            self._book.conclude(handout, returned=True)
+
+    def expire(self) -> int:
+        """Destroy key that has grown too old.
+
+        Returns
+        -------
+        int
+            Bits destroyed.
+        """
+        if self._expiry_seconds is None:
+            return 0
+        with self._mutex:
+            ours = self._clock() - self._expiry_seconds
+            count_bytes = 0
+            with self._database.transaction():
+                for pool in (pool for pool in Pool if pool.asker is not None):
+                    limit = ours if pool.asker is self._owner else ours - EXPECTED_GRACE_SECONDS
+                    for share in self._book.shares("pool = ? AND committed_s < ?", pool.value, limit):
+                        count_bytes += share.left_bytes
+                        self._blocks.abandon(share, UseKind.EXPIRED)
+            self._shelf.sweep()
+            return 8 * count_bytes
+
+    def levels(self) -> Levels:
+        """Say how full the store is.
+
+        Returns
+        -------
+        Levels
+            As of now.
+        """
+        with self._mutex:
+            mask_cursor = self._state("mask_cursor")
+            pool_bits = {pool: 8 * self._book.left_bytes(pool) for pool in Pool}
+            provisioned = max(0, self._masks.end - max(mask_cursor, self._masks.first))
+            pairs = provisioned + pool_bits[Pool.RESERVE] // (8 * PAIR_BYTES)
+            staged_bits = self._database.integer("SELECT SUM(count_bits) FROM blocks WHERE state = 'staged'")
+            kept_bits = staged_bits + sum(pool_bits.values())
+            damaged = self._database.integers("SELECT block FROM blocks WHERE damaged != 0 ORDER BY block")
+            return Levels(
+                pool_bits=pool_bits,
+                reserve_pairs=pairs,
+                reserve_target_pairs=self._rule.reserve_target_pairs,
+                reserve_low=pairs < LOW_WATER_RATIO * self._rule.reserve_target_pairs,
+                staged_bits=staged_bits,
+                capacity_bits=self._capacity_bits,
+                full=self._capacity_bits is not None and kept_bits >= self._capacity_bits,
+                next_block=self._state("next_block"),
+                mask_cursor=mask_cursor,
+                count_committed=self._database.integer("SELECT COUNT(*) FROM blocks WHERE state = 'committed'"),
+                damaged_blocks=tuple(block for (block,) in damaged),
+                met=self._met,
+                doubted=bool(self._state("doubted")),
+            )
+
+    def audit(self, after: int = 0, most: int = 1000) -> list[AuditEntry]:
+        """Return at most ``most`` lines of the ledger behind line ``after``."""
+        with self._mutex:
+            return self._book.entries(after, most)
+
+    def close(self) -> None:
+        """Forget the masks that are open, write everything back and let go of the file."""
+        with self._mutex:
+            self._open_pairs.clear()
+            self._watermark.close()
+            self._database.close()
+
+    # ------------------------------------------------------------------------------------------------ opening and state
+
+    def _identified(self, master: MasterKey) -> bytes:
+        """Return the store's id; a new file gets one."""
+        with self._database.transaction():
+            if not self._database.rows("SELECT 1 FROM state"):
+                store_id = os.urandom(16)
+                check = master.wrap(bytes(DATA_KEY_BYTES), _MASTER_CHECK + store_id)
+                self._database.rows(
+                    "INSERT INTO state (id, store_id, owner, master_check, next_block, mask_cursor, handouts) VALUES (1, ?, ?, ?, 1, 0, 0)",
+                    (store_id, int(self._owner), check),
+                )
+            ((store_id_, owner, check_),) = self._database.rows("SELECT store_id, owner, master_check FROM state")
+            if owner != self._owner:
+                raise ConfigurationError(f"{self._database.path} is the key store of the other end: each end keeps its own")
+            if not isinstance(store_id_, bytes) or not isinstance(check_, bytes):
+                raise KeyStoreError(f"{self._database.path}: the row that names the store is damaged")
+            try:
+                master.unwrap(check_, _MASTER_CHECK + store_id_)
+            except DamagedSealError:
+                raise ConfigurationError(f"{self._database.path}: the master key is not the one this store was sealed with") from None
+            self._database.rows("UPDATE state SET mask_cursor = max(mask_cursor, ?)", (self._masks.first,))
+            return store_id_
+
+    def _recover(self) -> None:
+        """Finish what a crash left half done, and notice an old copy."""
+        handouts, noted = self._state("handouts"), self._watermark.read()
+        with self._database.transaction():
+            self._book.conclude_all()
+            if noted > handouts:
+                self._blocks.forgo()
+                self._database.rows("UPDATE state SET handouts = ?", (noted,))
+            for block, pool in self._database.rows(
+                "SELECT DISTINCT parts.block, parts.pool FROM parts JOIN pieces USING (block, pool) WHERE left_bytes < parts.count_bytes"
+            ):
+                self._destroy_spent(Pool(pool), block if isinstance(block, int) else 0)
+        self._watermark.write(max(handouts, noted))
+        self._shelf.sweep()
+
+    def _state(self, column: Literal["next_block", "mask_cursor", "handouts", "doubted"]) -> int:
+        return self._database.integer(f"SELECT {column} FROM state")  # noqa: S608 - one of four words
+
+    # ------------------------------------------------------------------------------------------------------- operations
+
+    def _meet(self, peers_next_block: int, peers_newest_block: int) -> None:
+        with self._database.transaction():
+            ((ours,),) = self._database.integers("SELECT coalesce(doubted_next, next_block) FROM state")
+            doubted = peers_newest_block >= ours or self._blocks.newest_committed() >= peers_next_block
+            self._database.rows(
+                "UPDATE state SET doubted = ?, doubted_next = CASE WHEN ? THEN ? ELSE doubted_next END", (int(doubted), int(doubted), ours)
+            )
+        self._met = True
+
+    def _open_block(self, block: int) -> None:
+        with self._database.transaction():
+            if block < self._state("next_block"):
+                raise KeyStoreError(f"block {block} was opened before")
+            self._database.rows("UPDATE state SET next_block = ?", (block + 1,))
+
+    def _take_mask(self, mask_index: int) -> None:
+        with self._database.transaction():
+            if mask_index < self._state("mask_cursor"):
+                raise KeyStoreError(f"mask pair {mask_index} was taken before")
+            self._database.rows("UPDATE state SET mask_cursor = ?", (mask_index + 1,))
+            place = self._blocks.spend_masks(mask_index)
+        pair: bytes | bytearray | None = self._masks.pair(mask_index)
+        if place is not None:
+            pair = bytearray(PAIR_BYTES)
+            try:
+                self._shelf.read(Pool.RESERVE.value, place, memoryview(pair))
+            except DamagedPieceError:
+                pair = None  # the ledger has it as spent; the next block takes the next pair
+            with self._database.transaction(durable=False):
+                self._shelf.destroy_keys(place.block, Pool.RESERVE.value, place.end_byte)
+        for old in sorted(self._open_pairs)[: 1 - _KEPT_PAIRS]:
+            del self._open_pairs[old]
+        self._open_pairs[mask_index] = pair
+
+    def _settle(self, commit: tuple[int, ...], erase: tuple[int, ...], *, vouched: bool = False) -> None:
+        try:
+            with self._database.transaction():
+                for block in sorted(commit):
+                    self._blocks.commit(block)
+                for block in erase:
+                    self._blocks.erase(block)
+                if vouched:
+                    if self._state("doubted"):
+                        self._blocks.forgo()
+                    self._database.rows("UPDATE state SET doubted = 0, doubted_next = NULL")
+        except DamagedPieceError as damaged:
+            # Later blocks are shared out by what earlier ones brought: the session ends, and the next greeting shows what we lack.
+            with self._database.transaction():
+                self._blocks.erase(damaged.piece.block, damaged=True)
+            raise
+
+    # ------------------------------------------------------------------------------------------------------ handing out
+
+    def _refuse_strangers(self) -> None:
+        if not self._met:
+            raise KeyStoreError("no key is handed out before the peer was met: an old copy of a store is noticed only then")
+        if self._state("doubted"):
+            raise KeyStoreError("one of the two key stores is an old copy: no key is handed out until the next block has settled it")
+
+    def _next_handout(self) -> int:
+        ((number,),) = self._database.integers("UPDATE state SET handouts = handouts + 1 RETURNING handouts")
+        return number
+
+    def _read_out(self, handout: int, pool: Pool, pieces: Iterable[Piece]) -> Taken:
+        """Read key that the ledger says is spent."""
+        self._watermark.write(handout)
+        named = tuple(pieces)
+        key = bytearray(sum(piece.count_bytes for piece in named))
+        view, reached = memoryview(key), 0
+        try:
+            for piece in named:
+                self._shelf.read(pool.value, piece, view[reached : reached + piece.count_bytes])
+                reached += piece.count_bytes
+        except DamagedPieceError as damaged:
+            view[:] = bytes(len(key))
+            with self._database.transaction():
+                self._blocks.set_aside(pool, damaged.piece)
+            self._shelf.sweep()
+            raise
+        if pool.asker is self._owner:
+            with self._database.transaction(durable=False):
+                for piece in named:
+                    self._shelf.destroy_keys(piece.block, pool.value, piece.end_byte)
+            self._shelf.sweep()
+        return Taken(handout, pool, named, key)
+
+    def _destroy_spent(self, pool: Pool, block: int) -> None:
+        ((count, left),) = self._database.integers(
+            "SELECT count_bytes, left_bytes FROM parts WHERE block = ? AND pool = ?", (block, pool.value)
+        )
+        self._blocks.destroy_spent(Share(block, pool, count, left))

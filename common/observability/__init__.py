@@ -1,0 +1,1 @@
+"""What operators look at: structured logs and the audit trail."""

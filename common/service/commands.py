@@ -1,0 +1,243 @@
+"""What a running node does for the commands on its machine: status, key levels, pads, export, audit, stop.
+
+Key leaves the store here and nowhere else in the service; each handout is in the store's ledger and in the audit trail before its bits
+are read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from common.errors import ConfigurationError, KeyExhaustedError
+from common.keystore.interface import AuditEntry, Levels, Piece, Taken
+from common.keystore.ownership import DELIVERIES, PADS, OwnershipRule, Pool
+from common.service.admin import Answer, Handler
+
+if TYPE_CHECKING:
+    from common.service.node import Node
+
+MOST_AUDIT_LINES = 1000
+"""Lines of the ledger in one answer."""
+
+
+class NodeCommands:
+    """Answers for one node.
+
+    Parameters
+    ----------
+    node : Node
+        Which.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.handlers: dict[str, Handler] = {
+            "status": self.status,
+            "keys status": self.keys_status,
+            "keys audit": self.keys_audit,
+            "keys export": self.keys_export,
+            "pad take": self.pad_take,
+            "pad expect": self.pad_expect,
+            "pad return": self.pad_return,
+            "stop": self.stop,
+        }
+
+    async def status(self, _request: Mapping[str, Any]) -> Answer:
+        """Say how the node does.
+
+        Parameters
+        ----------
+        _request : dict
+            Ignored.
+
+        Returns
+        -------
+        Answer
+            State of the session, what was refused, rates, key store, stream.
+        """
+        node = self._node
+        statistics = node.source.statistics()
+        session = {
+            "state": node.session.state.name.lower() if node.session else "none",
+            "activity": node.supervisor.activity,
+            "peer_present": node.transport.is_present,
+            "sessions": node.supervisor.count_sessions,
+            "failures": node.supervisor.count_failures,
+            "last_failure": node.last_failure,
+        }
+        refused = {
+            "strangers": node.transport.counts.strangers,
+            "handshakes": node.transport.counts.failed_handshakes,
+            "greetings": node.desk.count_refused,
+            "repeated_greetings": node.desk.count_repeated,
+            "messages": node.count_refused,
+            "transcript_tags": node.count_tags_refused,
+        }
+        levels = levels_report(await node.read_levels())
+        result = {
+            "node": node.kind.party.name.lower(),
+            "link": node.profile.name,
+            "title": node.profile.title,
+            "uptime_seconds": round(time.monotonic() - node.began, 3),
+            "session": session,
+            "refused": refused,
+            "channel": dataclasses.asdict(node.transport.counts),
+            **node.counters.report(),
+            "store": levels,
+            "authentication_reserve": levels["authentication_reserve"],
+            "stream": statistics,
+            "drift": statistics.get("drift"),
+            "event_loop_lag": node.lag.report(),
+        }
+        return Answer(result)
+
+    async def keys_status(self, _request: Mapping[str, Any]) -> Answer:
+        """Say how full the store is."""
+        return Answer(levels_report(await self._node.read_levels()))
+
+    async def keys_audit(self, request: Mapping[str, Any]) -> Answer:
+        """Return the ledger behind line ``after``, and the newest lines of the audit trail."""
+        after, most = _count(request, "after", 0), min(_count(request, "most", MOST_AUDIT_LINES), MOST_AUDIT_LINES)
+        ledger = await self._node.workers.write(self._node.store.audit, after, most)
+        trail = await self._node.workers.write(self._node.audit.last, most)
+        return Answer({"ledger": [_entry(entry) for entry in ledger], "trail": trail})
+
+    async def keys_export(self, request: Mapping[str, Any]) -> Answer:
+        """Hand out delivery key to a person: from our own pool, or the pieces that were exported at the other end.
+
+        Raises
+        ------
+        ConfigurationError
+            If nobody said yes.
+        """
+        if request.get("yes") is not True:
+            raise ConfigurationError("keys export takes key out of the store for good: say so with --yes")
+        party = self._node.kind.party
+        if "pieces" in request:
+            return await self._expected(DELIVERIES[party.peer], request, "export")
+        return await self._taken(DELIVERIES[party], _count(request, "count_bytes"), "export")
+
+    async def pad_take(self, request: Mapping[str, Any]) -> Answer:
+        """Hand out pad for a message from this end."""
+        return await self._taken(PADS[self._node.kind.party], _count(request, "count_bytes"), _purpose(request))
+
+    async def pad_expect(self, request: Mapping[str, Any]) -> Answer:
+        """Hand out the pad of a message from the peer."""
+        return await self._expected(PADS[self._node.kind.party.peer], request, _purpose(request))
+
+    async def pad_return(self, request: Mapping[str, Any]) -> Answer:
+        """Take back the pad of a message that turned out to be forged."""
+        handout = _count(request, "handout")
+        await self._node.workers.write(self._node.store.give_back, handout)
+        await self._node.workers.write(self._node.audit.record, "key returned", handout=handout)
+        return Answer({"handout": handout})
+
+    async def stop(self, _request: Mapping[str, Any]) -> Answer:
+        """Stop the service."""
+        self._node.stopping.set()
+        return Answer({"stopping": True})
+
+    async def _taken(self, pool: Pool, count_bytes: int, purpose: str) -> Answer:
+        node = self._node
+        try:
+            taken = await node.workers.write(node.store.take, pool, count_bytes, purpose)
+        except KeyExhaustedError as short:
+            raise KeyExhaustedError(f"{short}{await self._waiting(pool, count_bytes)}") from None
+        return await self._handed_out(taken, purpose)
+
+    async def _expected(self, pool: Pool, request: Mapping[str, Any], purpose: str) -> Answer:
+        node = self._node
+        taken = await node.workers.write(node.store.expect, pool, _pieces(request), purpose)
+        return await self._handed_out(taken, purpose)
+
+    async def _handed_out(self, taken: Taken, purpose: str) -> Answer:
+        pieces = [dataclasses.astuple(piece) for piece in taken.pieces]
+        await self._node.workers.write(
+            self._node.audit.record, "key handed out", pool=taken.pool.value, bytes=len(taken.key), purpose=purpose, handout=taken.handout
+        )
+        return Answer({"handout": taken.handout, "pool": taken.pool.value, "pieces": pieces}, taken.key)
+
+    async def _waiting(self, pool: Pool, count_bytes: int) -> str:
+        """Say how many bits are missing, and how long the link needs for them at its present rate."""
+        node = self._node
+        missing = 8 * count_bytes - (await node.read_levels()).pool_bits.get(pool, 0)
+        rate = node.counters.rates()["secret_bits_per_wall_second"] or 0.0
+        share = share_of(node.settings.store.rule, pool)
+        wait = f"about {missing / (rate * share):.0f} s at the present rate" if rate * share > 0 else "no key comes at present"
+        return f"; {wait}"
+
+
+def share_of(rule: OwnershipRule, pool: Pool) -> float:
+    """Return which share of new key goes to ``pool`` once the reserve of ``rule`` is full."""
+    pools = [each for each in Pool if each.asker is not None]
+    return dict(zip(pools, rule.weights, strict=True)).get(pool, 0) / sum(rule.weights)
+
+
+def levels_report(levels: Levels) -> dict[str, Any]:
+    """Return levels of a store, ready for JSON.
+
+    Parameters
+    ----------
+    levels : Levels
+        From the store.
+
+    Returns
+    -------
+    dict
+        Bits by pool, the reserve, blocks, and what is wrong.
+    """
+    return {
+        "pools": {pool.value: bits for pool, bits in levels.pool_bits.items()},
+        "staged_bits": levels.staged_bits,
+        "capacity_bits": levels.capacity_bits,
+        "full": levels.full,
+        "blocks": levels.count_committed,
+        "damaged_blocks": list(levels.damaged_blocks),
+        "peer_met": levels.met,
+        "doubted": levels.doubted,
+        "authentication_reserve": {
+            "pairs": levels.reserve_pairs,
+            "target_pairs": levels.reserve_target_pairs,
+            "low": levels.reserve_low,
+            "cursor": levels.mask_cursor,
+        },
+    }
+
+
+def _entry(entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "use": entry.use,
+        "handout": entry.handout,
+        "kind": entry.kind.value,
+        "pool": entry.pool.value,
+        "piece": list(dataclasses.astuple(entry.piece)),
+        "purpose": entry.purpose,
+        "at": entry.at_s,
+        "returned": entry.returned,
+    }
+
+
+def _count(request: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    value = request.get(name, default)
+    if type(value) is not int or value < 0:
+        raise ConfigurationError(f"admin socket: {name} has to be a count")
+    return value
+
+
+def _purpose(request: Mapping[str, Any]) -> str:
+    purpose = request.get("purpose", "one-time pad")
+    if not isinstance(purpose, str):
+        raise ConfigurationError("admin socket: purpose has to be a text")
+    return purpose
+
+
+def _pieces(request: Mapping[str, Any]) -> list[Piece]:
+    pieces = request.get("pieces")
+    if not isinstance(pieces, list) or not all(
+        isinstance(piece, list) and len(piece) == 3 and all(type(number) is int for number in piece) for piece in pieces
+    ):
+        raise ConfigurationError("admin socket: pieces are lists of block, first byte and length")
+    return [Piece(*piece) for piece in pieces]

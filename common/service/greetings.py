@@ -1,0 +1,72 @@
+"""Greetings of the peer, before there is a session: which are right, which were played back, and what a wrong one means.
+
+What is remembered here outlives sessions; the driver of each session asks.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from common.channel.authentication import MAC_BYTES, GreetingSeal
+from common.channel.codec import Party, decode
+from common.channel.messages import Hello, Message
+from common.errors import AuthenticationError
+
+MOST_GREETINGS = 4096
+"""Greetings remembered, so that none is answered twice."""
+
+BAD_STARTS = 3
+"""Greetings that have to fail in the same way, before any ever succeeded, until the start counts as a bad one."""
+
+DIFFERENT = "compare authentication.secret of both ends (qkd provision writes the same to both), or somebody holds the channel keys"
+"""What to do about a greeting whose code is wrong."""
+
+
+@dataclass(slots=True)
+class GreetingDesk:
+    """What has to be remembered about greetings from one session to the next.
+
+    Attributes
+    ----------
+    seal : GreetingSeal
+        Of the provisioned secrets.
+    party : Party
+        Which end we are.
+    count_refused : int
+        Greetings with a wrong code.
+    count_repeated : int
+        Right greetings that had come before: somebody plays back what he overheard.
+    has_agreed : bool
+        Whether any session of this process was ever agreed on; until then a peer that cannot be understood is a bad start.
+    """
+
+    seal: GreetingSeal
+    party: Party
+    count_refused: int = 0
+    count_repeated: int = 0
+    has_agreed: bool = False
+    _answered: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+
+    def opened(self, data: bytes) -> Message | None:
+        """Return the message of a greeting whose code is right; where the code of ``data`` is wrong it is counted, and None comes back."""
+        body, code = data[:-MAC_BYTES], data[-MAC_BYTES:]
+        try:
+            self.seal.check(self.party.peer, 1, body, code)
+        except AuthenticationError:
+            self.count_refused += 1
+            return None
+        return decode(body).message
+
+    def is_new(self, hello: Hello) -> bool:
+        """Say whether ``hello`` has never been answered; a repeated one is counted."""
+        if hello.nonce in self._answered:
+            self.count_repeated += 1
+            return False
+        return True
+
+    def answer(self, hello: Hello) -> None:
+        """Remember ``hello`` as answered."""
+        self._answered[hello.nonce] = None
+        if len(self._answered) > MOST_GREETINGS:
+            self._answered.popitem(last=False)

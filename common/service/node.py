@@ -1,0 +1,304 @@
+"""A node: everything one end of a live link consists of, put together, started in order and stopped in order.
+
+Which end it is comes in from ``alice`` and ``bob``: a party, halves of the conversations, and a source for its side of the quantum channel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Protocol
+
+from common.channel.authentication import ChannelSecrets, GreetingSeal
+from common.channel.codec import Party
+from common.distillation.link_session import Greeting, LinkSession
+from common.distillation.pipeline import Playbook
+from common.distillation.recipe import Recipe
+from common.errors import AuthenticationError, KeyStoreError
+from common.keystore.interface import KeyStore, Levels
+from common.observability.audit import AuditTrail
+from common.observability.logs import logger
+from common.profiles.link import LinkProfile
+from common.service.admin import AdminServer
+from common.service.commands import NodeCommands
+from common.service.counters import LagCounter, LinkCounters
+from common.service.credentials import read_channel_keys, read_secrets
+from common.service.driver import SessionDriver, SessionEnd
+from common.service.greetings import GreetingDesk
+from common.service.notify import notify, watchdog_seconds
+from common.service.settings import NodeSettings
+from common.service.startup import check_folder, load_kernels, read_link
+from common.service.store import open_store
+from common.service.supervisor import Supervisor
+from common.service.transport import Transport
+from common.service.workers import Workers
+
+LAG_SAMPLE_SECONDS = 0.05
+"""How often the lag of the event loop is measured."""
+
+HOUSEKEEPING_SECONDS = 5.0
+"""How often the store is asked for its levels, and old key is destroyed."""
+
+STOP_SECONDS = 2.0
+"""How long each part may take to stop; all of them together stay below five."""
+
+
+class Source(Protocol):
+    """A node's half of the quantum channel: recorded, emulated or live."""
+
+    async def start(self) -> None:
+        """Begin to read; return at once."""
+
+    async def wait_ready(self) -> None:
+        """Wait until a session can be opened on it."""
+
+    def open(self) -> Playbook:
+        """Return the halves of a new session, played on what comes from now on."""
+
+    def statistics(self) -> dict[str, Any]:
+        """Say what came in, and what was measured on it."""
+
+    async def close(self) -> None:
+        """Stop reading; computations that wait for the stream fail at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKind:
+    """What makes a node the one or the other end.
+
+    Attributes
+    ----------
+    name : str
+        Of its service, for people: ``qkd-alice``.
+    party : Party
+        Which end it is.
+    package : module
+        Its package, checked to be ours.
+    settings : type[NodeSettings]
+        What its configuration has to hold.
+    greeting : Greeting
+        Its half of the greeting.
+    open_source : callable
+        Makes its source.
+    """
+
+    name: str
+    party: Party
+    package: ModuleType
+    settings: type[NodeSettings]
+    greeting: Greeting
+    open_source: Callable[[NodeSettings, LinkProfile, Recipe], Source]
+
+
+class Node:
+    """One end of a live link.
+
+    Parameters
+    ----------
+    kind : NodeKind
+        Which end.
+    settings : NodeSettings
+        Its configuration.
+
+    Raises
+    ------
+    ConfigurationError
+        If anything it needs is missing or wrong; nothing has been started then.
+    """
+
+    def __init__(self, kind: NodeKind, settings: NodeSettings) -> None:
+        self.kind = kind
+        self.settings = settings
+        self.profile, recipe = read_link(settings)
+        self.secrets: ChannelSecrets = read_secrets(settings.resolved(settings.channel.secret))
+        check_folder(settings.resolved(settings.node.state), "node.state")
+        check_folder(settings.resolved(settings.node.runtime), "node.runtime")
+        keys = read_channel_keys(settings.resolved(settings.channel.key), settings.resolved(settings.channel.peer_key))
+        self.audit = AuditTrail(settings.resolved(settings.node.state) / "audit.jsonl")
+        self.workers = Workers()
+        self.transport = Transport(settings.channel, keys)
+        self.desk = GreetingDesk(GreetingSeal(self.secrets), kind.party)
+        self.counters = LinkCounters(self.profile.source.clock_hz)
+        self.lag = LagCounter()
+        self.began = time.monotonic()
+        self.last_failure: dict[str, Any] | None = None
+        self.count_tags_refused = 0
+        self.session: LinkSession | None = None
+        self.levels: Levels | None = None
+        self.supervisor = Supervisor(self._open_session, self._before_session, self._after_session, self.desk)
+        self._store: KeyStore | None = None
+        self.stopping = asyncio.Event()
+        self._driver: SessionDriver | None = None
+        self._count_refused_before = 0
+        self._is_low = False
+        self.recipe = dataclasses.replace(recipe, digest=hashlib.sha256(recipe.digest + settings.store.rule.digest).digest())
+        self.source = kind.open_source(settings, self.profile, self.recipe)
+        self.admin = AdminServer(settings.resolved(settings.admin.socket), NodeCommands(self).handlers)
+
+    @property
+    def store(self) -> KeyStore:
+        """The key store; to be touched only in the writer's thread.
+
+        Raises
+        ------
+        KeyStoreError
+            If it is not open.
+        """
+        if self._store is None:
+            raise KeyStoreError("the key store is not open")
+        return self._store
+
+    @property
+    def count_refused(self) -> int:
+        """Messages of all sessions whose code was wrong."""
+        return self._count_refused_before + (self.session.count_refused if self.session else 0)
+
+    async def run(self, stopping: asyncio.Event) -> Exception | None:
+        """Run until asked to stop.
+
+        Parameters
+        ----------
+        stopping : asyncio.Event
+            Set by a signal or the admin socket.
+
+        Returns
+        -------
+        Exception | None
+            Why the start was a bad one, or None.
+
+        Raises
+        ------
+        ConfigurationError
+            If an address, the store or a socket cannot be opened; what was opened is closed again.
+        """
+        helpers: list[asyncio.Task[None]] = []
+        try:
+            loaded, missing = await self.workers.compute(load_kernels)
+            self._store = await self.workers.write(open_store, self.settings, self.kind.party, self.secrets)
+            await self.transport.start()
+            await self.admin.start()
+            await self.source.start()
+            self.stopping = stopping
+            helpers = [asyncio.create_task(task) for task in (self._measure_lag(), self._keep_house(), self._stop_on(stopping))]
+            await self._audit("service started", node=self.kind.name, link=self.profile.name)
+            logger("node").info("ready", node=self.kind.name, link=self.profile.name, kernels_loaded=loaded, kernels_to_compile=missing)
+            notify("READY=1")
+            bad = await self.supervisor.run()
+            if bad is not None:
+                await self._audit("bad start", error=str(bad))
+            return bad
+        finally:
+            notify("STOPPING=1")
+            for task in helpers:
+                task.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            await self._stop_parts()
+
+    async def _stop_on(self, stopping: asyncio.Event) -> None:
+        await stopping.wait()
+        logger("node").info("stopping")
+        self.supervisor.stop()
+
+    async def _stop_parts(self) -> None:
+        """Stop everything, the store last of what matters; nothing may take longer than its share."""
+        for stop in (self.source.close, self.admin.stop, self.transport.stop):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop(), STOP_SECONDS)
+        if self._store is not None:
+            with contextlib.suppress(TimeoutError, KeyStoreError):
+                await self._audit("service stopped", node=self.kind.name)
+                await asyncio.wait_for(self.workers.write(self._store.close), STOP_SECONDS)
+        self.audit.close()
+        self.workers.stop()
+
+    async def _audit(self, event: str, **fields: Any) -> None:
+        await self.workers.write(self.audit.record, event, **fields)
+
+    async def _before_session(self) -> None:
+        """Wait until a session makes sense."""
+        if self.settings.channel.connect is not None:  # who connects speaks first, and has nobody to speak to before
+            await self.transport.wait_present()
+        await self.source.wait_ready()
+        while (await self.read_levels()).full:
+            logger("node").info("key store full: distillation waits")
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+    def _open_session(self) -> SessionDriver:
+        self._count_refused_before = self.count_refused
+        self.session = LinkSession(self.kind.party, self.secrets, self.recipe, self.kind.greeting, self.source.open(), masks=self.store)
+        self._driver = SessionDriver(
+            self.session,
+            self.transport,
+            self.store,
+            self.workers,
+            self.desk,
+            self.settings.channel.receive_seconds,
+            self._after_step,
+        )
+        return self._driver
+
+    def _after_step(self) -> None:
+        """Take the blocks that have ended out of the session: it would keep them for ever."""
+        if self.session is None or not self.session.outcomes:
+            return
+        ended = self.session.outcomes[:]
+        self.session.outcomes.clear()
+        for outcome in ended:
+            self.counters.add(outcome)
+            reason = outcome.reason.label if outcome.reason else None
+            logger("node").info("block ended", block=outcome.number, secret_bits=outcome.secret_bits, reason=reason)
+            if outcome.secret_bits:
+                self.workers.write(self.audit.record, "key committed", block=outcome.number, secret_bits=outcome.secret_bits)
+        if self.levels is not None and self.levels.full and self._driver is not None:
+            self._driver.stop()
+
+    def _after_session(self, end: SessionEnd) -> None:
+        error = end.error
+        if error is None:
+            return
+        self.last_failure = {"error": str(error), "error_class": type(error).__name__, "at": round(time.time(), 3)}
+        if isinstance(error, AuthenticationError) and end.was_greeted:
+            self.count_tags_refused += 1
+            logger("node").error(
+                "transcript tag refused", refused=self.count_tags_refused, advice="somebody holds our message keys: renew them"
+            )
+        self.workers.write(self.audit.record, "session failed", error=str(error), error_class=type(error).__name__)
+
+    async def read_levels(self) -> Levels:
+        """Ask the store how full it is."""
+        self.levels = await self.workers.write(self.store.levels)
+        if self.levels.reserve_low != self._is_low:
+            self._is_low = self.levels.reserve_low
+            say = logger("node").warning if self._is_low else logger("node").info
+            say("authentication reserve low" if self._is_low else "authentication reserve refilled", pairs=self.levels.reserve_pairs)
+        return self.levels
+
+    async def _keep_house(self) -> None:
+        while True:
+            try:
+                expired = await self.workers.write(self.store.expire)
+                if expired:
+                    await self._audit("key expired", bits=expired)
+                await self.read_levels()
+            except KeyStoreError as error:
+                logger("node").error("key store", error=error)
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+    async def _measure_lag(self) -> None:
+        """Measure how late the loop is, and tell the manager that we live."""
+        interval = watchdog_seconds()
+        told = 0.0
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(LAG_SAMPLE_SECONDS)
+            now = time.monotonic()
+            self.lag.add(now - before - LAG_SAMPLE_SECONDS)
+            if interval is not None and now - told >= interval:
+                told = now
+                notify("WATCHDOG=1")

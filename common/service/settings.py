@@ -1,0 +1,222 @@
+"""The configuration file of a node: read, checked, and refused whole if one key is wrong.
+
+Paths count from the folder of the file, so that a node's folder can be moved. Where the nodes differ (who binds, who connects) their
+own ``settings`` modules add what they ask for.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from common.errors import ConfigurationError
+from common.keystore.ownership import OwnershipRule
+
+S = TypeVar("S", bound="FileSettings")
+
+Weight = Annotated[int, Field(ge=0, le=1 << 20)]
+
+Seconds = Annotated[float, Field(gt=0.0, le=86_400.0)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are refused, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileSettings(Section):
+    """Settings that came from a file and know where it lies."""
+
+    _folder: Path = PrivateAttr(default=Path())
+
+    def resolved(self, path: Path) -> Path:
+        """Return ``path`` seen from the folder of the file."""
+        return self._folder / path
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file."""
+        return self._folder
+
+
+class NodeSection(Section):
+    """The node itself.
+
+    Attributes
+    ----------
+    link : Path
+        Link profile, the same at both ends.
+    digest : str | None
+        Digest of the link's parameters in hexadecimal; where given, any other link is refused.
+    state, runtime : Path
+        Folders for what has to last, and for sockets.
+    """
+
+    link: Path = Path("link.toml")
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    state: Path = Path("state")
+    runtime: Path = Path("run")
+
+
+class ChannelSection(Section):
+    """The classical channel.
+
+    Attributes
+    ----------
+    bind, connect : str | None
+        Where we listen, or where the peer does: ``tcp://HOST:PORT``.
+    key, peer_key : Path
+        Our secret channel key, and the public one of the only peer that is let in.
+    secret : Path
+        The authentication secret, the same at both ends.
+    renewal : Path
+        Masks given by hand after the first ones were used up; need not be there.
+    heartbeat_seconds, silence_seconds : float
+        How often we give a sign of life, and after how long without one the peer counts as gone.
+    receive_seconds : float
+        How long a conversation waits for a message of a peer that is not busy.
+    """
+
+    bind: Annotated[str, Field(pattern=r"^tcp://\S+:\d+$")] | None = None
+    connect: Annotated[str, Field(pattern=r"^tcp://\S+:\d+$")] | None = None
+    key: Path = Path("channel.key")
+    peer_key: Path = Path("peer.pub")
+    secret: Path = Path("authentication.secret")
+    renewal: Path = Path("renewal.secret")
+    heartbeat_seconds: Seconds = 2.0
+    silence_seconds: Seconds = 10.0
+    receive_seconds: Seconds = 30.0
+
+
+class StreamSection(Section):
+    """Where the node's half of the quantum channel comes from.
+
+    Attributes
+    ----------
+    address : str
+        ``unix:PATH``, ``tcp://HOST:PORT`` or ``fifo:PATH``.
+    pausable : bool
+        Whether whoever sends waits for us; hardware does not.
+    """
+
+    address: Annotated[str, Field(pattern=r"^(unix:.+|fifo:.+|tcp://\S+:\d+)$")]
+    pausable: bool = True
+
+
+class Shares(Section):
+    """Weights by which key is shared out; the same at both ends.
+
+    Attributes
+    ----------
+    alice_pad, bob_pad : int
+        One-time pads of the messages of each end.
+    alice_delivery, bob_delivery : int
+        Key for applications that ask there first.
+    """
+
+    alice_pad: Weight = OwnershipRule().alice_pad
+    bob_pad: Weight = OwnershipRule().bob_pad
+    alice_delivery: Weight = OwnershipRule().alice_delivery
+    bob_delivery: Weight = OwnershipRule().bob_delivery
+
+
+class StoreSection(Section):
+    """The key store.
+
+    Attributes
+    ----------
+    path : Path
+        The database.
+    master_key : str
+        File of the master key; ``env:NAME`` and ``credential:NAME`` read it from the environment or from systemd.
+    capacity_bits : int
+        Bits of key at which distillation waits until some were used.
+    expiry_seconds : float | None
+        Age at which key is erased; None keeps it.
+    reserve_target_pairs : int
+        Mask pairs of the authentication reserve that are refilled before anything else.
+    shares : Shares
+        How the rest of every block is shared out.
+    """
+
+    path: Path = Path("state/store.sqlite")
+    master_key: str = "master.key"
+    capacity_bits: Annotated[int, Field(gt=0)] = 1 << 33
+    expiry_seconds: Annotated[float, Field(gt=0.0)] | None = None
+    reserve_target_pairs: Annotated[int, Field(ge=0, le=1 << 20)] = OwnershipRule().reserve_target_pairs
+    shares: Shares = Shares()
+
+    @property
+    def rule(self) -> OwnershipRule:
+        """How blocks are shared out; the same at both ends."""
+        weights = self.shares
+        return OwnershipRule(self.reserve_target_pairs, weights.alice_pad, weights.bob_pad, weights.alice_delivery, weights.bob_delivery)
+
+
+class AdminSection(Section):
+    """The socket that ``qkd status``, ``qkd keys`` and ``qkd otp`` ask, at the path ``socket``."""
+
+    socket: Path = Path("run/admin.sock")
+
+
+class LogSection(Section):
+    """What is logged, from which ``level`` on and in which ``format``."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "text"] = "json"
+
+
+class NodeSettings(FileSettings):
+    """All of a node's file.
+
+    Attributes
+    ----------
+    node, channel, stream, store, admin, log : Section
+        Its tables.
+    """
+
+    node: NodeSection = NodeSection()
+    channel: ChannelSection
+    stream: StreamSection
+    store: StoreSection = StoreSection()
+    admin: AdminSection = AdminSection()
+    log: LogSection = LogSection()
+
+
+def load_settings(path: Path, kind: type[S]) -> S:
+    """Read a configuration file.
+
+    Parameters
+    ----------
+    path : Path
+        TOML.
+    kind : type[FileSettings]
+        What has to be in it.
+
+    Returns
+    -------
+    FileSettings
+        Checked.
+
+    Raises
+    ------
+    ConfigurationError
+        If the file cannot be read, is not TOML, or a key is unknown, missing or wrong; the message names all of them.
+    """
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as refused:
+        raise ConfigurationError(f"configuration {path}: {refused.strerror}; name the file with --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as invalid:
+        raise ConfigurationError(f"configuration {path}: not TOML: {invalid}") from None
+    try:
+        settings = kind.model_validate(tree)
+    except ValidationError as invalid:
+        faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc']) or 'file'}: {fault['msg']}" for fault in invalid.errors())
+        raise ConfigurationError(f"configuration {path}: {faults}") from None
+    settings._folder = path.absolute().parent  # noqa: SLF001 - pydantic sets private attributes only from outside
+    return settings

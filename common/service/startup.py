@@ -1,0 +1,156 @@
+"""What is checked before a service starts, so that a bad start leaves nothing half-started: one line that says what, where and what to do.
+
+Also what a process that holds keys forbids itself (core dumps, files for others), and the loading of compiled kernels, so that the first
+block does not pay for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import os
+import resource
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import common
+from common.distillation.recipe import Recipe
+from common.errors import ConfigurationError
+from common.observability.logs import logger
+from common.profiles.link import LinkProfile, load_profile
+from common.service.settings import NodeSettings
+
+PR_SET_DUMPABLE = 4
+"""prctl(2): whether the process may be dumped or traced."""
+
+
+def check_packages(package: ModuleType | None = None) -> None:
+    """Refuse to run with a ``common``, or another ``package``, that is not ours.
+
+    Parameters
+    ----------
+    package : module | None
+        The package of the node.
+
+    Raises
+    ------
+    ConfigurationError
+        If packages come from different places: another distribution, or the working directory, hides one of ours.
+    """
+    ours = Path(__file__).resolve().parents[2]
+    for module in (common, *([package] if package else [])):
+        found = Path(module.__file__ or "").resolve().parent
+        if found != ours / module.__name__:
+            raise ConfigurationError(
+                f"package {module.__name__!r} comes from {found}, not from {ours / module.__name__}: another project hides it; run from an "
+                "environment of its own with PYTHONSAFEPATH=1"
+            )
+
+
+def harden() -> None:
+    """Forbid core dumps and tracing, and files that others can read: what this process holds must not outlive it."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        logger("startup").warning("core dumps are not forbidden", error=os.strerror(ctypes.get_errno()))
+
+
+def check_folder(path: Path, key: str) -> None:
+    """Make sure that a folder is there and that we can write into it.
+
+    Parameters
+    ----------
+    path : Path
+        Created with mode 0700 where it is missing.
+    key : str
+        The key of the configuration that names it.
+
+    Raises
+    ------
+    ConfigurationError
+        If we cannot.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = path / f".writable-{os.getpid()}"
+        probe.touch(mode=0o600)
+        probe.unlink()
+    except OSError as refused:
+        raise ConfigurationError(f"{key} = {path}: {refused.strerror}; make it a folder that this user can write to") from None
+
+
+def read_link(settings: NodeSettings) -> tuple[LinkProfile, Recipe]:
+    """Read the link profile of a node and derive its recipe.
+
+    Parameters
+    ----------
+    settings : NodeSettings
+        Names the profile.
+
+    Returns
+    -------
+    tuple[LinkProfile, Recipe]
+        Both.
+
+    Raises
+    ------
+    ConfigurationError
+        If the profile is wrong, or is not the one that ``node.digest`` asks for.
+    """
+    profile = load_profile(str(settings.resolved(settings.node.link)))
+    recipe = Recipe.of(profile)
+    wanted, found = settings.node.digest, recipe.digest.hex()
+    if wanted is not None and wanted != found:
+        raise ConfigurationError(
+            f"node.digest: {settings.node.link} has digest {found}, not {wanted}; restore the profile or correct the digest"
+        )
+    return profile, recipe
+
+
+def load_kernels() -> tuple[int, int]:
+    """Load what the compiler's cache holds of every kernel imported so far.
+
+    Returns
+    -------
+    tuple[int, int]
+        Compiled versions loaded, and kernels of which the cache holds none: these compile when they are first called.
+    """
+    count_loaded = count_missing = 0
+    for dispatcher in _kernels():
+        signatures = _cached_signatures(dispatcher)
+        count_missing += not signatures and not dispatcher.signatures
+        for signature in signatures:
+            dispatcher.compile(signature)
+            count_loaded += 1
+    return count_loaded, count_missing
+
+
+def _kernels() -> list[Any]:
+    """Every kernel of ours in any imported module, once."""
+    ours = ("alice", "bob", "common")
+    modules = [module for name, module in tuple(sys.modules.items()) if name.split(".")[0] in ours and module is not None]
+    found = {
+        id(value): value for module in modules for value in vars(module).values() if hasattr(value, "py_func") and hasattr(value, "compile")
+    }
+    return list(found.values())
+
+
+def _cached_signatures(dispatcher: Any) -> list[Any]:  # noqa: ANN401 - Numba's dispatchers have no type
+    """Signatures of a kernel that the cache holds for this processor; none where Numba keeps its index otherwise than we know."""
+    try:
+        cache = dispatcher._cache  # noqa: SLF001 - Numba offers no public way to ask
+        index = cache._cache_file._load_index()  # noqa: SLF001 - likewise
+        target = dispatcher.targetctx.codegen()
+        return [key[0] for key in index if key == cache._index_key(key[0], target)]  # noqa: SLF001 - likewise
+    except (AttributeError, TypeError, LookupError, OSError):
+        return []
+
+
+def version() -> str:
+    """Return the version of this software, for the first line of the log."""
+    try:
+        return importlib.metadata.version("qkdlink")
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,333 @@
+"""The classical channel between two daemons: ZeroMQ with CURVE, one peer and nobody else.
+
+The listening end is a bound ROUTER, the other a connecting DEALER (a PAIR does not reconnect, and two DEALERs on a bound DEALER share out
+the messages). Only the provisioned key of the peer gets through the handshake; everybody else is refused, counted and logged. Frames go to
+and come from the session driver; signs of life stay here.
+
+References
+----------
+ZeroMQ RFC 26 (CURVE), RFC 27 (ZAP).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+import zmq.asyncio
+from zmq.auth.asyncio import AsyncioAuthenticator
+from zmq.utils.monitor import parse_monitor_message
+
+from common.errors import ConfigurationError, TransportError
+from common.observability.logs import logger
+from common.service.credentials import ChannelKeys
+from common.service.settings import ChannelSection
+from common.service.wire import ALIVE, ANSWER, BUSY, MAXIMUM_FRAME_BYTES, alive_frame
+
+PEER = b"peer"
+"""Routing id of the connecting end: a new connection of the peer takes the place of a dead one."""
+
+CURVE_OVERHEAD_BYTES = 64
+"""What CURVE adds to a frame (RFC 26: 33 bytes), rounded up."""
+
+FRAMES_IN_MEMORY = 8
+"""Frames queued in each direction before the sender has to wait, here and in ZeroMQ."""
+
+HANDSHAKE_MILLISECONDS = 5000
+"""How long a handshake may take; a stranger cannot hold a connection open for longer."""
+
+LONGEST_RECONNECT_MILLISECONDS = 2000
+"""Upper end of the growing wait between attempts to connect."""
+
+LOG_SECONDS = 1.0
+"""A refused stranger is logged at most this often; all of them are counted."""
+
+FAILED_HANDSHAKE = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+
+
+@dataclass(slots=True)
+class ChannelCounts:
+    """What happened on the channel so far.
+
+    Attributes
+    ----------
+    strangers : int
+        Connections refused because their key is not the peer's.
+    failed_handshakes : int
+        Handshakes that came to nothing: no CURVE, another server key, refused by the peer.
+    odd_frames : int
+        Frames that were no frames of ours.
+    arrivals : int
+        How often the peer came (back).
+    received_bytes, sent_bytes : int
+        Frames, without what ZeroMQ adds.
+    """
+
+    strangers: int = 0
+    failed_handshakes: int = 0
+    odd_frames: int = 0
+    arrivals: int = 0
+    received_bytes: int = 0
+    sent_bytes: int = 0
+
+
+class _Doorkeeper(AsyncioAuthenticator):
+    """Lets in the one key of the peer (ZAP)."""
+
+    def __init__(self, context: zmq.asyncio.Context, peer_public: bytes, counts: ChannelCounts) -> None:
+        super().__init__(context)
+        self._peer_public = peer_public
+        self._counts = counts
+        self._address = ""
+        self._logged = -LOG_SECONDS
+        self.configure_curve_callback(domain="*", credentials_provider=self)
+
+    async def handle_zap_message(self, msg: list[bytes]) -> None:
+        """Remember whence the next key comes, then decide."""
+        self._address = msg[3].decode("ascii", "replace") if len(msg) > 3 else ""
+        await super().handle_zap_message(msg)
+
+    def callback(self, _domain: str, key: bytes) -> bool:
+        """Say whether ``key`` is the peer's."""
+        if key == self._peer_public:
+            return True
+        self._counts.strangers += 1
+        if time.monotonic() - self._logged >= LOG_SECONDS:
+            self._logged = time.monotonic()
+            logger("transport").warning(
+                "stranger refused",
+                address=self._address,
+                refused=self._counts.strangers,
+                advice="if this should be the peer, compare its channel.pub with our peer.pub",
+            )
+        return False
+
+
+class Transport:
+    """One end of the channel.
+
+    Parameters
+    ----------
+    settings : ChannelSection
+        Where to bind or connect; intervals.
+    keys : ChannelKeys
+        Ours, and the peer's.
+    """
+
+    def __init__(self, settings: ChannelSection, keys: ChannelKeys) -> None:
+        self.counts = ChannelCounts()
+        self.busy = False
+        self.peer_busy = False
+        self._settings = settings
+        self._keys = keys
+        self._context = zmq.asyncio.Context()
+        self._doorkeeper: _Doorkeeper | None = None
+        self._socket: zmq.asyncio.Socket | None = None
+        self._prefix: list[bytes] = []
+        self._frames: asyncio.Queue[bytes] = asyncio.Queue(FRAMES_IN_MEMORY)
+        self._present = asyncio.Event()
+        self._absent = asyncio.Event()
+        self._absent.set()
+        self._last_heard = 0.0
+        self._is_reading = True
+        self._sending = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def is_present(self) -> bool:
+        """Whether the peer gives signs of life."""
+        return self._present.is_set()
+
+    async def start(self) -> None:
+        """Open the socket.
+
+        Raises
+        ------
+        ConfigurationError
+            If the address cannot be bound or is no address.
+        """
+        bound, connected = self._settings.bind, self._settings.connect
+        address = bound or connected
+        if address is None or (bound and connected):
+            raise ConfigurationError("channel: give either bind or connect")
+        socket = self._context.socket(zmq.ROUTER if bound else zmq.DEALER)
+        self._socket = socket
+        self._configure(socket)
+        try:
+            if bound:
+                self._doorkeeper = _Doorkeeper(self._context, self._keys.peer_public, self.counts)
+                self._doorkeeper.start()
+                self._prefix = [PEER]
+                self._serve(socket)
+                monitor = socket.get_monitor_socket(FAILED_HANDSHAKE)
+                socket.bind(address)
+            else:
+                self._join(socket)
+                monitor = socket.get_monitor_socket(FAILED_HANDSHAKE | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+                socket.connect(address)
+        except zmq.ZMQError as refused:
+            key = "channel.bind" if bound else "channel.connect"
+            await self.stop()
+            raise ConfigurationError(
+                f"{key} {address}: {zmq.strerror(refused.errno or 0)}; choose another address or stop what uses it"
+            ) from None
+        self._tasks = [
+            asyncio.create_task(self._receive(socket)),
+            asyncio.create_task(self._keep_alive()),
+            asyncio.create_task(self._watch(monitor)),
+        ]
+
+    def _configure(self, socket: zmq.asyncio.Socket) -> None:
+        interval = round(self._settings.heartbeat_seconds * 1000)
+        patience = round(self._settings.silence_seconds * 1000)
+        options: dict[int, Any] = {
+            zmq.CURVE_SECRETKEY: self._keys.secret,
+            zmq.CURVE_PUBLICKEY: self._keys.public,
+            zmq.MAXMSGSIZE: MAXIMUM_FRAME_BYTES + CURVE_OVERHEAD_BYTES,
+            zmq.SNDHWM: FRAMES_IN_MEMORY,
+            zmq.RCVHWM: FRAMES_IN_MEMORY,
+            zmq.LINGER: 200,
+            zmq.HEARTBEAT_IVL: interval,
+            zmq.HEARTBEAT_TIMEOUT: patience,
+            zmq.HEARTBEAT_TTL: patience,
+            zmq.HANDSHAKE_IVL: HANDSHAKE_MILLISECONDS,
+            zmq.IPV6: 1,
+        }
+        for option, value in options.items():
+            socket.setsockopt(option, value)
+
+    @staticmethod
+    def _serve(socket: zmq.asyncio.Socket) -> None:
+        socket.setsockopt(zmq.CURVE_SERVER, 1)
+        socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # an absent peer is an error, not silence
+
+    def _join(self, socket: zmq.asyncio.Socket) -> None:
+        socket.setsockopt(zmq.CURVE_SERVERKEY, self._keys.peer_public)
+        socket.setsockopt(zmq.ROUTING_ID, PEER)
+        socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a peer that is not there: it would be stale when he comes
+        socket.setsockopt(zmq.RECONNECT_IVL, 100)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, LONGEST_RECONNECT_MILLISECONDS)
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame, waiting while the peer is slow.
+
+        Parameters
+        ----------
+        frame : bytes
+            At most ``MAXIMUM_FRAME_BYTES``.
+
+        Raises
+        ------
+        TransportError
+            If the peer is gone, or takes nothing for too long.
+        """
+        if self._socket is None:
+            raise TransportError("the channel is closed")
+        try:
+            async with self._sending:
+                await asyncio.wait_for(self._socket.send_multipart([*self._prefix, frame]), self._settings.silence_seconds)
+        except TimeoutError:
+            raise TransportError(f"the peer took nothing for {self._settings.silence_seconds:g} s") from None
+        except zmq.ZMQError as gone:
+            raise TransportError(f"the peer is not connected: {gone.strerror}") from None
+        self.counts.sent_bytes += len(frame)
+
+    async def receive(self) -> bytes:
+        """Return the next frame, signs of life left out."""
+        return await self._frames.get()
+
+    async def wait_present(self) -> None:
+        """Wait until the peer gives a sign of life."""
+        await self._present.wait()
+
+    async def wait_absent(self) -> None:
+        """Wait until the peer has gone or fallen silent."""
+        await self._absent.wait()
+
+    async def stop(self) -> None:
+        """Close everything; frames still on their way get a fifth of a second."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        self._lost()
+        if self._socket is not None:
+            self._socket.disable_monitor()
+            self._socket.close()
+            self._socket = None
+        if self._doorkeeper is not None:
+            self._doorkeeper.stop()
+            self._doorkeeper = None
+        self._context.destroy(linger=200)
+
+    async def _receive(self, socket: zmq.asyncio.Socket) -> None:
+        while True:
+            parts = await socket.recv_multipart()
+            frame = parts[-1]
+            if parts[:-1] != self._prefix or not 0 < len(frame) <= MAXIMUM_FRAME_BYTES:
+                self.counts.odd_frames += 1
+                continue
+            await self._heard()
+            if frame[0] == ALIVE:
+                flags = frame[1] if len(frame) > 1 else 0
+                self.peer_busy = bool(flags & BUSY)
+                if flags & ANSWER:
+                    await self._give_sign()
+                continue
+            self.counts.received_bytes += len(frame)
+            self._is_reading = False  # while we are the slow ones, the peer's silence is our own doing
+            await self._frames.put(frame)
+            self._is_reading = True
+            self._last_heard = time.monotonic()
+
+    async def _heard(self) -> None:
+        self._last_heard = time.monotonic()
+        if self._present.is_set():
+            return
+        self.counts.arrivals += 1
+        self._absent.clear()
+        self._present.set()
+        logger("transport").info("peer present")
+
+    def _lost(self) -> None:
+        self.peer_busy = False
+        self._present.clear()
+        self._absent.set()
+
+    async def _give_sign(self) -> None:
+        if self._socket is None or self._sending.locked():
+            return  # a frame under way is a sign of life itself
+        with contextlib.suppress(zmq.ZMQError):
+            sign = alive_frame(busy=self.busy, answer=not self._present.is_set())
+            await self._socket.send_multipart([*self._prefix, sign], flags=zmq.DONTWAIT)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await self._give_sign()
+            await asyncio.sleep(self._settings.heartbeat_seconds)
+            silent = time.monotonic() - self._last_heard
+            if self._present.is_set() and self._is_reading and silent > self._settings.silence_seconds:
+                logger("transport").warning("peer silent", seconds=round(silent, 1))
+                self._lost()
+
+    async def _watch(self, monitor: zmq.asyncio.Socket) -> None:
+        """Follow what ZeroMQ says about connections."""
+        logged = -LOG_SECONDS
+        while True:
+            event = parse_monitor_message(await monitor.recv_multipart())["event"]
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                await self._give_sign()
+            elif event == zmq.EVENT_DISCONNECTED:
+                if self._present.is_set():
+                    logger("transport").warning("peer gone", detail="the connection was closed")
+                self._lost()
+            else:
+                self.counts.failed_handshakes += 1
+                if time.monotonic() - logged >= LOG_SECONDS:
+                    logged = time.monotonic()
+                    logger("transport").warning("handshake failed", failed=self.counts.failed_handshakes)

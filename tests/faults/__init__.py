@@ -1,0 +1,1 @@
+"""Faults from outside: processes killed, disks full, files damaged or put back from old copies."""

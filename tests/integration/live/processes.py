@@ -1,0 +1,107 @@
+"""A whole link as real processes on loopback: provisioned, started, asked, killed, stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from common.cli.provisioning import Hosts, provision
+from common.errors import TransportError
+from common.profiles.link import load_profile
+from common.service.admin_client import AdminClient
+from tests.support.runs import SHORT_NIEDERSACHSEN
+from tests.unit.service.nodes import free_port
+
+MODULES = {"fibre": "common.emulator", "bob": "bob", "alice": "alice"}
+"""In the order in which they start."""
+
+PATIENCE_SECONDS = 240.0
+"""Two busy cores that compile every kernel for the first time; warm, it takes seconds."""
+
+
+class LiveLink:
+    """Three processes and their folder."""
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        self.folder = folder
+        provision(load_profile("niedersachsen", [*SHORT_NIEDERSACHSEN, *settings]), folder, Hosts())
+        self.port = free_port()
+        self.replace("alice", "tcp://127.0.0.1:7701", f"tcp://127.0.0.1:{self.port}")
+        self.replace("bob", "tcp://127.0.0.1:7701", f"tcp://127.0.0.1:{self.port}")
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def config(self, name: str) -> Path:
+        return self.folder / name / "config.toml"
+
+    def replace(self, name: str, old: str, new: str) -> None:
+        text = self.config(name).read_text()
+        assert old in text
+        self.config(name).write_text(text.replace(old, new))
+
+    def start(self, *names: str) -> None:
+        for name in names or MODULES:
+            with (self.folder / f"{name}.log").open("ab") as log:
+                command = [sys.executable, "-m", MODULES[name], "--config", str(self.config(name))]
+                self.processes[name] = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def log(self, name: str) -> str:
+        path = self.folder / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def ask(self, name: str, command: str, **fields):
+        with AdminClient.of(self.config(name)) as client:
+            return client.ask_for_key(command, **fields)
+
+    def status(self, name: str) -> dict:
+        return self.ask(name, "status")[0]
+
+    def wait_until(self, condition, what: str) -> None:
+        """Wait for a condition on both ends' status; a node that does not answer yet is asked again."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < until:
+            try:
+                if condition(self):
+                    return
+            except (TransportError, OSError):
+                pass
+            dead = {name: process.returncode for name, process in self.processes.items() if process.poll() is not None}
+            assert not dead, f"{dead} while waiting for {what}\n" + "\n".join(self.log(name)[-1500:] for name in dead)
+            time.sleep(0.1)
+        raise AssertionError(f"no {what}\n" + "\n".join(f"{name}: {self.log(name)[-1500:]}" for name in MODULES))
+
+    def wait_for_blocks(self, count: int) -> None:
+        self.wait_until(lambda link: all(link.status(name)["blocks_kept"] >= count for name in ("alice", "bob")), f"{count} blocks")
+
+    def wait_for_exit(self, name: str) -> int:
+        return self.processes.pop(name).wait(PATIENCE_SECONDS)
+
+    def kill(self, name: str) -> None:
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait()
+
+    def stop(self, name: str) -> tuple[int, float]:
+        """Exit status after SIGTERM, and how long it took, seconds."""
+        process, began = self.processes.pop(name), time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        return process.wait(30), time.monotonic() - began
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.wait()
+
+
+def run_once(link: LiveLink, name: str, **environment: str) -> tuple[int, str]:
+    """Start a service that should refuse to; its exit status and its one line."""
+    command = [sys.executable, "-m", MODULES[name], "--config", str(link.config(name))]
+    done = subprocess.run(
+        command, cwd=link.folder, env=os.environ | environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
+    said = [line for line in done.stderr.splitlines() if line.startswith(f"qkd-{name}: ")]
+    assert len(said) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.returncode, said[0]

@@ -1,0 +1,1 @@
+"""State machines: any order of requests, compared with a simple model."""

@@ -1,0 +1,165 @@
+"""Any order of operations, handouts and crashes: the store on disk does what the one in memory does."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from common.channel.codec import Party
+from common.conversation.operations import CommitKey, MeetPeer, OpenBlock, Settle, StageKey, TakeMask
+from common.errors import QkdError
+from common.keystore import check
+from common.keystore.interface import Piece
+from common.keystore.masks import ProvisionedMasks
+from common.keystore.memory import MemoryKeyStore
+from common.keystore.ownership import OwnershipRule, Pool
+from tests.support.keystores import MASKS, ledger_of, opened, secret
+
+blocks = st.integers(1, 12)
+lengths = st.sampled_from([0, 1, 7, 255, 256, 1600, 2000, 4093, 9000])
+pools = st.sampled_from(list(Pool))
+counts = st.integers(1, 120)
+MEMORY_DISK = Path("/dev/shm")
+"""Thousands of commits need no real disk; where there is no such folder they get one."""
+
+RULE = OwnershipRule(reserve_target_pairs=18)
+
+
+class BothStores(RuleBasedStateMachine):
+    """Every request goes to both; answers, errors and what is left must be the same."""
+
+    @initialize()
+    def open(self):
+        self.folder = tempfile.TemporaryDirectory(dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None)
+        self.path = Path(self.folder.name) / "store.sqlite"
+        self.now_s = 1e9
+        self.generation = 0
+        self.expected = []
+        options: dict[str, Any] = {
+            "masks": MASKS,
+            "rule": RULE,
+            "expiry_seconds": 1000.0,
+            "clock": lambda: self.now_s,
+            "capacity_bits": 20_000,
+        }
+        self.options = options
+        self.model = MemoryKeyStore(Party.ALICE, **options)
+        self.store = opened(self.path, Party.ALICE, **options)
+
+    def both(self, request):
+        answers = []
+        for store in (self.model, self.store):
+            try:
+                answers.append(request(store))
+            except QkdError as error:
+                answers.append(type(error))
+        assert answers[0] == answers[1]
+        return answers[0]
+
+    @rule(block=blocks)
+    def open_block(self, block):
+        self.both(lambda store: store.apply(OpenBlock(block)))
+
+    @rule(skip=st.integers(-1, 4))
+    def take_mask(self, skip):
+        index = max(0, ledger_of(self.model).mask_cursor + skip)
+        self.both(lambda store: store.apply(TakeMask(index)))
+        self.both(lambda store: [store.mask(index, party) for party in Party])
+
+    @rule(block=blocks, count_bits=lengths)
+    def stage(self, block, count_bits):
+        self.both(lambda store: store.apply(StageKey(block, secret(block, count_bits))))
+
+    @rule(block=blocks)
+    def commit(self, block):
+        self.both(lambda store: store.apply(CommitKey(block)))
+
+    @rule(data=st.data())
+    def settle(self, data):
+        held = sorted(self.model.held)
+        if held:
+            shared = data.draw(st.sets(st.sampled_from(held)))
+            erased = data.draw(st.sets(st.sampled_from(held), max_size=1)) - shared
+            self.both(lambda store: store.apply(Settle(tuple(shared), tuple(erased))))
+
+    @rule(next_block=st.integers(1, 14), newest=st.integers(0, 13))
+    def meet(self, next_block, newest):
+        self.both(lambda store: store.apply(MeetPeer(next_block, newest)))
+
+    @rule()
+    def meet_a_peer_in_step(self):
+        ledger = ledger_of(self.model)
+        newest = max(ledger.lengths, default=0)
+        self.both(lambda store: store.apply(OpenBlock(max(ledger.next_block, newest + 1))))
+        self.both(lambda store: store.apply(MeetPeer(newest + 1, newest)))
+
+    @rule(pool=pools, count_bytes=counts)
+    def take(self, pool, count_bytes):
+        self.both(lambda store: store.take(pool, count_bytes, "letter"))
+
+    @rule(pool=pools, pieces=st.lists(st.builds(Piece, blocks, st.integers(0, 300), counts), min_size=1, max_size=3))
+    def expect(self, pool, pieces):
+        taken = self.both(lambda store: store.expect(pool, pieces, "letter"))
+        if not isinstance(taken, type):
+            self.expected.append(taken.handout)
+
+    @precondition(lambda self: self.expected)
+    @rule(data=st.data(), burn=st.booleans())
+    def conclude(self, data, burn):
+        handout = data.draw(st.sampled_from(self.expected))
+        self.both(lambda store: store.burn(handout) if burn else store.give_back(handout))
+
+    @rule(seconds=st.sampled_from([-500.0, 10.0, 1001.0, 5000.0]))
+    def expire(self, seconds):
+        self.now_s += seconds
+        self.both(lambda store: store.expire())
+
+    @rule()
+    def crash(self):
+        """The store is not asked to finish anything: what lies on disk is opened anew."""
+        self.model.close()
+        database = self.store._database
+        database._connection.close()
+        os.close(database._guard)
+        database._guard = -1
+        self.store.close()
+        self.store = opened(self.path, Party.ALICE, **self.options)
+
+    @precondition(lambda self: self.generation < 2)
+    @rule(count_pairs=st.integers(0, 3))
+    def renew(self, count_pairs):
+        self.generation += 1
+        self.options = self.options | {"masks": ProvisionedMasks(bytes([self.generation]) * 32 * count_pairs, self.generation)}
+        self.store.close()
+        self.store = opened(self.path, Party.ALICE, **self.options)
+        self.model.close()
+        self.model._masks = self.options["masks"]
+        self.model._mask_cursor = max(self.model._mask_cursor, self.model._masks.first)
+
+    @invariant()
+    def they_agree(self):
+        if hasattr(self, "store"):
+            assert self.model.levels() == self.store.levels()
+            assert ledger_of(self.model) == ledger_of(self.store)
+            assert self.model.count_masks == self.store.count_masks
+
+    def teardown(self):
+        if hasattr(self, "store"):
+            in_model, on_disk = (
+                sorted(
+                    (entry.pool.value, entry.piece, entry.kind.value, entry.handout, entry.returned) for entry in store.audit(most=10**6)
+                )
+                for store in (self.model, self.store)
+            )
+            assert in_model == on_disk
+            self.store.close()
+            assert [fault for fault in check.faults_within(check.LedgerFile.read(self.path)) if "never opened" not in fault] == []
+            self.folder.cleanup()
+
+
+BothStores.TestCase.settings = settings(stateful_step_count=40)
+test_both_stores_do_the_same = BothStores.TestCase

@@ -1,0 +1,82 @@
+"""Both ends' key stores, opened, fed with blocks and brought together, without a protocol around them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.bits import Bits, SecretBits, count_bytes, count_words
+from common.channel.codec import Party
+from common.conversation.operations import CommitKey, Ledger, MeetPeer, OpenBlock, ReadLedger, Settle, StageKey, TakeMask
+from common.keystore.masks import ProvisionedMasks
+from common.keystore.ownership import OwnershipRule
+from common.keystore.sealing import MasterKey
+from common.keystore.sqlite import SqliteKeyStore
+
+MASTER = MasterKey(bytes(range(32)))
+MASKS = ProvisionedMasks(bytes(range(256)) * 2)
+"""16 pairs."""
+
+RULE = OwnershipRule(reserve_target_pairs=20)
+
+
+def key_bytes(block: int, count_bits: int) -> bytes:
+    """The key that block ``block`` has in tests."""
+    data = bytearray(hashlib.shake_256(f"block {block}".encode()).digest(count_bytes(count_bits)))
+    if count_bits & 7:
+        data[-1] &= (1 << (count_bits & 7)) - 1
+    return bytes(data)
+
+
+def secret(block: int, count_bits: int) -> SecretBits:
+    words = np.zeros(8 * count_words(count_bits), np.uint8)
+    data = key_bytes(block, count_bits)
+    words[: len(data)] = np.frombuffer(data, np.uint8)
+    return SecretBits(Bits(words.view(np.uint64), count_bits))
+
+
+def opened(path: Path, owner: Party = Party.ALICE, **options: Any) -> SqliteKeyStore:
+    return SqliteKeyStore(path, owner, MASTER, **({"masks": MASKS, "rule": RULE} | options))
+
+
+def ledger_of(store: Any) -> Ledger:
+    ledger = store.apply(ReadLedger())
+    assert isinstance(ledger, Ledger)
+    return ledger
+
+
+def greet(ends: Sequence[Any]) -> tuple[Settle, Settle]:
+    """What the greeting does for two stores, the settlements not yet carried out."""
+    one, other = ends
+    ledgers = [ledger_of(store) for store in ends]
+    settlements = []
+    for store, ours, theirs in ((one, *ledgers), (other, *reversed(ledgers))):
+        store.apply(MeetPeer(theirs.next_block, max(theirs.lengths, default=0)))
+        shared = tuple(block for block, count in ours.lengths.items() if theirs.lengths.get(block) == count)
+        settlements.append(Settle(shared, tuple(ours.lengths.keys() - set(shared))))
+    return settlements[0], settlements[1]
+
+
+def distil(ends: Sequence[Any], count_bits: int, settlements: tuple[Settle, Settle] | None = None) -> int:
+    """What the commitment of one block does for two stores, in its order; returns the block's number."""
+    one, other = ends
+    ledgers = [ledger_of(store) for store in ends]
+    block = max(ledger.next_block for ledger in ledgers)
+    mask_index = max(ledger.mask_cursor for ledger in ledgers)
+    for store in (one, other):
+        store.apply(OpenBlock(block))
+    one.apply(TakeMask(mask_index))
+    one.apply(StageKey(block, secret(block, count_bits)))
+    other.apply(TakeMask(mask_index))
+    if settlements:
+        other.apply(settlements[1])
+    other.apply(StageKey(block, secret(block, count_bits)))
+    if settlements:
+        one.apply(settlements[0])
+    one.apply(CommitKey(block))
+    other.apply(CommitKey(block))
+    return block

@@ -1,0 +1,150 @@
+"""The greeting's two halves, and the table of a session."""
+
+from pathlib import Path
+
+import pytest
+
+from common.channel.authentication import ChannelSecrets, GreetingSeal
+from common.channel.codec import Party
+from common.channel.messages import Hello, Welcome
+from common.channel.transcript import TranscriptAuthenticator
+from common.conversation.engine import Engine
+from common.conversation.events import TaskKey
+from common.conversation.operations import MOST_LISTED_BLOCKS, Ledger, Settle
+from common.conversation.rehearsal import End, Rehearsal, rehearse
+from common.conversation.session import (
+    TRANSITIONS,
+    Agreement,
+    SessionEvent,
+    SessionState,
+    diagram,
+    greet,
+    next_state,
+    welcome,
+)
+from common.conversation.session_page import page
+from common.errors import LocalProtocolError, QkdError, RemoteProtocolError
+from common.randomness import SeededRandomness
+from tests.support.tree import ROOT
+
+DIGEST = bytes(32)
+
+
+class Stands:
+    """A store that only says where it stands."""
+
+    def __init__(self, next_block=1, mask_cursor=0, lengths=None):
+        self._ledger = Ledger(next_block, mask_cursor, lengths or {})
+
+    def apply(self, _operation):
+        return self._ledger
+
+
+def met(ours: Stands, theirs: Stands, digests=(DIGEST, DIGEST)):
+    """What both halves of a greeting settle, or the errors they raise."""
+    secrets = ChannelSecrets.draw(SeededRandomness(1, "greeting"), 1)
+    engines = {party: Engine(party, GreetingSeal(secrets), TranscriptAuthenticator(secrets)) for party in Party}
+    rehearsal = Rehearsal({party: End(engines[party], store) for party, store in zip(Party, (ours, theirs), strict=True)})
+    for party, half, digest in zip((Party.BOB, Party.ALICE), (welcome, greet), reversed(digests), strict=True):
+        rehearsal.add(party, engines[party].start(half(digest), 0, 1))
+    rehearsal.run()
+    ends = [rehearsal.ended[party, TaskKey(0, 1)] for party in Party]
+    return [end.error or end.result for end in ends]
+
+
+def test_both_ends_agree_on_what_neither_has_used():
+    ours, theirs = met(Stands(5, 2, {3: 100}), Stands(4, 7, {3: 100}))
+
+    assert isinstance(ours, Agreement)
+    assert (ours.next_block, ours.mask_cursor) == (theirs.next_block, theirs.mask_cursor) == (5, 7)
+    assert (ours.hello_nonce, ours.welcome_nonce) == (theirs.hello_nonce, theirs.welcome_nonce)
+    assert ours.hello_nonce != ours.welcome_nonce
+    assert ours.settlement == theirs.settlement == Settle((3,), ())
+
+
+def test_blocks_that_the_peer_lacks_or_holds_in_another_length_are_erased():
+    ours, theirs = met(Stands(9, 0, {1: 10, 2: 20, 3: 30}), Stands(9, 0, {1: 10, 3: 31, 4: 40}))
+
+    assert ours.settlement == Settle((1,), (2, 3))
+    assert theirs.settlement == Settle((1,), (3, 4))
+
+
+def test_a_long_list_is_cut_to_its_newest_blocks_and_says_nothing_about_older_ones():
+    many = dict.fromkeys(range(1, 3 * MOST_LISTED_BLOCKS), 10)
+    lacking_an_old_one = {block: 10 for block in many if block != 7}
+    last = max(many)
+    lacking_the_newest = {block: 10 for block in many if block != last}
+    ours, theirs = met(Stands(last + 1, 0, many), Stands(last + 1, 0, lacking_an_old_one))
+    assert ours.settlement == theirs.settlement
+    assert not ours.settlement.erase
+    assert ours.settlement.commit == tuple(range(last - MOST_LISTED_BLOCKS + 1, last + 1))
+
+    ours, theirs = met(Stands(last + 1, 0, many), Stands(last + 1, 0, lacking_the_newest))
+    assert ours.settlement.erase == (last,)
+    assert not theirs.settlement.erase
+
+
+def test_a_new_store_meets_an_old_one():
+    ours, theirs = met(Stands(), Stands(100_000, 500, dict.fromkeys(range(90_000, 100_000), 10)))
+
+    assert (ours.next_block, ours.mask_cursor) == (100_000, 500)
+    assert ours.settlement == Settle((), ())
+    assert len(theirs.settlement.erase) == MOST_LISTED_BLOCKS
+
+
+def test_other_parameters_are_refused_at_both_ends():
+    for refusal in met(Stands(), Stands(), (DIGEST, b"\1" * 32)):
+        assert isinstance(refusal, RemoteProtocolError)
+        assert "compare the link profiles" in str(refusal)
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"block_numbers": (1, 2), "block_lengths": (5,)}, "without a length for each"),
+        ({"block_numbers": (2, 1), "block_lengths": (5, 5)}, "out of order"),
+        ({"block_numbers": (1, 1), "block_lengths": (5, 6)}, "out of order"),
+    ],
+)
+def test_a_list_that_no_store_would_give_is_refused(fields, complaint):
+    told = {"next_block": 1, "mask_cursor": 0, "block_numbers": (), "block_lengths": (), **fields}
+    half = greet(DIGEST)
+    next(half)
+    half.send(bytes(32))
+    half.send(Ledger(1, 0, {}))
+    next(half)
+    with pytest.raises(RemoteProtocolError, match=complaint):
+        half.send(Welcome(bytes(32), bytes(32), DIGEST, **told))
+
+
+def test_a_welcome_to_another_greeting_is_refused():
+    half = greet(DIGEST)
+    next(half)
+    half.send(bytes(32))
+    effect = half.send(Ledger(1, 0, {}))
+    assert isinstance(getattr(effect, "message", None), Hello)
+    next(half)
+    with pytest.raises(RemoteProtocolError, match="another greeting"):
+        half.send(Welcome(bytes(32), b"\1" * 32, DIGEST, 1, 0, (), ()))
+
+
+def test_without_a_store_nothing_is_kept():
+    with pytest.raises(QkdError, match="without a store"):
+        rehearse(greet(DIGEST), welcome(DIGEST))
+
+
+def test_the_table_leads_from_the_start_to_an_end_and_nowhere_back():
+    assert next_state(SessionState.IDLE, SessionEvent.START) is SessionState.GREETING
+    reached = {SessionState.IDLE}
+    for _ in SessionState:
+        reached |= {after for (before, _), after in TRANSITIONS.items() if before in reached}
+    assert reached == set(SessionState)
+    assert not {before for before, _ in TRANSITIONS} & {SessionState.ENDED, SessionState.FAILED}
+    with pytest.raises(LocalProtocolError, match="'fault' in state ENDED"):
+        next_state(SessionState.ENDED, SessionEvent.FAULT)
+
+
+def test_the_diagram_draws_every_transition_and_the_page_is_fresh():
+    assert diagram().count("->") == len(TRANSITIONS)
+    written = Path(ROOT, "docs/reference/session.md").read_text(encoding="utf-8")
+    assert written == page(), "write it anew: python -m common.conversation.session_page > docs/reference/session.md"

@@ -1,0 +1,143 @@
+"""Both methods: accounts alike at both ends, segments that fail, batches of nothing and of next to nothing, and answers that do not fit."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.channel.messages import ParityQuery, ParityReply, ReconciliationOutcome, SegmentTags, Syndrome, SyndromeIncrement
+from common.conversation.rehearsal import rehearse
+from common.distillation.reconciliation.methods import METHODS
+from common.distillation.reconciliation.segments import TAG_BITS, Segments, check_tags, send_tags
+from common.errors import RemoteProtocolError
+from common.leakage import Leakage
+from tests.support.blocks import key_bits, noisy, with_errors
+from tests.support.links import tiny_recipe
+
+RECIPES = {method: tiny_recipe(method) for method in METHODS}
+
+
+def reconciled(method, key, other, qber):
+    halves = METHODS[method]
+    return rehearse(halves.reference(RECIPES[method], qber, key), halves.correcting(RECIPES[method], qber, other))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("count", "qber"), [(1, 0.01), (2, 0.05), (63, 0.03), (1000, 0.01), (5000, 0.03), (30_000, 0.02)])
+def test_both_ends_keep_the_same_bits_and_charge_the_same(method, count, qber):
+    key = key_bits(count)
+    ours, theirs, _ = reconciled(method, key, noisy(key, qber if count > 60 else 0), max(qber, 0.01))
+
+    assert ours.key.bits == theirs.key.bits
+    assert ours.key.bases == theirs.key.bases
+    assert ours.leakage == theirs.leakage
+    assert (ours.count_key, ours.corrected, ours.count_segments, ours.count_failed) == (
+        theirs.count_key,
+        theirs.corrected,
+        theirs.count_segments,
+        theirs.count_failed,
+    )
+    assert sum(ours.count_key) == count
+    assert ours.leakage.items["segment tags"] == TAG_BITS * ours.count_segments
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_errors_are_counted_by_basis_where_they_were(method):
+    key = key_bits(3000)
+    positions = np.array([1, 500, 501, 2000, 2999])
+    bases = key.bases.to_flags()[positions]
+    ours, theirs, _ = reconciled(method, key, with_errors(key, positions), 0.01)
+
+    assert ours.corrected == theirs.corrected == (int((bases == 0).sum()), int((bases == 1).sum()))
+    assert ours.key.bits == key.bits
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_hopeless_segments_are_left_out_at_both_ends_and_counted(method):
+    """A batch whose first half is random: nothing reconciles it, and its neighbours survive where segments are short enough."""
+    key = key_bits(20_000)
+    other = with_errors(key, np.flatnonzero(np.random.default_rng(7).random(8000) < 0.5))
+    ours, theirs, _ = reconciled(method, key, other, 0.01)
+
+    assert ours.key.bits == theirs.key.bits
+    assert ours.leakage == theirs.leakage
+    assert ours.count_failed == theirs.count_failed
+    assert sum(ours.count_key) == 20_000
+
+
+def test_a_segment_that_looks_corrected_and_is_not_fails_by_its_tag():
+    key = key_bits(1000)
+    segments = Segments.cut(key, 250)
+    wrong = segments.rows()
+    wrong[2, 7] ^= 1
+    gave_up = np.array([True, False, False, False])
+    ours, theirs, said = rehearse(send_tags(segments, Leakage()), check_tags(segments, wrong, gave_up, Leakage()))
+
+    assert ours.key.bits == theirs.key.bits
+    assert ours.count_failed == theirs.count_failed == 2
+    assert ours.key.bits.count == 500
+    assert [type(message) for message in said] == [SegmentTags, ReconciliationOutcome]
+
+
+def answer_to(half: Any, *answers):
+    """Carry a half on, feeding it answers where it receives; draws give zeros."""
+    left = list(answers)
+    effect = next(half)
+    while True:
+        match type(effect).__name__:
+            case "Compute":
+                effect = half.send(effect.function(*effect.arguments))
+            case "Draw":
+                effect = half.send(bytes(effect.count_bytes))
+            case "Send":
+                effect = half.send(None)
+            case "Receive":
+                effect = half.send(left.pop(0))
+
+
+OUTCOME = ReconciliationOutcome(1, b"\0", 0, 0)
+
+MISFITS = {
+    "syndrome under another code": ("ldpc", "correcting", Syndrome(99, 1, 500, 0, b"")),
+    "syndrome of another number of segments": ("ldpc", "correcting", Syndrome(0, 2**32 - 1, 500, 0, b"")),
+    "outcome of another number of segments": ("ldpc", "reference", ReconciliationOutcome(9, bytes(2), 0, 0)),
+    "outcome with padding set": ("ldpc", "reference", ReconciliationOutcome(1, b"\2", 0, 0)),
+    "parities of another number": ("cascade", "correcting", ParityReply(2**32 - 1, b"")),
+    "parities too short": ("cascade", "correcting", ParityReply(8, b"")),
+    "answers of another number": ("cascade", "reference", ParityQuery(1, b"\0")),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_an_answer_that_does_not_fit_is_refused(name):
+    method, half, answer = MISFITS[name]
+    with pytest.raises(RemoteProtocolError):
+        answer_to(getattr(METHODS[method], half)(RECIPES[method], 0.01, key_bits(500)), answer)
+
+
+@pytest.mark.parametrize("outcome", [dataclasses.replace(OUTCOME, corrected_z=10**6), dataclasses.replace(OUTCOME, corrected_x=2**62)])
+def test_more_errors_than_bits_are_refused(outcome):
+    with pytest.raises(RemoteProtocolError, match="more errors corrected"):
+        answer_to(send_tags(Segments.cut(key_bits(100), 100), Leakage()), outcome)
+
+
+@pytest.mark.parametrize("said", [SegmentTags(2, bytes(16), bytes(8)), SegmentTags(1, bytes(16), bytes(3)), SegmentTags(1, bytes(16), b"")])
+def test_tags_that_do_not_fit_are_refused(said):
+    segments = Segments.cut(key_bits(100), 100)
+    with pytest.raises(RemoteProtocolError, match="tags of"):
+        answer_to(check_tags(segments, segments.rows(), np.zeros(1, np.bool_), Leakage()), said)
+
+
+@pytest.mark.parametrize("more", [SyndromeIncrement(1, 1, b""), SyndromeIncrement(0, 2, b""), SyndromeIncrement(0, 1, b"")])
+def test_an_increment_that_does_not_fit_is_refused(more):
+    key = key_bits(3000)
+    halves = METHODS["ldpc"]
+    recipe = RECIPES["ldpc"]
+    reference: Any = halves.reference(recipe, 0.01, key)
+    effect = next(reference)
+    while not hasattr(effect, "message"):
+        effect = reference.send(effect.function(*effect.arguments) if hasattr(effect, "function") else bytes(effect.count_bytes))
+    random = with_errors(key, np.flatnonzero(np.random.default_rng(1).random(3000) < 0.5))
+    with pytest.raises(RemoteProtocolError):
+        answer_to(halves.correcting(recipe, 0.01, random), effect.message, more)

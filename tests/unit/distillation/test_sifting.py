@@ -1,0 +1,136 @@
+"""Sifting: what both ends keep, and the block rule, held to by the half that hears the announcement."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.channel.fields import MAXIMUM_ITEMS
+from common.channel.messages import DetectionAnnouncement, SiftingReply
+from common.conversation.rehearsal import rehearse
+from common.distillation.sifting import BlockProgress, announce, sift
+from common.distillation.values import FramedDetections
+from common.errors import RemoteProtocolError
+from common.kernels.gaps import encode_gaps
+from tests.support.links import tiny_recipe
+
+RECIPE = dataclasses.replace(tiny_recipe("ldpc"), frame_pulses=100, test_fractions=(0.25, 1.0))
+SETTINGS = np.random.default_rng(3).integers(0, 4, 2000).astype(np.uint8)
+SLOTS = np.sort(np.random.default_rng(4).choice(np.arange(200, 700), 120, replace=False)).astype(np.int64)
+OUTCOMES = np.random.default_rng(5).integers(0, 4, SLOTS.size).astype(np.uint8)
+PROGRESS = BlockProgress(first_slot=100, next_frame=1, frames_left=5, detections_left=1000)
+CROSS = np.array([205, 650], np.int64)
+
+
+def detections(first_frame=1, count_frames=5, slots=SLOTS, outcomes=OUTCOMES, ended=False):
+    edges = 100 + np.arange(first_frame, first_frame + count_frames + 1) * 100
+    return FramedDetections(first_frame, np.diff(np.searchsorted(slots, edges)), slots, outcomes, CROSS, ended)
+
+
+def look_up(slots):
+    return SETTINGS[slots]
+
+
+def test_both_ends_keep_the_same_rounds():
+    ours, theirs, said = rehearse(sift(RECIPE, PROGRESS, look_up), announce(RECIPE, PROGRESS, lambda *_: detections()))
+
+    assert [type(message) for message in said] == [DetectionAnnouncement, SiftingReply]
+    matched = RECIPE.protocol.bases_of(SETTINGS[SLOTS]) == OUTCOMES >> 1
+    assert ours.key.bits.count + ours.tested_bits.count == np.count_nonzero(matched)
+    for mine, yours in ((ours.key.bases, theirs.key.bases), (ours.tested_bases, theirs.tested_bases)):
+        assert mine == yours
+    assert ours.key.bases.ones() == 0  # X is disclosed whole
+    assert (ours.count_frames, ours.count_detections, ours.count_cross_clicks) == (5, 120, 2)
+    assert ours.closes_block
+    assert PROGRESS.after(ours) == BlockProgress(100, 6, 0, 880)
+
+
+def test_tested_rounds_are_chosen_afresh_every_time():
+    runs = [rehearse(sift(RECIPE, PROGRESS, look_up), announce(RECIPE, PROGRESS, lambda *_: detections())) for _ in range(4)]
+
+    assert len({getattr(said[1], "tested", None) for _, _, said in runs}) == 4
+
+
+def announcement(**changes):
+    half: Any = announce(RECIPE, PROGRESS, lambda *_: detections())
+    effect = next(half)
+    while not hasattr(effect, "message"):
+        effect = half.send(effect.function(*effect.arguments))
+    return dataclasses.replace(effect.message, **changes)
+
+
+def heard(said, progress=PROGRESS):
+    """What the sifting half answers to an announcement."""
+    half: Any = sift(RECIPE, progress, look_up)
+    next(half)
+    effect = half.send(said)
+    while not hasattr(effect, "message"):
+        effect = half.send(effect.function(*effect.arguments) if hasattr(effect, "function") else bytes(effect.count_bytes))
+    return effect.message
+
+
+COUNTS = tuple(detections().count_per_frame.tolist())
+
+BROKEN: dict[str, tuple[dict[str, Any], BlockProgress]] = {
+    "frames skipped": ({"first_frame": 2}, PROGRESS),
+    "frames repeated": ({"first_frame": 0}, PROGRESS),
+    "too many frames": ({}, dataclasses.replace(PROGRESS, frames_left=4)),
+    "no frames": ({"count_per_frame": (), "gaps": b"", "bases": b""}, PROGRESS),
+    "closed late": ({}, dataclasses.replace(PROGRESS, detections_left=sum(COUNTS[:-1]))),
+    "closed early": ({}, dataclasses.replace(PROGRESS, frames_left=6)),
+    "left open": ({"closes_block": False}, PROGRESS),
+    "left open at the target": ({"closes_block": False}, dataclasses.replace(PROGRESS, frames_left=9, detections_left=120)),
+    "left open at the end": ({"closes_block": False, "ends_stream": True}, PROGRESS),
+    "counted in other frames": ({"count_per_frame": (COUNTS[1] + 1, COUNTS[1] - 1, *COUNTS[2:])}, PROGRESS),
+    "one too many": ({"count_per_frame": (*COUNTS[:-1], COUNTS[-1] + 1)}, PROGRESS),
+    "countless": ({"count_per_frame": (*COUNTS[:-1], 2**62)}, PROGRESS),
+    "slots out of the frames": ({"gaps": encode_gaps(SLOTS + 100, 200).tobytes()}, PROGRESS),
+    "cross clicks out of the frames": ({"cross_gaps": encode_gaps(CROSS + 100, 200).tobytes()}, PROGRESS),
+    "cross clicks countless": ({"count_cross_clicks": 2**32 - 1}, PROGRESS),
+    "bases missing": ({"bases": b""}, PROGRESS),
+    "gaps cut": ({"gaps": encode_gaps(SLOTS, 200).tobytes()[:-1]}, PROGRESS),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_announcement_that_breaks_the_block_rule_is_refused(name):
+    changes, progress = BROKEN[name]
+    with pytest.raises(RemoteProtocolError):
+        heard(announcement(**changes), progress)
+
+
+def test_the_honest_announcement_is_answered():
+    assert heard(announcement()).count_detections == SLOTS.size
+    assert heard(announcement(), dataclasses.replace(PROGRESS, frames_left=9, detections_left=sum(COUNTS[:-1]) + 1))
+    assert heard(announcement(closes_block=True, ends_stream=True), dataclasses.replace(PROGRESS, frames_left=9))
+
+
+@pytest.mark.parametrize(
+    "reply", [{"count_detections": 119}, {"kept": b""}, {"kept": bytes(15)}, {"tested": bytes([255] * 15), "kept": bytes(15)}]
+)
+def test_a_reply_that_does_not_fit_is_refused(reply):
+    half: Any = announce(RECIPE, PROGRESS, lambda *_: detections())
+    effect = next(half)
+    while not hasattr(effect, "message"):
+        effect = half.send(effect.function(*effect.arguments))
+    half.send(None)
+    fields = {"count_detections": 120, "kept": bytes(15), "tested": bytes(15)} | reply
+    if reply == {"kept": bytes(15)}:
+        fields["tested"] = bytes([1] + [0] * 14)
+    with pytest.raises(RemoteProtocolError):
+        half.send(SiftingReply(**fields))
+
+
+def test_no_announcement_counts_more_frames_than_a_message_holds():
+    asked = []
+
+    def take(first_frame, most_frames, _wanted):
+        asked.append(most_frames)
+        return detections(first_frame, 5, ended=True)
+
+    rehearse(
+        sift(RECIPE, dataclasses.replace(PROGRESS, frames_left=10**6), look_up),
+        announce(RECIPE, dataclasses.replace(PROGRESS, frames_left=10**6), take),
+    )
+    assert asked == [MAXIMUM_ITEMS]

@@ -1,0 +1,95 @@
+"""Sessions follow one another; waits grow; a start that only a person can mend is given up."""
+
+import asyncio
+
+import pytest
+
+from common.channel.codec import Party
+from common.errors import AuthenticationError, RemoteProtocolError, TransportError
+from common.service.driver import SessionEnd
+from common.service.supervisor import RestartPolicy, Supervisor
+from tests.support.links import World, tiny_recipe
+from tests.unit.service.nodes import desks
+
+QUICK = RestartPolicy(first_seconds=0.001, most_seconds=0.002)
+
+
+class Session:
+    def __init__(self, end):
+        self.end, self.given, self.stopped = end, None, asyncio.Event()
+
+    async def run(self, greeting=None):
+        self.given = greeting
+        if self.end is None:
+            await self.stopped.wait()
+            return SessionEnd(None, stopped=True)
+        return self.end
+
+    def stop(self, *, leaving=False):
+        assert leaving
+        self.stopped.set()
+
+
+def supervised(*ends, agreed=False):
+    """Run one session after another; the last one lasts until it is stopped."""
+
+    async def scenario():
+        desk = desks(World.new(tiny_recipe("cascade")).secrets)[Party.BOB]
+        desk.has_agreed = agreed
+        left, opened = [*ends, None], []
+
+        def open_session():
+            opened.append(Session(left.pop(0)))
+            if opened[-1].end is None:
+                asyncio.get_running_loop().call_later(0.01, supervisor.stop)
+            return opened[-1]
+
+        async def at_once():
+            pass
+
+        supervisor = Supervisor(open_session, at_once, lambda _end: None, desk, QUICK)
+        return await asyncio.wait_for(supervisor.run(), 5), opened, supervisor
+
+    return asyncio.run(scenario())
+
+
+def test_sessions_follow_one_another_until_stopped():
+    bad, opened, supervisor = supervised(SessionEnd(None), SessionEnd(TransportError("gone")))
+
+    assert bad is None
+    assert len(opened) == 3
+    assert (supervisor.count_sessions, supervisor.count_failures) == (3, 1)
+
+
+def test_a_greeting_that_ended_a_session_opens_the_next():
+    _, opened, _ = supervised(SessionEnd(TransportError("anew"), greeting=b"\x01hello"))
+
+    assert [session.given for session in opened] == [None, b"\x01hello"]
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("other secrets"), RemoteProtocolError("other parameters")])
+def test_three_failures_that_only_a_person_can_mend_are_a_bad_start(error):
+    bad, opened, _ = supervised(*[SessionEnd(error)] * 3)
+
+    assert bad is error
+    assert len(opened) == 3
+
+
+def test_a_peer_that_goes_away_is_never_a_bad_start():
+    bad, opened, _ = supervised(*[SessionEnd(TransportError("gone"))] * 6)
+
+    assert bad is None
+    assert len(opened) == 7
+
+
+def test_nothing_is_a_bad_start_once_a_session_was_agreed_on():
+    bad, _, _ = supervised(*[SessionEnd(AuthenticationError("forged"))] * 4, agreed=True)
+
+    assert bad is None
+
+
+def test_waits_grow_to_a_bound_and_keep_their_jitter():
+    policy = RestartPolicy(first_seconds=1, factor=2, most_seconds=10, jitter=0.5)
+
+    assert [policy.wait_seconds(count, 0.0) for count in (1, 2, 3, 4, 5, 100)] == [1, 2, 4, 8, 10, 10]
+    assert policy.wait_seconds(3, 1.0) == 2

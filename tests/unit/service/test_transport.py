@@ -1,0 +1,116 @@
+"""The channel between two daemons: one peer, nobody else, and it knows when he is gone."""
+
+import asyncio
+
+import pytest
+import zmq
+import zmq.asyncio
+
+from common.errors import ConfigurationError, TransportError
+from common.service.credentials import ChannelKeys
+from common.service.transport import Transport
+from common.service.wire import MAXIMUM_FRAME_BYTES, SESSION
+from tests.unit.service.nodes import connected, free_port, key_pair, sections
+
+FRAME = bytes((SESSION,)) + b"hello"
+
+
+def test_frames_travel_both_ways_in_order():
+    async def scenario():
+        async with connected() as (joining, listening):
+            for number in range(20):
+                await joining.send(FRAME + bytes((number,)))
+            heard = [await asyncio.wait_for(listening.receive(), 2) for _ in range(20)]
+            await listening.send(b"\x02back")
+            return heard, await asyncio.wait_for(joining.receive(), 2)
+
+    heard, back = asyncio.run(scenario())
+
+    assert heard == [FRAME + bytes((number,)) for number in range(20)]
+    assert back == b"\x02back"
+
+
+def test_the_longest_frame_gets_through_and_a_longer_one_does_not():
+    async def scenario():
+        async with connected() as (joining, listening):
+            await joining.send(b"\x02" * MAXIMUM_FRAME_BYTES)
+            longest = await asyncio.wait_for(listening.receive(), 5)
+            await joining.send(b"\x02" * (MAXIMUM_FRAME_BYTES + 4096))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(listening.receive(), 0.5)
+            return len(longest)
+
+    assert asyncio.run(scenario()) == MAXIMUM_FRAME_BYTES
+
+
+def test_a_stranger_is_refused_and_counted_while_the_peer_goes_on():
+    async def scenario():
+        async with connected() as (joining, listening):
+            stranger_public, stranger_secret = key_pair()
+            context = zmq.asyncio.Context()
+            stranger = context.socket(zmq.DEALER)
+            stranger.curve_secretkey, stranger.curve_publickey = stranger_secret, stranger_public
+            stranger.curve_serverkey = listening._keys.public
+            stranger.setsockopt(zmq.ROUTING_ID, b"peer")
+            stranger.connect(listening._settings.bind)
+            await stranger.send(b"\x02let me in")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(listening.receive(), 0.6)
+            refused = listening.counts.strangers
+            context.destroy(linger=0)
+            await joining.send(FRAME)
+            return refused, await asyncio.wait_for(listening.receive(), 2)
+
+    refused, heard = asyncio.run(scenario())
+
+    assert refused >= 1
+    assert heard == FRAME
+
+
+def test_a_connection_without_curve_is_refused():
+    async def scenario():
+        async with connected() as (_, listening):
+            context = zmq.asyncio.Context()
+            plain = context.socket(zmq.DEALER)
+            plain.connect(listening._settings.bind)
+            await plain.send(b"\x02hello")
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(listening.receive(), 0.6)
+            context.destroy(linger=0)
+            return listening.counts.failed_handshakes
+
+    assert asyncio.run(scenario()) >= 1
+
+
+def test_both_ends_notice_when_the_other_one_goes_and_when_he_comes_back():
+    async def scenario():
+        (ours, our_secret), (theirs, their_secret) = key_pair(), key_pair()
+        joining, listening = sections(free_port())
+        server = Transport(listening, ChannelKeys(their_secret, ours))
+        await server.start()
+        for _ in range(2):
+            client = Transport(joining, ChannelKeys(our_secret, theirs))
+            await client.start()
+            await asyncio.wait_for(asyncio.gather(client.wait_present(), server.wait_present()), 5)
+            await client.send(FRAME)
+            assert await asyncio.wait_for(server.receive(), 2) == FRAME
+            await client.stop()
+            await asyncio.wait_for(server.wait_absent(), 5)
+            with pytest.raises(TransportError):
+                await server.send(FRAME)
+        arrivals = server.counts.arrivals
+        await server.stop()
+        return arrivals
+
+    assert asyncio.run(scenario()) == 2
+
+
+def test_a_port_in_use_is_named():
+    async def scenario():
+        async with connected() as (_, listening):
+            public, secret = key_pair()
+            second = Transport(listening._settings, ChannelKeys(secret, public))
+            with pytest.raises(ConfigurationError, match=r"channel\.bind tcp://127\.0\.0\.1:\d+: Address already in use"):
+                await second.start()
+
+    asyncio.run(scenario())
