@@ -14,6 +14,7 @@ from bob.clock_recovery import clock_from_photons, clock_from_reference
 from bob.detection import DetectionCounts, detect, outcomes_by_channel
 from bob.gating import Gate, GateChoice, choose_gate, phase_histogram
 from bob.pulse_clock import PulseClock
+from common.distillation.recipe import BATCH_DETECTIONS
 from common.distillation.synchronisation import ATTEMPTS, MORE_DETECTIONS, SACRIFICED_DETECTIONS, Frames, SacrificedDetections
 from common.distillation.values import FramedDetections
 from common.errors import LocalProtocolError, StreamError
@@ -157,11 +158,12 @@ class DetectionStation:
         count_frames = (last_slot - self._frames.first_slot) // self._frame_pulses + 1
         end_frame = min(first_frame + most_frames, count_frames)
         edges = self._frames.first_slot + np.arange(first_frame, max(first_frame, end_frame) + 1, dtype=np.int64) * self._frame_pulses
-        bounds = np.searchsorted(self._slots, edges)
+        bounds, cross_bounds = np.searchsorted(self._slots, edges), np.searchsorted(self._cross_slots, edges)
         reached = int(np.searchsorted(bounds[1:] - bounds[0], wanted_detections)) + 1
-        taken = min(reached, bounds.size - 1)
+        crossed = int(np.searchsorted(cross_bounds[1:] - cross_bounds[0], BATCH_DETECTIONS)) + 1  # an eavesdropper can make many
+        taken = min(reached, crossed, bounds.size - 1)
         part = slice(int(bounds[0]), int(bounds[taken]))
-        cross = slice(*np.searchsorted(self._cross_slots, edges[[0, taken]]))
+        cross = slice(int(cross_bounds[0]), int(cross_bounds[taken]))
         return FramedDetections(
             first_frame=first_frame,
             count_per_frame=np.diff(bounds[: taken + 1]),

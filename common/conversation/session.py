@@ -11,9 +11,12 @@ from enum import Enum
 from itertools import pairwise
 
 from common.channel.messages import Hello, Welcome
-from common.conversation.effects import Conversation, draw, persist, receive, send
+from common.conversation.effects import Conversation, deadline, draw, persist, receive, send
 from common.conversation.operations import MOST_LISTED_BLOCKS, Ledger, MeetPeer, ReadLedger, Settle
 from common.errors import LocalProtocolError, RemoteProtocolError
+
+GREETING_SECONDS = 15.0
+"""Longest wait for the answer to a greeting, which needs neither stream nor computation."""
 
 
 class SessionState(Enum):
@@ -121,6 +124,7 @@ def greet(parameters_digest: bytes) -> Conversation[Agreement]:
     RemoteProtocolError
         If the peer answers another greeting, runs with other parameters or lists its blocks in a way no store could.
     """
+    yield from deadline(GREETING_SECONDS)
     nonce = yield from draw(32)
     ledger: Ledger = yield from persist(ReadLedger())
     yield from send(Hello(nonce, parameters_digest, ledger.next_block, ledger.mask_cursor, *_blocks(ledger)))

@@ -102,6 +102,8 @@ class Blocks:
         ------
         KeyNotFoundError
             If it was never staged, or erased.
+        KeyStoreError
+            If a later block is committed already: sharing out rests on the order, which is the same at both ends.
         DamagedPieceError
             If its key cannot be read any more.
         """
@@ -111,6 +113,8 @@ class Blocks:
         state, rule = found[0]
         if state == "committed":
             return
+        if self.newest_committed() > block:
+            raise KeyStoreError(f"block {block} is to be committed after a later one")
         ((count_bits, mask_cursor, floor),) = self._database.integers(
             "SELECT count_bits, mask_cursor, reserve_floor FROM blocks WHERE block = ?", (block,)
         )

@@ -163,7 +163,10 @@ class Book:
             If any byte was spent before.
         """
         for piece in pieces:
-            found = self._database.rows("SELECT count_bytes FROM parts WHERE block = ? AND pool = ?", (piece.block, pool.value))
+            found = self._database.rows(
+                "SELECT count_bytes FROM parts JOIN blocks USING (block) WHERE block = ? AND pool = ? AND state = 'committed'",
+                (piece.block, pool.value),
+            )
             if not found or piece.end_byte > _number(found[0][0]):
                 raise KeyNotFoundError(
                     f"block {piece.block}, {pool.value}, bytes {piece.first_byte} to {piece.end_byte}: no such key is committed here"

@@ -229,9 +229,7 @@ class MemoryKeyStore:
         check_request(pool, self._owner, self._owner.peer, sum(piece.count_bytes for piece in named), purpose)
         self._refuse_strangers()
         for piece in in_order:
-            if piece.block not in self._blocks and piece.block not in self._erased:
-                raise KeyNotFoundError(f"block {piece.block}: no such key is committed here")
-            if piece.block in self._blocks and piece.end_byte > self._blocks[piece.block].part(pool)[1]:
+            if piece.block not in self._blocks or piece.end_byte > self._blocks[piece.block].part(pool)[1]:
                 raise KeyNotFoundError(f"block {piece.block}: no such key is committed here")
             if not any(gap.first_byte <= piece.first_byte and piece.end_byte <= gap.end_byte for gap in self._gaps(piece.block, pool)):
                 raise KeyAlreadyTakenError(f"block {piece.block}: handed out or destroyed before")
@@ -336,6 +334,8 @@ class MemoryKeyStore:
             raise KeyNotFoundError(f"block {block} is to be committed but was never staged")
         held = self._blocks[block]
         if held.ownership is None:
+            if max(self.committed, default=0) > block:
+                raise KeyStoreError(f"block {block} is to be committed after a later one")
             facts = BlockFacts(held.key.count, held.mask_cursor, max(held.reserve_floor, self._reserve_end(block)))
             held.ownership = share_out(facts, held.rule)
             held.committed_s = self._clock()

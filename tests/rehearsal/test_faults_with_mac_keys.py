@@ -88,8 +88,8 @@ def flipping(bit):
 
 
 UNTAGGED = {TranscriptTag, KeyCommit, KeyCommitted}
-"""What no tag covers: the messages that carry the tags, and those that follow. Altering a header there (what was heard, by one message) may go
-unnoticed; it changes nothing about the key, which both hold by then."""
+"""What no tag covers: the messages that carry the tags, and those that follow. Altering a header there (what was heard, by one message)
+may go unnoticed; it changes nothing about the key, which both hold by then."""
 
 
 def body(**changes):

@@ -20,9 +20,11 @@ from common.keystore.ownership import OwnershipRule, Pool
 from tests.support.keystores import MASKS, ledger_of, opened, secret
 
 blocks = st.integers(1, 12)
-lengths = st.sampled_from([0, 1, 7, 255, 256, 1600, 2000, 4093, 9000])
+lengths = st.sampled_from([0, 7, 256, 1600, 4093, 9000, 9000])
 pools = st.sampled_from(list(Pool))
+own_pools = st.sampled_from([Pool.ALICE_PAD, Pool.ALICE_DELIVERY])
 counts = st.integers(1, 120)
+anywhere = st.builds(Piece, blocks, st.integers(0, 300), counts)
 MEMORY_DISK = Path("/dev/shm")
 """Thousands of commits need no real disk; where there is no such folder they get one."""
 
@@ -78,6 +80,15 @@ class BothStores(RuleBasedStateMachine):
     def commit(self, block):
         self.both(lambda store: store.apply(CommitKey(block)))
 
+    @rule(count_bits=lengths)
+    def distil(self, count_bits):
+        """What a block does that goes well, and the peer met."""
+        block = max([ledger_of(self.model).next_block, *(block + 1 for block in self.model.held)])
+        self.both(lambda store: store.apply(OpenBlock(block)))
+        self.both(lambda store: store.apply(StageKey(block, secret(block, count_bits))))
+        self.both(lambda store: store.apply(CommitKey(block)))
+        self.meet_a_peer_in_step()
+
     @rule(data=st.data())
     def settle(self, data):
         held = sorted(self.model.held)
@@ -86,9 +97,13 @@ class BothStores(RuleBasedStateMachine):
             erased = data.draw(st.sets(st.sampled_from(held), max_size=1)) - shared
             self.both(lambda store: store.apply(Settle(tuple(shared), tuple(erased))))
 
-    @rule(next_block=st.integers(1, 14), newest=st.integers(0, 13))
-    def meet(self, next_block, newest):
+    @rule(next_block=st.integers(1, 14), newest=st.integers(0, 13), vouched=st.booleans())
+    def meet(self, next_block, newest, vouched):
         self.both(lambda store: store.apply(MeetPeer(next_block, newest)))
+        if vouched:
+            self.both(lambda store: store.apply(Settle((), ())))
+        else:
+            self.meet_a_peer_in_step()
 
     @rule()
     def meet_a_peer_in_step(self):
@@ -97,15 +112,24 @@ class BothStores(RuleBasedStateMachine):
         self.both(lambda store: store.apply(OpenBlock(max(ledger.next_block, newest + 1))))
         self.both(lambda store: store.apply(MeetPeer(newest + 1, newest)))
 
-    @rule(pool=pools, count_bytes=counts)
+    @rule(pool=own_pools, count_bytes=counts)
     def take(self, pool, count_bytes):
         self.both(lambda store: store.take(pool, count_bytes, "letter"))
 
-    @rule(pool=pools, pieces=st.lists(st.builds(Piece, blocks, st.integers(0, 300), counts), min_size=1, max_size=3))
-    def expect(self, pool, pieces):
-        taken = self.both(lambda store: store.expect(pool, pieces, "letter"))
-        if not isinstance(taken, type):
-            self.expected.append(taken.handout)
+    @rule(pool=pools, count_bytes=st.sampled_from([0, 1]), pieces=st.lists(anywhere, min_size=1, max_size=3))
+    def ask_in_vain(self, pool, count_bytes, pieces):
+        self.both(lambda store: store.take(pool, count_bytes, "letter"))
+        self.both(lambda store: store.expect(pool, pieces, "letter"))
+
+    @rule(data=st.data(), pool=st.sampled_from([Pool.BOB_PAD, Pool.BOB_DELIVERY]))
+    def expect(self, data, pool):
+        committed = sorted(self.model.committed)
+        if committed:
+            block = data.draw(st.sampled_from(committed[-3:]))
+            pieces = data.draw(st.lists(st.builds(Piece, st.just(block), st.integers(0, 300), counts), min_size=1, max_size=2))
+            taken = self.both(lambda store: store.expect(pool, pieces, "letter"))
+            if not isinstance(taken, type):
+                self.expected.append(taken.handout)
 
     @precondition(lambda self: self.expected)
     @rule(data=st.data(), burn=st.booleans())

@@ -34,8 +34,8 @@ from common.security.entropy import binary_entropy
 PUBLIC_KEY = sha256(b"qkdlink cascade permutations, version 1").digest()
 """Key of the expander that fixes permutations and masks: public, the same everywhere, chosen by nobody."""
 
-MOST_ROUNDS = 10_000
-"""Rounds after which the peer is taken to be broken; an honest batch takes one or two hundred."""
+MOST_ROUNDS = 2000
+"""Rounds after which the peer is taken to be broken; an honest batch takes one to three hundred."""
 
 SMALLEST_SEGMENT_BITS = 1024
 """Shortest segment considered when a batch is cut."""

@@ -109,6 +109,7 @@ def test_other_parameters_are_refused_at_both_ends():
 def test_a_list_that_no_store_would_give_is_refused(fields, complaint):
     told = {"next_block": 1, "mask_cursor": 0, "block_numbers": (), "block_lengths": (), **fields}
     half = greet(DIGEST)
+    next(half)  # the deadline
     next(half)
     half.send(bytes(32))
     half.send(Ledger(1, 0, {}))
@@ -119,6 +120,7 @@ def test_a_list_that_no_store_would_give_is_refused(fields, complaint):
 
 def test_a_welcome_to_another_greeting_is_refused():
     half = greet(DIGEST)
+    next(half)  # the deadline
     next(half)
     half.send(bytes(32))
     effect = half.send(Ledger(1, 0, {}))
