@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from common.channel.codec import Party
-from common.errors import KeyAlreadyTakenError, KeyExhaustedError, KeyNotFoundError
+from common.errors import KeyAlreadyTakenError, KeyExhaustedError, KeyNotFoundError, KeyStoreError
 from common.keystore.database import Database
 from common.keystore.interface import AuditEntry, Piece, UseKind
 from common.keystore.ownership import Pool
@@ -79,7 +79,7 @@ class Book:
             f"WHERE left_bytes > 0 AND {chosen} ORDER BY parts.block",
             values,
         )
-        return [Share(_number(block), Pool(pool), _number(count), _number(left)) for block, pool, count, left in rows]
+        return [Share(_number(block), _pool(pool), _number(count), _number(left)) for block, pool, count, left in rows]
 
     def gaps(self, share: Share) -> list[Piece]:
         """Find what is unspent of a part.
@@ -239,7 +239,7 @@ class Book:
                 self._database.rows("UPDATE parts SET left_bytes = left_bytes + ? WHERE block = ? AND pool = ?", (count, block, pool))
         change = "returned = 1" if returned else "kind = 'received'"
         self._database.rows(f"UPDATE uses SET {change} WHERE handout = ? AND kind = 'expected'", (handout,))  # noqa: S608 - fixed words
-        return [(_number(block), Pool(pool)) for block, pool, _ in rows]
+        return [(_number(block), _pool(pool)) for block, pool, _ in rows]
 
     def conclude_all(self) -> None:
         """Make all expected key final: nobody knows any more whether it was used."""
@@ -268,7 +268,7 @@ class Book:
                 _number(use),
                 _number(handout),
                 UseKind(kind),
-                Pool(pool),
+                _pool(pool),
                 Piece(_number(block), _number(first), _number(count)),
                 str(purpose),
                 float(at_s or 0),
@@ -281,3 +281,10 @@ class Book:
 def _number(value: object) -> int:
     """Read an integer column, whatever a damaged row holds."""
     return value if isinstance(value, int) else 0
+
+
+def _pool(value: object) -> Pool:
+    try:
+        return Pool(value)
+    except ValueError:
+        raise KeyStoreError("a row of the key store names a pool that does not exist: it is damaged") from None

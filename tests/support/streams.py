@@ -4,6 +4,7 @@ import numpy as np
 
 from bob.live import LiveDetectionStation
 from common.distillation.synchronisation import Frames
+from common.distillation.values import FramedDetections
 from common.timetags.live import TagBatch, TagStream
 
 
@@ -49,7 +50,7 @@ def take_all(station, profile, most_frames=1 << 16, wanted=1 << 18):
     given = station.sacrifice(0)
     first_slot = int(given.slots[-1]) + 1
     station.matched(Frames(0, first_slot, 1 << 40), profile.security.frame_pulses)
-    frame, parts = 0, []
+    frame, parts = 0, list[FramedDetections]()
     while not parts or not parts[-1].ended:
         parts.append(station.take(frame, most_frames, wanted))
         assert parts[-1].first_frame == frame
