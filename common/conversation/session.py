@@ -15,6 +15,9 @@ from common.conversation.effects import Conversation, deadline, draw, persist, r
 from common.conversation.operations import MOST_LISTED_BLOCKS, Ledger, MeetPeer, ReadLedger, Settle
 from common.errors import LocalProtocolError, RemoteProtocolError
 
+LARGEST_JUMP = 1 << 32
+"""Block numbers or mask pairs the peer may be ahead of us: far more than an old copy can lack, far less than would use them up."""
+
 GREETING_SECONDS = 15.0
 """Longest wait for the answer to a greeting, which needs neither stream nor computation."""
 
@@ -168,6 +171,8 @@ def _agreed(hello_nonce: bytes, welcome_nonce: bytes, ours: Ledger, parameters_d
         raise RemoteProtocolError("the peer's greeting lists its blocks without a length for each")
     if any(later <= earlier for earlier, later in pairwise(theirs.block_numbers)):
         raise RemoteProtocolError("the peer's greeting lists its blocks out of order")
+    if theirs.next_block > ours.next_block + LARGEST_JUMP or theirs.mask_cursor > ours.mask_cursor + LARGEST_JUMP:
+        raise RemoteProtocolError("the peer claims to be further ahead of us than any store can be: compare the stores of both ends")
     lengths = dict(zip(theirs.block_numbers, theirs.block_lengths, strict=True))
     first = max(_listed_from(_blocks(ours)[0]), _listed_from(theirs.block_numbers))
     spoken_of = {block: count_bits for block, count_bits in ours.lengths.items() if block >= first}

@@ -13,6 +13,7 @@ from common.conversation.events import TaskKey
 from common.conversation.operations import MOST_LISTED_BLOCKS, Ledger, Settle
 from common.conversation.rehearsal import End, Rehearsal, rehearse
 from common.conversation.session import (
+    LARGEST_JUMP,
     TRANSITIONS,
     Agreement,
     SessionEvent,
@@ -116,6 +117,14 @@ def test_a_list_that_no_store_would_give_is_refused(fields, complaint):
     next(half)
     with pytest.raises(RemoteProtocolError, match=complaint):
         half.send(Welcome(bytes(32), bytes(32), DIGEST, **told))
+
+
+@pytest.mark.parametrize("ahead", [Stands(2 + LARGEST_JUMP, 0), Stands(1, 1 + LARGEST_JUMP)])
+def test_a_peer_that_claims_to_be_impossibly_far_ahead_is_refused(ahead):
+    ours, _ = met(Stands(1, 0), ahead)
+
+    assert isinstance(ours, RemoteProtocolError)
+    assert "further ahead" in str(ours)
 
 
 def test_a_welcome_to_another_greeting_is_refused():
