@@ -40,7 +40,8 @@ def secret(block: int, count_bits: int) -> SecretBits:
 
 
 def opened(path: Path, owner: Party = Party.ALICE, **options: Any) -> SqliteKeyStore:
-    return SqliteKeyStore(path, owner, MASTER, **({"masks": MASKS, "rule": RULE} | options))
+    chosen: dict[str, Any] = {"masks": MASKS, "rule": RULE} | options
+    return SqliteKeyStore(path, owner, MASTER, **chosen)
 
 
 def ledger_of(store: Any) -> Ledger:
