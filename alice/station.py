@@ -10,10 +10,13 @@ from alice.frame_offset import WORKING_QBER, find_frame_offset
 from common.errors import StreamError
 
 NOISY_QBER = 0.3
-"""QBER assumed from the second attempt on: slots are matched even where every pulse is intercepted, so that the bound can say so."""
+"""QBER assumed where a usual one has failed: slots are matched even where every pulse is intercepted, so that the bound can say so."""
 
-NOISY_REACH_SLOTS = 1 << 24
-"""Furthest offset tried at that QBER, where each one takes hundreds of detections to rule out."""
+NEAR_SLOTS = 1 << 26
+"""Offsets tried first, on either side of the expected one: a third of a second at 200 MHz."""
+
+NOISY_CANDIDATES = 1 << 16
+"""Offsets tried at most at ``NOISY_QBER``, where each one takes hundreds of detections to rule out."""
 
 
 class EmissionStation:
@@ -29,7 +32,6 @@ class EmissionStation:
         self.first_slot = emission.first_slot
         self.count_slots = emission.count_slots
         self._emission = emission
-        self._expected_offset: int | None = None
         self._count_attempts = 0
 
     def look_up(self, slots: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -51,13 +53,13 @@ class EmissionStation:
         Returns
         -------
         int | None
-            The offset, or None if none fits clearly; the search begins where the receiver's first tag is the record's first slot.
+            The offset, or None if none fits clearly. The search begins where the receiver's slot 0 is the record's first slot;
+            what is quickly searched comes first, the whole record third.
         """
-        if self._expected_offset is None:
-            self._expected_offset = self.first_slot - int(slots[0])
-        noisy = self._count_attempts > 0
-        self._count_attempts += 1
-        reach = NOISY_REACH_SLOTS * stride if noisy else 2 * self.count_slots + int(slots[-1]) - int(slots[0])
+        attempt, self._count_attempts = self._count_attempts, self._count_attempts + 1
+        whole = 2 * self.count_slots + int(slots[-1] - slots[0])
+        near = min(NEAR_SLOTS, NOISY_CANDIDATES * stride)
+        qber, reach = {0: (WORKING_QBER, NEAR_SLOTS), 2: (WORKING_QBER, whole)}.get(attempt, (NOISY_QBER, near))
         try:
             found = find_frame_offset(
                 self._emission.window,
@@ -66,10 +68,10 @@ class EmissionStation:
                 self.count_slots,
                 slots,
                 outcomes,
-                expected_offset=self._expected_offset,
+                expected_offset=self.first_slot,
                 reach_slots=reach,
                 stride=stride,
-                working_qber=NOISY_QBER if noisy else WORKING_QBER,
+                working_qber=qber,
             )
         except StreamError:
             return None

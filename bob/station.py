@@ -84,9 +84,10 @@ class DetectionStation:
         choice = choose_gate(phase_histogram(t_ps[:count_early], channel[:count_early], clock, outcome_of_channel), width_ps=width_ps)
         found = detect(t_ps, channel, clock, choice.gate, outcome_of_channel, profile.receiver.dead_time_ps, randomness)
         self.reception = Reception(clock, choice, found.counts)
-        early_slot = int(clock.slots_and_phases(t_ps[count_early - 1 : count_early])[0][0])
+        first_slot, early_slot = (int(slot) for slot in clock.slots_and_phases(t_ps[[0, count_early - 1]])[0])
+        origin = first_slot // self._stride * self._stride  # our slot 0 lies at the first tag, or the reference pulse before it
         self._first_detection = int(np.searchsorted(found.slot, early_slot, side="right"))
-        self._slots, self._outcomes, self._cross_slots = found.slot, found.outcome, found.cross_slot
+        self._slots, self._outcomes, self._cross_slots = found.slot - origin, found.outcome, found.cross_slot - origin
         self._frames: Frames | None = None
         self._frame_pulses = 0
 

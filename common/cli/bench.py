@@ -39,7 +39,7 @@ STAGES = {
 @click.option("--quick", is_flag=True, help="Small inputs, few runs: shows that everything works, and little about speed.")
 @json_option
 def command(*, stages: tuple[str, ...], qbers: tuple[float, ...], block_bits: tuple[int, ...], quick: bool, as_json: bool) -> None:
-    r"""Measure stages of the distillation: speed, efficiency, frame errors, and the ratio to a peer in the same run.
+    """Measure stages of the distillation: speed, efficiency, frame errors, and the ratio to a peer in the same run.
 
     STAGE is one or more of sifting, reconciliation, verification, amplification, authentication, simulation, timetags, pipeline; all
     of them where none is named. Everything runs on one core. --qber and --block-bits apply to the stages that depend on them.

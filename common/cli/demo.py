@@ -29,7 +29,7 @@ EXHAUSTED = 4
     "--secret-bits", type=click.IntRange(min=1), default=None, help="Distil at least so many; enough for the picture unless told."
 )
 @click.option("--max-link-seconds", type=click.FloatRange(min=0, min_open=True), default=None, help="Link time at most, seconds.")
-@click.option("--eve", default=None, metavar="MODEL", help="Eavesdropper: intercept-resend:0.1 or photon-number-splitting.")
+@click.option("--eve", default=None, metavar="MODEL", help="Eavesdropper: intercept-resend=0.1 or photon-number-splitting=1.")
 @click.option("--seed", type=int, default=None, help="Repeat the emulated physics; keys stay random.")
 @json_option
 def command(
@@ -93,7 +93,7 @@ def command(
             obtained = act.report["secret_bits"]
             attempts.append({"link_seconds": seconds, "secret_bits": obtained})
             is_over = obtained >= wanted or act.report["failures"]
-            seconds = None if is_over else show.next_length(profile, expected, seconds, obtained)
+            seconds = None if is_over else show.next_length(profile, expected, seconds, obtained, act.report)
     if act is None:
         raise ConfigurationError("--max-link-seconds leaves no time for the link")
     covered = act.report["secret_bits"] >= wanted and not act.report["failures"]

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from common.channel.codec import Party
 from common.cli.arrivals import recorded_run
-from common.cli.distil import write_key
+from common.cli.distil import key_bytes, write_together
 from common.cli.example_picture import example_picture
 from common.cli.link_series import LinkSeries, Listener, expected_seconds, expected_secret_bits, link_series
 from common.cli.offline import OfflineRun, distil_offline, system_or_seeded
@@ -32,6 +32,7 @@ from common.onetimepad.pad import Pad
 from common.onetimepad.pictures import decrypt_picture, encrypt_picture
 from common.planning.link_model import link_model
 from common.profiles.link import LinkProfile
+from common.security.entropy import saturated_entropy
 from common.timetags.emission_record import EmissionRecord
 from common.timetags.tags import TimeTags
 
@@ -120,7 +121,17 @@ def expectation(profile: LinkProfile, secret_bits: int, most_seconds: float | No
     return Expectation(secret_bits, seconds, limit)
 
 
-def next_length(profile: LinkProfile, expected: Expectation, previous_seconds: float, obtained_bits: int) -> float | None:
+def is_hopeless(report: dict[str, Any] | None) -> bool:
+    """Whether no run of any length would give key: at the QBER in ``report`` even an endless block of single photons gives none."""
+    if report is None or report["secret_bits"]:
+        return False
+    ratios = [ratio for ratio in report["qber"].values() if ratio is not None]
+    return bool(ratios) and sum(saturated_entropy(ratio) for ratio in ratios) / len(ratios) >= 1.0 / 2.0
+
+
+def next_length(
+    profile: LinkProfile, expected: Expectation, previous_seconds: float, obtained_bits: int, report: dict[str, Any] | None = None
+) -> float | None:
     """Propose the link time of the next attempt.
 
     Parameters
@@ -133,13 +144,15 @@ def next_length(profile: LinkProfile, expected: Expectation, previous_seconds: f
         The attempt before; 0 before the first.
     obtained_bits : int
         What that attempt gave.
+    report : dict | None
+        Its report.
 
     Returns
     -------
     float | None
         Seconds, more than before; None once the limit has been reached.
     """
-    if previous_seconds >= expected.limit_seconds:
+    if previous_seconds >= expected.limit_seconds or is_hopeless(report):
         return None
     if not previous_seconds:
         start = START_TAGS / max(link_model(profile).probability_detection * profile.source.clock_hz, 1.0)
@@ -293,8 +306,7 @@ def send_picture(act: Act, picture: Image.Image, folder: Path) -> bool:
     bool
         Whether every pixel arrived as it was sent.
     """
-    for party, store in act.run.stores.items():
-        write_key(folder / f"{party.name.lower()}.key", store.joined())
+    write_together(folder, {f"{party.name.lower()}.key": key_bytes(store.joined()) for party, store in act.run.stores.items()})
     # One picture in one direction: all of the key is Alice's, and each end has been told so.
     encrypt_picture(Pad(folder / "alice.key", Party.ALICE, 1.0), folder / "original.png", folder / "encrypted.png")
     decrypt_picture(Pad(folder / "bob.key", Party.BOB, 1.0), folder / "encrypted.png", folder / "decrypted.png")

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
     from common.profiles.link import LinkProfile
 
 
+WRITTEN = ("alice.key", "bob.key", "report.json")
+"""What a distillation leaves in its folder."""
+
+
 @click.command("distil")
 @link_options
 @click.option("--alice", "emission", required=True, type=EXISTING_FILE, help="Alice's emission record.")
 @click.option("--bob", "tags", required=True, type=EXISTING_FILE, help="Bob's time tags.")
 @click.option("--out", required=True, type=FOLDER, help="Folder for alice.key, bob.key and report.json.")
-@click.option("--channels", default=None, metavar="NAME=N,…", help="Channels, where the file does not state them: H=0,V=1,D=2,A=3,sync=4.")
+@click.option("--channels", default=None, metavar="NAME=N,…", help="Channels, in place of what the file states: H=0,V=1,D=2,A=3,sync=4.")
 @click.option("--sync-divider", type=click.IntRange(min=1), default=None, help="Divider of the sync channel, likewise.")
 @click.option("--seed", type=int, default=None, help="Repeatable in place of system randomness; the keys are worth nothing.")
 @json_option
@@ -54,15 +58,16 @@ def command(
     from common.timetags.emission_file import read_emission
     from common.timetags.hdf5 import read_tags
 
+    if any((out / name).exists() for name in WRITTEN):
+        raise ConfigurationError(f"{out} already holds keys or a report, which may be in use: name another folder with --out")
     profile = load_profile(link, settings)
     named = parse_channels(channels) if channels else None
     with step(f"distilling {profile.title}", quiet=as_json):
         run = distil_offline(profile, read_emission(emission), read_tags(tags, named, sync_divider), system_or_seeded(seed))
         report = link_report(profile, run, seeded=seed is not None)
         out.mkdir(parents=True, exist_ok=True)
-        for party, store in run.stores.items():
-            write_key(out / f"{party.name.lower()}.key", store.joined())
-        (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        keys = {f"{party.name.lower()}.key": key_bytes(store.joined()) for party, store in run.stores.items()}
+        write_together(out, keys | {"report.json": (json.dumps(report, indent=2) + "\n").encode()})
     click.echo(json.dumps(report) if as_json else summary(profile, report, out))
     return next((exit_status(error) for error in run.failures.values() if error and not isinstance(error, BlockAborted)), 0)
 
@@ -83,30 +88,47 @@ def parse_channels(text: str) -> dict[str, int]:
     Raises
     ------
     ConfigurationError
-        If it is not of this form.
+        If it is not of this form, or a name is unknown.
     """
+    from bob.detection import OUTCOME_OF_DETECTOR
+
     channels: dict[str, int] = {}
     for part in text.split(","):
         name, _, number = part.strip().partition("=")
         if not name or not number.isdecimal():
             raise ConfigurationError(f"channels: {part!r} is not NAME=NUMBER; write for example H=0,V=1,D=2,A=3,sync=4")
+        if name not in {*OUTCOME_OF_DETECTOR, "sync"}:
+            raise ConfigurationError(f"channels: {name!r} is no channel of a receiver; choose among {', '.join(OUTCOME_OF_DETECTOR)}, sync")
         channels[name] = int(number)
     return channels
 
 
-def write_key(path: Path, bits: Bits) -> None:
-    """Write key as raw bytes, readable by its owner only.
+def key_bytes(bits: Bits) -> bytes:
+    """Return key as raw bytes; up to seven ``bits`` that do not fill a byte are left out, so that no byte holds padding."""
+    return bits.to_bytes()[: bits.count // 8]
+
+
+def write_together(folder: Path, files: dict[str, bytes]) -> None:
+    """Write files that belong together: all of them appear, or none; keys are readable by their owner only.
 
     Parameters
     ----------
-    path : Path
-        Replaced if it exists.
-    bits : Bits
-        The key; up to seven bits that do not fill a byte are left out, so that no byte holds padding.
+    folder : Path
+        Where they go.
+    files : dict[str, bytes]
+        Contents by name.
     """
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_bytes(bits.to_bytes()[: bits.count // 8])
+    unfinished = {folder / f".{name}.part": folder / name for name in files}
+    try:
+        for path, target in unfinished.items():
+            path.unlink(missing_ok=True)
+            path.touch(mode=0o600 if target.suffix == ".key" else 0o644)
+            path.write_bytes(files[target.name])
+        for path, target in unfinished.items():
+            path.replace(target)
+    finally:
+        for path in unfinished:
+            path.unlink(missing_ok=True)
 
 
 def summary(profile: LinkProfile, report: dict[str, Any], out: Path) -> str:
@@ -133,6 +155,8 @@ def summary(profile: LinkProfile, report: dict[str, Any], out: Path) -> str:
         f"QBER {qber}; clock {clock['offset_ppm']:+.4f} ppm, residual {clock['residual_rms_ps']:.0f} ps",
         f"{report['blocks_kept']} blocks kept, {discarded} discarded; {report['secret_bits']} secret bits in {out}",
     ]
+    if "clock-not-found" in report["blocks_discarded"]:
+        lines.append("  slots not matched: do emission and tags belong to one run, are channels, clock_hz and sync_divider right?")
     lines += [
         f"  block {block['number']}: {block['reason']}. {block['bound']}".rstrip(" .") for block in report["blocks"] if block["reason"]
     ]

@@ -13,7 +13,7 @@ from common.cli.options import json_option
 @click.option("--link", default=None, metavar="NAME|FILE", help="Check this link profile too; without it those that come with qkdlink.")
 @json_option
 def command(*, link: str | None, as_json: bool) -> int:
-    r"""Check whether qkdlink can run well here: packages, processor, caches, entropy, clock, memory, limits, link profiles.
+    """Check whether qkdlink can run well here: packages, processor, caches, entropy, clock, memory, limits, link profiles.
 
     Every line says ok, warn or fail, and what to do. Exit status 2 if a check failed; warnings do not count.
 

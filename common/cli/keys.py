@@ -20,7 +20,7 @@ _config = click.option("--config", required=True, type=EXISTING_FILE, help="Conf
 
 @click.group("keys")
 def command() -> None:
-    r"""Look at the key store of a running node, or take key out of it by hand.
+    """Look at the key store of a running node, or take key out of it by hand.
 
     \b
     Example:
@@ -34,7 +34,7 @@ def command() -> None:
 @_config
 @json_option
 def status(*, config: Path, as_json: bool) -> None:
-    r"""Say how much key is left, and for whom.
+    """Say how much key is left, and for whom.
 
     \b
     Example:
@@ -61,7 +61,7 @@ def status(*, config: Path, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Yes, take this key out of the store for good.")
 @json_option
 def export(*, config: Path, bits: int | None, like: Path | None, out: Path, yes: bool, as_json: bool) -> None:
-    r"""Take delivery key out of the store into a file; it is gone from the store then.
+    """Take delivery key out of the store into a file; it is gone from the store then.
 
     Beside the key, FILE.json says which key it is; with it the other end exports the same.
 
@@ -95,7 +95,7 @@ def export(*, config: Path, bits: int | None, like: Path | None, out: Path, yes:
 @_config
 @json_option
 def audit(*, config: Path, as_json: bool) -> None:
-    r"""Show what became of the key, line by line; never the key itself.
+    """Show what became of the key, line by line; never the key itself.
 
     \b
     Example:

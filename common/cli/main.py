@@ -91,6 +91,10 @@ def run(arguments: list[str] | None = None) -> int:
     except QkdError as error:
         click.echo(f"qkd: {error}", err=True)
         return exit_status(error)
+    except OSError as error:  # a disk that is full, a folder that may not be written: the system's own words and where
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"qkd: {where}{error.strerror or error}: nothing more was done", err=True)
+        return 1
     return result if isinstance(result, int) else 0
 
 

@@ -35,7 +35,12 @@ def _pad_options(function: F) -> F:
         click.option("--picture", is_flag=True, help="Encrypt pixels: what comes out is a picture to look at."),
         click.option("--out", "target", required=True, type=_OUT_OR_PIPE, help="What to write; - is standard output."),
         click.option("--in", "source", required=True, type=_IN_OR_PIPE, help="What to read; - is standard input."),
-        click.option("--key", required=True, type=click.Path(path_type=Path), help="Key file of this end; its ledger is kept beside it."),
+        click.option(
+            "--key",
+            required=True,
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Key file of this end; its ledger is kept beside it.",
+        ),
     ):
         function = option(function)
     return function

@@ -31,7 +31,7 @@ def command(
     renew: Path | None,
     as_json: bool,
 ) -> None:
-    r"""Write configuration, channel keys, the authentication secret and certificates of a link.
+    """Write configuration, channel keys, the authentication secret and certificates of a link.
 
     Keys are never overwritten. Carry the folders alice and bob to their machines by hand: both hold the secret on which all
     authentication rests. Where the reserve of masks was used up without key to refill it, --renew gives both nodes fresh ones.

@@ -26,6 +26,7 @@ def command(*, link: str, settings: tuple[str, ...], seconds: float, out: Path, 
     Example:
       qkd simulate --link niedersachsen --seconds 20 --out run --seed 1
     """
+    import math
     import secrets
 
     from common.emulator.eavesdropper import eavesdropper_from_text
@@ -37,6 +38,8 @@ def command(*, link: str, settings: tuple[str, ...], seconds: float, out: Path, 
     eavesdropper = eavesdropper_from_text(eve) if eve else None
     if (out / "alice").exists() or (out / "bob").exists():
         raise ConfigurationError(f"{out} already holds a run: name another folder with --out, or remove it")
+    if not math.isfinite(seconds):
+        raise ConfigurationError(f"--seconds {seconds}: choose a finite time of sending")
     with step(f"emulating {seconds:g} s of {profile.title}", quiet=as_json):
         stretches = emulate_stretches(profile, seconds, secrets.randbits(63) if seed is None else seed, eavesdropper)
         written = write_run(out, stretches)

@@ -15,7 +15,7 @@ from common.cli.options import EXISTING_FILE, json_option
 @click.option("--config", required=True, type=EXISTING_FILE, help="Configuration of the node.")
 @json_option
 def command(*, config: Path, as_json: bool) -> None:
-    r"""Ask a running node how it does: session, error rates, key rates, blocks, key store, authentication reserve.
+    """Ask a running node how it does: session, error rates, key rates, blocks, key store, authentication reserve.
 
     \b
     Example:

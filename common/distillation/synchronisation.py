@@ -22,7 +22,7 @@ from common.kernels.gaps import decode_gaps, encode_gaps
 SACRIFICED_DETECTIONS = 1024
 """Detections disclosed in one attempt: at 8 % QBER about 300 bits of evidence, far above what any record length asks for."""
 
-MORE_DETECTIONS = 4 * SACRIFICED_DETECTIONS
+MORE_DETECTIONS = 3 * SACRIFICED_DETECTIONS
 """Detections disclosed in each further attempt, which allows for a QBER of 30 %."""
 
 ATTEMPTS = 8

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from common.emulator.link import Emulation
@@ -54,21 +55,25 @@ def write_run(folder: Path, stretches: Iterable[Emulation]) -> WrittenRun:
         If there is no stretch.
     """
     emission_path, tags_path = folder / "alice" / "emission.h5", folder / "bob" / "tags.h5"
+    remaining = iter(stretches)
+    first = next(remaining, None)  # what is wrong with the run shows before a folder is made
+    if first is None:
+        raise ConfigurationError("emulated run: nothing to write")
     folder.mkdir(parents=True, exist_ok=True)
     for path in (emission_path, tags_path):
         path.parent.mkdir(mode=0o700, exist_ok=True)
-    writer: TagWriter | None = None
+    unfinished = tags_path.with_name(tags_path.name + ".part")
+    writer = TagWriter(unfinished, first.tags.channels, first.tags.sync_divider, "emulated time tags of a QKD receiver")
     count_tags = 0
     try:
-        for stretch in stretches:
-            if writer is None:
-                write_emission(emission_path, stretch.emission)
-                writer = TagWriter(tags_path, stretch.tags.channels, stretch.tags.sync_divider, "emulated time tags of a QKD receiver")
+        for stretch in chain([first], remaining):
             writer.append(stretch.tags.t_ps, stretch.tags.channel)
             count_tags += len(stretch.tags)
-    finally:
-        if writer is not None:
-            writer.close()
-    if writer is None:
-        raise ConfigurationError("emulated run: nothing to write")
+    except BaseException:
+        writer.close()
+        unfinished.unlink(missing_ok=True)
+        raise
+    writer.close()
+    write_emission(emission_path, first.emission)
+    unfinished.replace(tags_path)
     return WrittenRun(emission_path, tags_path, count_tags)

@@ -123,9 +123,9 @@ class Pad:
         Raises
         ------
         ConfigurationError
-            If it belongs to another key or to other parts of it, or was encrypted at this end.
+            If it belongs to another key, or was encrypted at this end.
         AuthenticationError
-            If its stretch lies outside of the sender's part.
+            If it names other parts of the key than ours has, or its stretch lies outside of the sender's part.
         KeyAlreadyTakenError
             If it was decrypted before, or overlaps something that was.
         """
@@ -134,9 +134,9 @@ class Pad:
                 f"{what} was encrypted with another key than {self.path}: both files begin with the same bytes if it fits"
             )
         if header.pad.boundary != self.name.boundary:
-            raise ConfigurationError(
-                f"{what} was encrypted with other parts of the key than {self.path} has: give both ends the same --alice-share, "
-                "with a new key, for key of this one may have been spent twice"
+            raise AuthenticationError(
+                f"{what} names other parts of the key than {self.path} has: it was altered on the way, or the two ends were given "
+                "different --alice-share, and then only a new key helps"
             )
         if header.sender is self.end:
             raise ConfigurationError(f"{what} was encrypted at this end ({self.end.name.capitalize()}): decrypt it at the other")

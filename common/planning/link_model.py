@@ -17,6 +17,8 @@ from math import ceil, prod
 from typing import TYPE_CHECKING
 
 from common.blocks import BasisCounts, BlockCounts
+from common.distillation.reconciliation.codes import CODE_RATES, choose_code, codeword_bits
+from common.distillation.reconciliation.segments import TAG_BITS
 from common.errors import ConfigurationError
 from common.leakage import Leakage
 from common.planning.gate import captured_share
@@ -256,7 +258,7 @@ def expected_block(
     profile: LinkProfile,
     count_pulses: int | None = None,
     *,
-    reconciliation_efficiency: float = RECONCILIATION_EFFICIENCY,
+    reconciliation_efficiency: float | None = None,
 ) -> ExpectedBlock:
     """Predict the secret length of a mean block by the live formula.
 
@@ -266,8 +268,8 @@ def expected_block(
         A BB84 link with a single-photon source.
     count_pulses : int | None
         Pulses of the block; None takes what the profile's ``block_bits`` needs.
-    reconciliation_efficiency : float
-        Charged bits over ``n h(QBER)``, 1 or more.
+    reconciliation_efficiency : float | None
+        Charged bits over ``n h(QBER)``, 1 or more; None for what the profile's method is expected to need.
 
     Returns
     -------
@@ -283,6 +285,8 @@ def expected_block(
     ----------
     :func:`common.security.key_length.key_length` on :func:`expected_counts`; status: planning.
     """
+    if reconciliation_efficiency is None:
+        reconciliation_efficiency = expected_efficiency(profile)
     if reconciliation_efficiency < 1.0:
         raise ConfigurationError(
             f"reconciliation efficiency {reconciliation_efficiency}: no code leaks less than n h(QBER), give 1 or more"
@@ -300,6 +304,36 @@ def expected_block(
     setting = Bb84Setting.of(profile.source, profile.receiver, profile.security)
     key = key_length(counts, leakage, setting, EpsilonBudget.of(profile.security))
     return ExpectedBlock(counts, leakage, key, pulses / profile.source.clock_hz / profile.source.duty_cycle)
+
+
+def expected_efficiency(profile: LinkProfile) -> float:
+    """Expect the efficiency of the profile's reconciliation at the model's QBER.
+
+    Parameters
+    ----------
+    profile : LinkProfile
+        A BB84 link with a single-photon source.
+
+    Returns
+    -------
+    float
+        Charged bits over ``n h(QBER)``: for LDPC that of the code which would be chosen, segment tags included; for Cascade
+        ``RECONCILIATION_EFFICIENCY``.
+
+    References
+    ----------
+    ``common.distillation.reconciliation.codes.choose_code``, from measured working points; status: planning.
+    """
+    model, chosen = link_model(profile), profile.reconciliation
+    if chosen.method != "ldpc":
+        return RECONCILIATION_EFFICIENCY
+    shares = [(model.z.probability_sifted, model.z.qber), (model.x.probability_sifted, model.x.qber)]
+    if profile.security.key_bases == "z":
+        shares = shares[:1]
+    qber = sum(share * errors for share, errors in shares) / sum(share for share, _ in shares)
+    rates = CODE_RATES if chosen.code_rate is None else (chosen.code_rate,)
+    choice = choose_code(min(0.25, max(1e-4, qber)), codeword_bits(chosen.segment_bits), rates)
+    return max(1.0, choice.efficiency + TAG_BITS / (choice.count_payload * max(binary_entropy(qber), 1e-6)))
 
 
 def asymptotic_rate(profile: LinkProfile, *, reconciliation_efficiency: float = RECONCILIATION_EFFICIENCY) -> float:

@@ -183,6 +183,11 @@ class Choice:
         return self.code.count_bits - self.count_punctured - self.count_shortened
 
 
+def codeword_bits(segment_bits: int) -> int:
+    """Return the codeword length that is shipped nearest to ``segment_bits``."""
+    return SHORT_BITS if segment_bits <= (SHORT_BITS + LONG_BITS) // 2 else LONG_BITS
+
+
 def choose_code(
     qber: float,
     count_bits: int = LONG_BITS,

@@ -18,7 +18,7 @@ from common.bits import Bits, count_bytes
 from common.channel.messages import ReconciliationOutcome, Syndrome, SyndromeIncrement
 from common.conversation.effects import Conversation, compute, draw, receive, send
 from common.distillation.recipe import Recipe
-from common.distillation.reconciliation.codes import CODE_RATES, LONG_BITS, SHORT_BITS, choose_code
+from common.distillation.reconciliation.codes import CODE_RATES, choose_code, codeword_bits
 from common.distillation.reconciliation.ldpc_frames import Layout, decode, encode, layout_of, reveal
 from common.distillation.reconciliation.segments import Segments, check_tags, failed_segments, send_tags
 from common.distillation.values import KeyBits, ReconciledBatch
@@ -128,9 +128,8 @@ def correct_by_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> C
 
 def _laid_out(recipe: Recipe, working_qber: float, key: KeyBits) -> tuple[Segments, Layout]:
     """Choose code and layout from what both ends know."""
-    code_bits = SHORT_BITS if recipe.segment_bits <= (SHORT_BITS + LONG_BITS) // 2 else LONG_BITS
     code_rates = CODE_RATES if recipe.code_rate is None else (recipe.code_rate,)
-    choice = choose_code(working_qber, code_bits, code_rates, count_key_bits=key.bits.count)
+    choice = choose_code(working_qber, codeword_bits(recipe.segment_bits), code_rates, count_key_bits=key.bits.count)
     segments = Segments.cut(key, choice.count_payload)
     return segments, layout_of(choice.code, segments.segment_bits, choice.count_punctured)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from common.channel.codec import Party
-from common.errors import ConfigurationError, KeyAlreadyTakenError, KeyExhaustedError, KeyStoreError
+from common.errors import AuthenticationError, ConfigurationError, KeyAlreadyTakenError, KeyExhaustedError, KeyStoreError
 from common.onetimepad.envelope import OVERHEAD_BYTES, PAD_ID_BYTES, Header
 from common.onetimepad.files import encrypt_file
 from common.onetimepad.pad import Pad
@@ -67,7 +67,7 @@ def test_ends_that_split_differently_find_out(ends):
     ends.pad(Party.BOB, alice_share=0.9)
     encrypted = ends.send(b"hello")
 
-    with pytest.raises(ConfigurationError, match="spent twice"):
+    with pytest.raises(AuthenticationError, match="altered on the way, or the two ends"):
         ends.receive(encrypted)
 
 
