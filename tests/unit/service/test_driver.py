@@ -36,7 +36,8 @@ class Ends:
 
     async def run(self, *parties: Party):
         chosen = parties or tuple(Party)
-        ends = await asyncio.wait_for(asyncio.gather(*(self.drivers[party].run() for party in chosen)), 120)  # a first run compiles its kernels
+        seconds = 120  # a first run compiles its kernels
+        ends = await asyncio.wait_for(asyncio.gather(*(self.drivers[party].run() for party in chosen)), seconds)
         for workers in self.workers.values():
             workers.stop()
         return dict(zip(chosen, ends, strict=True))
