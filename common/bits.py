@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from common.errors import RemoteProtocolError
 
-if sys.byteorder != "little":  # pragma: no cover - x86-64 and aarch64 Linux are little-endian
+if sys.byteorder != "little":
     raise ImportError("qkdlink packs bits into little-endian words and runs on little-endian machines only")
 
 

@@ -86,14 +86,14 @@ def command(
             act = show.recorded_act(profile, arrivals, physics_seed)
         expected = show.expectation(act.profile, wanted, max_link_seconds)
     else:
-        seconds = show.next_length(profile, expected, 0.0, 0)
+        seconds = show.next_length(profile, expected, 0.0)
         while seconds:
             with step(f"running {seconds:.1f} s of link and distilling it", quiet=as_json):
                 act = show.simulated_act(profile, seconds, physics_seed, eavesdropper)
             obtained = act.report["secret_bits"]
             attempts.append({"link_seconds": seconds, "secret_bits": obtained})
             is_over = obtained >= wanted or act.report["failures"]
-            seconds = None if is_over else show.next_length(profile, expected, seconds, obtained, act.report)
+            seconds = None if is_over else show.next_length(profile, expected, seconds, act.report)
     if act is None:
         raise ConfigurationError("--max-link-seconds leaves no time for the link")
     covered = act.report["secret_bits"] >= wanted and not act.report["failures"]

@@ -129,9 +129,7 @@ def is_hopeless(report: dict[str, Any] | None) -> bool:
     return bool(ratios) and sum(saturated_entropy(ratio) for ratio in ratios) / len(ratios) >= 1.0 / 2.0
 
 
-def next_length(
-    profile: LinkProfile, expected: Expectation, previous_seconds: float, obtained_bits: int, report: dict[str, Any] | None = None
-) -> float | None:
+def next_length(profile: LinkProfile, expected: Expectation, previous_seconds: float, report: dict[str, Any] | None = None) -> float | None:
     """Propose the link time of the next attempt.
 
     Parameters
@@ -142,10 +140,8 @@ def next_length(
         From the planner.
     previous_seconds : float
         The attempt before; 0 before the first.
-    obtained_bits : int
-        What that attempt gave.
     report : dict | None
-        Its report.
+        Its report; None before the first.
 
     Returns
     -------
@@ -154,13 +150,13 @@ def next_length(
     """
     if previous_seconds >= expected.limit_seconds or is_hopeless(report):
         return None
-    if not previous_seconds:
+    if report is None:
         start = START_TAGS / max(link_model(profile).probability_detection * profile.source.clock_hz, 1.0)
         seconds = MARGIN * (expected.seconds or HOPELESS_SECONDS) + start
-    elif not obtained_bits:
+    elif not report["secret_bits"]:
         seconds = expected.limit_seconds
     else:
-        seconds = previous_seconds * max(1.25, MARGIN * expected.secret_bits / obtained_bits)
+        seconds = previous_seconds * max(1.25, MARGIN * expected.secret_bits / report["secret_bits"])
     return min(seconds, expected.limit_seconds)
 
 

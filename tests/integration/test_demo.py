@@ -171,13 +171,23 @@ def test_a_hopeless_link_is_known_to_be_one():
     assert expected_seconds(load_profile("niedersachsen", ["channel.loss_db=60"]), 48_320, most_seconds=100.0) is None
 
 
+def gave(secret_bits, qber=0.005):
+    return {"secret_bits": secret_bits, "qber": {"Z": qber, "X": qber}}
+
+
+def test_attempts_end_at_once_where_no_run_of_any_length_would_give_key():
+    expected = Expectation(48_320, 20.0, 60.0)
+
+    assert next_length(load_profile("niedersachsen"), expected, 20.0, gave(0, qber=0.25)) is None
+
+
 def test_attempts_grow_up_to_the_limit():
     profile = load_profile("niedersachsen")
     expected = Expectation(48_320, 20.0, 60.0)
-    first = next_length(profile, expected, 0.0, 0)
+    first = next_length(profile, expected, 0.0)
 
     assert first is not None
     assert 20.0 < first < 30.0
-    assert next_length(profile, expected, first, 0) == 60.0
-    assert first < (next_length(profile, expected, first, 40_000) or 0.0) < 60.0
-    assert next_length(profile, expected, 60.0, 40_000) is None
+    assert next_length(profile, expected, first, gave(0)) == 60.0
+    assert first < (next_length(profile, expected, first, gave(40_000)) or 0.0) < 60.0
+    assert next_length(profile, expected, 60.0, gave(40_000)) is None

@@ -12,6 +12,7 @@ from common.channel.codec import Envelope, Party, decode, encode
 from common.channel.messages import Hello, Welcome
 from common.conversation.events import Output
 from common.conversation.rehearsal import Moment, Rehearsal
+from common.errors import RemoteProtocolError
 
 WHOLE_BYTES = 256
 """Messages up to this length are altered at every bit."""
@@ -128,7 +129,7 @@ class MacHolder:
             return False
         try:
             self._note(destination, decode(body))
-        except Exception:  # noqa: BLE001 - altered beyond reading: the receiver will refuse it too
+        except RemoteProtocolError:  # altered beyond reading: the receiver will refuse it too
             nonces.setdefault(Welcome if Hello in nonces else Hello, bytes(32))
         return True
 
