@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from common.errors import ConfigurationError
 from common.security.entropy import deviance
-from common.security.tails import log_binomial_upper_tail, log_hypergeometric_lower_tail
+from common.security.tails import log_binomial_lower_tail, log_binomial_upper_tail, log_hypergeometric_lower_tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,11 +146,7 @@ def binomial_upper_bound(count_trials: int, probability: float, epsilon: float) 
     ----------
     ``docs/explanation/sampling``, section "Binomial counts"; status: rigorous.
     """
-    _check_epsilon(epsilon)
-    if count_trials < 0:
-        raise ConfigurationError(f"count_trials {count_trials}: a number of trials is 0 or more")
-    if not 0.0 <= probability <= 1.0:
-        raise ConfigurationError(f"probability {probability}: choose it between 0 and 1")
+    _check_trials(count_trials, probability, epsilon)
     if probability in {0.0, 1.0} or count_trials == 0:
         return count_trials if probability == 1.0 else 0
     threshold = log(epsilon) - _MARGIN
@@ -162,6 +158,43 @@ def binomial_upper_bound(count_trials: int, probability: float, epsilon: float) 
     ceiling = _first_excluded(count_trials, probability, exponent)
     low = min(floor(count_trials * probability) - 1 if epsilon < 0.5 else -1, ceiling - 1)
     return _last_true(exceeded, max(low, -1), ceiling) + 1
+
+
+def binomial_lower_bound(count_trials: int, probability: float, epsilon: float) -> int:
+    """Largest ``K`` with ``P[Bin(count_trials, probability) < K] <= epsilon``, from the exact tail.
+
+    Parameters
+    ----------
+    count_trials : int
+        Trials, 0 or more.
+    probability : float
+        Lower bound of the probability of success in each trial given all earlier ones, between 0 and 1.
+    epsilon : float
+        Probability of failure, ``0 < epsilon < 1``.
+
+    Returns
+    -------
+    int
+        Successes, between 0 and ``count_trials``.
+
+    Raises
+    ------
+    ConfigurationError
+        If an argument is out of its range; the message names it.
+
+    References
+    ----------
+    ``docs/explanation/sampling``, section "Binomial counts"; status: rigorous.
+    """
+    _check_trials(count_trials, probability, epsilon)
+    if probability in {0.0, 1.0} or count_trials == 0:
+        return count_trials if probability == 1.0 else 0
+    threshold = log(epsilon) - _MARGIN
+
+    def attained(least: int) -> bool:
+        return log_binomial_lower_tail(least - 1, count_trials, probability) <= threshold
+
+    return _last_true(attained, 0, count_trials + 1)
 
 
 def _last_true(holds: Callable[[int], bool], low: int, high: int) -> int:
@@ -194,6 +227,14 @@ def _divergence(marked: int, count: int, marked_total: int, total: int) -> float
 def _check_epsilon(epsilon: float) -> None:
     if not 0.0 < epsilon < 1.0:
         raise ConfigurationError(f"epsilon {epsilon}: choose a failure probability between 0 and 1, both excluded")
+
+
+def _check_trials(count_trials: int, probability: float, epsilon: float) -> None:
+    _check_epsilon(epsilon)
+    if count_trials < 0:
+        raise ConfigurationError(f"count_trials {count_trials}: a number of trials is 0 or more")
+    if not 0.0 <= probability <= 1.0:
+        raise ConfigurationError(f"probability {probability}: choose it between 0 and 1")
 
 
 def _check_sample(count_tested: int, errors_tested: int, count_untested: int, epsilon: float) -> None:

@@ -142,8 +142,16 @@ class EpsilonBudget:
         Returns
         -------
         dict[str, float]
-            ``total``, its three parts, the two shares of secrecy, and the probability of each event.
+            ``total``, its three parts, the two shares of secrecy, and the probability of each event. What the events may fail with
+            adds up to ``estimation``, and ``2 acceptance + amplification`` to ``secrecy``.
+
+        Raises
+        ------
+        ConfigurationError
+            If an event is listed twice: its share would be spent twice and shown once.
         """
+        if len(set(events)) != len(events):
+            raise ConfigurationError(f"estimation events {list(events)}: each is listed once, or the shares do not add up")
         share = self.probability_of_event(len(events))
         return {
             "total": self.sum,

@@ -11,18 +11,21 @@ from dataclasses import dataclass
 from math import ceil, log2
 from typing import TYPE_CHECKING
 
-from common.errors import AbortReason
+from common.errors import AbortReason, ConfigurationError
 from common.security.entropy import saturated_entropy
 from common.security.proofs.bb84_setting import Bb84Setting
 from common.security.proofs.bb84_single_photon import estimate
+from common.security.proofs.estimate import Estimate
 
 if TYPE_CHECKING:
-    from common.blocks import BlockCounts
+    from collections.abc import Mapping, Sequence
+
+    from common.blocks import BasisCounts, BlockCounts
     from common.leakage import Leakage
     from common.security.epsilons import EpsilonBudget
-    from common.security.proofs.bb84_single_photon import BasisEstimate, Estimate
+    from common.security.proofs.estimate import BasisEstimate
 
-__all__ = ["Bb84Setting", "KeyLength", "key_length"]
+__all__ = ["Bb84Setting", "KeyLength", "key_length", "length_of"]
 
 _UNIT = 1 << 26
 """Deductions are raised to whole multiples of 2^-26 bit: sums of them are exact in floating point up to blocks of 1e8 bits."""
@@ -88,8 +91,46 @@ def key_length(counts: BlockCounts, leakage: Leakage, setting: Bb84Setting, budg
     [Tupkary2024], theorem on variable length; ``docs/explanation/finite-key`` for both key bases, tagged bits and failed segments;
     status: rigorous.
     """
-    known = estimate(counts, setting, budget)
-    scaled = _deductions(counts, leakage, setting, budget, known)
+    of_basis = {"Z": counts.z, "X": counts.x}
+    keys = {basis: of_basis[basis] for basis in setting.key_basis_names}
+    return length_of(estimate(counts, setting, budget), keys, leakage, budget, setting.events)
+
+
+def length_of(
+    known: Estimate, keys: Mapping[str, BasisCounts], leakage: Leakage, budget: EpsilonBudget, events: Sequence[str]
+) -> KeyLength:
+    """Compute the secret length from what any composable proof says.
+
+    Parameters
+    ----------
+    known : Estimate
+        Of a composable proof; nothing else is taken.
+    keys : Mapping[str, BasisCounts]
+        Counts of the key bases, by name.
+    leakage : Leakage
+        Every bit charged, verification tag and verdict included.
+    budget : EpsilonBudget
+        The one the estimate was made with.
+    events : sequence of str
+        Names of the bounds the estimate relies on, for the itemised epsilons.
+
+    Returns
+    -------
+    KeyLength
+        With its ledger.
+
+    Raises
+    ------
+    ConfigurationError
+        If ``known`` is no estimate of a composable proof.
+
+    References
+    ----------
+    [Tupkary2024], theorem on variable length; ``docs/explanation/finite-key``; status: rigorous.
+    """
+    if not isinstance(known, Estimate):  # for callers without a type checker
+        raise ConfigurationError(f"{type(known).__name__} is no estimate of a composable proof: it may not decide a key length")
+    scaled = _deductions(keys, leakage, budget, known)
     balance = sum(scaled.values())
     secret_bits, reason, bound = 0, known.reason, known.bound
     if reason is None:
@@ -102,18 +143,17 @@ def key_length(counts: BlockCounts, leakage: Leakage, setting: Bb84Setting, budg
     return KeyLength(
         secret_bits=secret_bits,
         ledger={item: _bits(value) for item, value in scaled.items()},
-        phase_error_bound=dict.fromkeys(setting.key_basis_names) | {entry.basis: entry.phase_error_ratio for entry in known.bases},
+        phase_error_bound=dict.fromkeys(keys) | {entry.basis: entry.phase_error_ratio for entry in known.bases},
         multi_photon_bound=sum(entry.count_tagged for entry in known.bases) / clicks if clicks else None,
-        epsilon=budget.itemised(setting.events),
+        epsilon=budget.itemised(events),
         reason=reason,
         bound=bound,
     )
 
 
-def _deductions(counts: BlockCounts, leakage: Leakage, setting: Bb84Setting, budget: EpsilonBudget, known: Estimate) -> dict[str, int]:
+def _deductions(keys: Mapping[str, BasisCounts], leakage: Leakage, budget: EpsilonBudget, known: Estimate) -> dict[str, int]:
     """Return the ledger before its last line, in units of ``1/_UNIT`` bit."""
-    keys = [{"Z": counts.z, "X": counts.x}[basis] for basis in setting.key_basis_names]
-    sifted, kept = sum(key.key for key in keys), sum(key.kept for key in keys)
+    sifted, kept = sum(key.key for key in keys.values()), sum(key.kept for key in keys.values())
     scaled = {"sifted key bits": sifted * _UNIT, "segments not reconciled": (kept - sifted) * _UNIT}
     for entry in known.bases:
         scaled[f"multi-photon {entry.basis}"] = (entry.count_untagged - entry.count_kept) * _UNIT

@@ -156,13 +156,48 @@ def log_binomial_upper_tail(least: int, count_trials: int, probability: float) -
     if least > count_trials:
         return -inf
     if least <= int((count_trials + 1) * probability):
-        return _log_complement(log_binomial_upper_tail(count_trials - least + 1, count_trials, 1.0 - probability))
+        return _log_complement(log_binomial_lower_tail(least - 1, count_trials, probability))
     odds = probability / (1.0 - probability)
 
     def ratios(steps: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.maximum(count_trials - least - steps, 0.0) / (least + steps + 1.0) * odds
 
     return log_binomial_mass(least, count_trials, probability) + _log_sum(ratios)
+
+
+def log_binomial_lower_tail(most: int, count_trials: int, probability: float) -> float:
+    """Logarithm of the probability of at most ``most`` successes.
+
+    Parameters
+    ----------
+    most : int
+        Largest count that belongs to the tail.
+    count_trials : int
+        Trials.
+    probability : float
+        Probability of success in one trial, ``0 < probability < 1``.
+
+    Returns
+    -------
+    float
+        ``ln P[Bin(count_trials, probability) <= most]``, never below the true value by more than rounding.
+
+    References
+    ----------
+    ``docs/explanation/sampling``, section "Summing the tail"; status: rigorous up to rounding.
+    """
+    if most < 0:
+        return -inf
+    if most >= count_trials:
+        return 0.0
+    if most >= int((count_trials + 1) * probability):  # more than half: the upper tail falls from its edge on
+        return _log_complement(log_binomial_upper_tail(most + 1, count_trials, probability))
+    odds = (1.0 - probability) / probability
+
+    def ratios(steps: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.maximum(most - steps, 0.0) / (count_trials - most + steps + 1.0) * odds
+
+    return log_binomial_mass(most, count_trials, probability) + _log_sum(ratios)
 
 
 def _log_sum(ratios: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> float:

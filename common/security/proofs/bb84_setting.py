@@ -10,9 +10,7 @@ from typing import Literal, Protocol
 
 from common.errors import ConfigurationError
 from common.security.multi_photon import source_multi_photon
-
-OTHER_BASIS = {"Z": "X", "X": "Z"}
-"""The basis that bounds the phase errors of a basis."""
+from common.security.proofs.estimate import OTHER_BASIS
 
 
 class SourceSettings(Protocol):

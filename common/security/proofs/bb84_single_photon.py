@@ -12,79 +12,19 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from common.errors import AbortReason, LocalProtocolError
 from common.security.bounds import binomial_upper_bound, untested_error_bound
 from common.security.multi_photon import multi_click_bound
-from common.security.proofs.bb84_setting import OTHER_BASIS, Bb84Setting
+from common.security.proofs.bb84_setting import Bb84Setting
+from common.security.proofs.estimate import OTHER_BASIS, BasisEstimate, Estimate, failure
 
 if TYPE_CHECKING:
-    from common.blocks import BasisCounts, BlockCounts
+    from common.blocks import BlockCounts
     from common.security.epsilons import EpsilonBudget
 
 __all__ = ["BasisEstimate", "Bb84Setting", "Estimate", "estimate"]
-
-
-@dataclass(frozen=True, slots=True)
-class BasisEstimate:
-    """What is known of one key basis.
-
-    Attributes
-    ----------
-    basis : str
-        ``Z`` or ``X``.
-    count_key, count_kept : int
-        Sifted undisclosed bits, and those of them that were reconciled.
-    count_tagged : int
-        Most key bits the eavesdropper may know in full, 0 to ``count_key``.
-    count_tested : int
-        Fewest disclosed bits of the other basis from single photons.
-    phase_errors : int | None
-        Most phase errors among the untagged key bits; None where nothing bounds them.
-    """
-
-    basis: str
-    count_key: int
-    count_kept: int
-    count_tagged: int
-    count_tested: int
-    phase_errors: int | None
-
-    @property
-    def count_untagged(self) -> int:
-        """Fewest reconciled bits from single photons."""
-        return max(0, self.count_kept - self.count_tagged)
-
-    @property
-    def phase_error_ratio(self) -> float | None:
-        """Bound of the phase-error ratio within the untagged bits, at most 1; None where undefined."""
-        if self.phase_errors is None or self.count_untagged == 0:
-            return None
-        return min(1.0, self.phase_errors / self.count_untagged)
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """What the proof says about a block.
-
-    Attributes
-    ----------
-    bases : tuple[BasisEstimate, ...]
-        One entry a key basis.
-    count_multi_clicks : int
-        Most single-basis clicks from slots with several photons; 0 for an active receiver.
-    reason : AbortReason | None
-        Why the block makes no key whatever its leakage, or None.
-    bound : str
-        The bound that failed and by how much, in words; empty without a reason.
-    """
-
-    bases: tuple[BasisEstimate, ...]
-    count_multi_clicks: int = 0
-    reason: AbortReason | None = None
-    bound: str = ""
 
 
 def estimate(counts: BlockCounts, setting: Bb84Setting, budget: EpsilonBudget) -> Estimate:
@@ -139,32 +79,7 @@ def estimate(counts: BlockCounts, setting: Bb84Setting, budget: EpsilonBudget) -
             errors = min(test.errors, count_tested)
             phase_errors = untested_error_bound(count_tested, errors, key.key - count_tagged, probability)
         bases.append(BasisEstimate(basis, key.key, key.kept, count_tagged, count_tested, phase_errors))
-    return Estimate(tuple(bases), inside, *_failure(bases, of_basis))
-
-
-def _failure(bases: list[BasisEstimate], of_basis: dict[str, BasisCounts]) -> tuple[AbortReason | None, str]:
-    """Return the bound that leaves the block without key, before any leakage."""
-    if not any(entry.count_kept for entry in bases):
-        return AbortReason.RECONCILIATION_FAILED, f"none of {sum(entry.count_key for entry in bases)} sifted key bits was reconciled"
-    usable = [entry for entry in bases if entry.count_untagged]
-    if not usable:
-        words = ", ".join(f"{entry.count_tagged} of {entry.count_kept} reconciled {entry.basis} bits" for entry in bases)
-        return AbortReason.MULTI_PHOTON_BOUND, f"multi-photon bound: {words} may stem from several photons; none is left"
-    for entry in usable:
-        other = OTHER_BASIS[entry.basis]
-        if entry.phase_errors is None:
-            tested = of_basis[other].tested
-            return (
-                AbortReason.TOO_FEW_TESTED,
-                f"phase errors of {entry.basis}: all {tested} disclosed {other} bits may stem from several photons",
-            )
-        ratio = entry.phase_error_ratio
-        if ratio is not None and 2 * entry.phase_errors >= entry.count_untagged:
-            words = (
-                f"{entry.phase_errors} errors in {entry.count_untagged} bits, ratio {ratio:.4f}, {ratio - 0.5:.4f} above the limit of 0.5"
-            )
-            return AbortReason.PHASE_ERROR_BOUND, f"phase-error bound of {entry.basis}: {words}"
-    return None, ""
+    return Estimate(tuple(bases), inside, *failure(bases, {name: basis.tested for name, basis in of_basis.items()}))
 
 
 def _check(counts: BlockCounts, setting: Bb84Setting) -> None:

@@ -1,0 +1,167 @@
+"""Three states from a source that mostly emits single photons: phase errors from what *mismatched* clicks show.
+
+In every round, given all earlier ones, the probability of a phase error among the single-photon key rounds is a combination of the
+probabilities of clicks that are counted (``ThreeStateSetting.weights``). Sums of conditional probabilities are bounded from the
+counts, and the phase errors from their sum, by inequalities that hold whatever the eavesdropper does between rounds
+(``martingales``). Multi-photon pulses and, in a passive receiver, clicks of several photons are given away as in
+``bb84_single_photon``. Comes from ``BlockCounts`` with the table of all X clicks, goes to ``key_length.length_of``.
+
+References
+----------
+``docs/explanation/three-state`` derives everything here; [Tamaki2014]. Status: rigorous, for pure states in one plane whose angles
+are certified within an uncertainty.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from common.errors import AbortReason, LocalProtocolError
+from common.security.bounds import binomial_upper_bound
+from common.security.martingales import compensator_lower_bound, compensator_upper_bound, count_upper_bound
+from common.security.multi_photon import multi_click_bound
+from common.security.proofs.estimate import BasisEstimate, Estimate, failure
+from common.security.proofs.three_state_setting import STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from common.blocks import BlockCounts
+    from common.security.epsilons import EpsilonBudget
+    from common.security.proofs.three_state_setting import ThreeStateSetting
+
+PROTOCOL = "three-state"
+
+
+def events(setting: ThreeStateSetting) -> tuple[str, ...]:
+    """Names of the bounds the proof relies on under ``setting``.
+
+    References
+    ----------
+    ``docs/explanation/three-state``; status: rigorous.
+    """
+    names = ["phase errors Z", "multi-photon key Z"]
+    for weight, classes in setting.weights().items():
+        label = "+".join(f"{state}:{outcome}" for state, outcome in classes)
+        names.append(f"clicks {label}")
+        if weight < 0.0:
+            names += [f"multi-photon clicks {state}:{outcome}" for state, outcome in classes]
+    return (*names, "multi-clicks") if setting.basis_choice == "passive" else tuple(names)
+
+
+def estimate(counts: BlockCounts, setting: ThreeStateSetting, budget: EpsilonBudget) -> Estimate:
+    """Bound tagged bits and phase errors of the Z key.
+
+    Parameters
+    ----------
+    counts : BlockCounts
+        Of the closed block; ``z`` holds the key, ``table`` all clicks in X by state (rows Z0, Z1, X0; columns Z0 Z1 X0 X1).
+    setting : ThreeStateSetting
+        Fixed before the block.
+    budget : EpsilonBudget
+        Its estimation probability is shared by ``events``.
+
+    Returns
+    -------
+    Estimate
+        With the reason and the failing bound where the block makes no key.
+
+    Raises
+    ------
+    LocalProtocolError
+        If the counts contradict each other or the table is missing.
+
+    References
+    ----------
+    ``docs/explanation/three-state``; status: rigorous.
+    """
+    clicks = x_clicks(counts, setting)
+    if not counts.z.key:
+        return Estimate((), reason=AbortReason.NO_CLICKS, bound=f"no sifted key bits in {counts.pulses} pulses")
+    passive = setting.basis_choice == "passive"
+    if passive and counts.cross_clicks < 0:
+        return Estimate((), reason=AbortReason.MISSING_CROSS_CLICKS, bound="cross-basis clicks of a passive receiver were not counted")
+    probability = budget.probability_of_event(len(events(setting)))
+    inside = multi_click_bound(counts.cross_clicks, setting.probability_z_bob, probability) if passive else 0
+
+    def tagged(per_pulse: float) -> int:
+        per_pulse *= setting.probability_multi_photon
+        return binomial_upper_bound(counts.pulses, per_pulse, probability / setting.maximum_frames)
+
+    key = setting.probability_z_alice * setting.probability_z_bob * (1.0 - setting.test_fraction_z)
+    count_tagged = min(counts.z.key, tagged(key) + inside)
+    lowest = {
+        (state, outcome): clicks[state, outcome] - inside - tagged(setting.probability_of_state(state) * (1.0 - setting.probability_z_bob))
+        for weight, classes in setting.weights().items()
+        if weight < 0.0
+        for state, outcome in classes
+    }
+    phase_errors = min(phase_error_bound(setting, clicks, lowest, probability), counts.z.key - count_tagged)
+    entry = BasisEstimate("Z", counts.z.key, counts.z.kept, count_tagged, sum(clicks.values()), phase_errors)
+    return Estimate((entry,), inside, *failure([entry], {"X": sum(clicks.values())}))
+
+
+def phase_error_bound(
+    setting: ThreeStateSetting,
+    most: Mapping[tuple[str, int], int],
+    least: Mapping[tuple[str, int], int],
+    epsilon: float,
+) -> int:
+    """Bound the phase errors among the untagged key bits.
+
+    Parameters
+    ----------
+    setting : ThreeStateSetting
+        Fixed before the block.
+    most, least : mapping of (state, outcome) to int
+        Upper and lower bounds of the untagged clicks of each class; the lower ones of classes with negative weight only.
+    epsilon : float
+        Probability of failure of each of the bounds of sums, one a group of classes and one for the phase errors.
+
+    Returns
+    -------
+    int
+        Phase errors.
+
+    References
+    ----------
+    ``docs/explanation/three-state``; status: rigorous.
+    """
+    total = 0.0
+    for weight, classes in setting.weights().items():
+        if weight > 0.0:
+            total += weight * compensator_upper_bound(sum(most[entry] for entry in classes), epsilon)
+        else:
+            total += weight * compensator_lower_bound(sum(max(0, least[entry]) for entry in classes), epsilon)
+    return int(count_upper_bound(max(0.0, total), epsilon))
+
+
+def x_clicks(counts: BlockCounts, setting: ThreeStateSetting) -> dict[tuple[str, int], int]:
+    """Read the clicks in X by state and outcome off the table.
+
+    Parameters
+    ----------
+    counts : BlockCounts
+        Of the closed block.
+    setting : ThreeStateSetting
+        Fixed before the block.
+
+    Returns
+    -------
+    dict
+        Clicks by (state, outcome).
+
+    Raises
+    ------
+    LocalProtocolError
+        If the table is missing or the counts contradict each other.
+
+    References
+    ----------
+    Nothing is bounded here; status: rigorous.
+    """
+    if len(counts.table) < len(STATES) or any(len(row) < 4 or min(row) < 0 for row in counts.table):
+        raise LocalProtocolError("three-state counts need the table of settings by outcomes: rows Z0, Z1, X0, columns Z0 Z1 X0 X1")
+    if not 0 <= counts.z.kept <= counts.z.key or counts.pulses < 0 or counts.frames > setting.maximum_frames:
+        raise LocalProtocolError(f"counts contradict each other: {counts.z}, {counts.pulses} pulses in {counts.frames} frames")
+    return {(state, outcome): counts.table[row][2 + outcome] for row, state in enumerate(STATES) for outcome in (0, 1)}
