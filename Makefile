@@ -42,7 +42,7 @@ $(DEVELOP): | $(BIN)/python
 	@rm -f $(VENV)/.installed-develop-*
 	@touch $@
 
-demo: $(INSTALLED) ## distil a key from an emulated link and send a picture through the one-time pad
+demo: $(INSTALLED) ## three processes distil a key over an emulated link and send a picture through the one-time pad
 	$(BIN)/qkd demo --out $(DEMO_DIR) $(DEMO_ARGS)
 
 test: $(DEVELOP) ## the whole suite that needs no privilege and no server

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from common.profiles.link import LinkProfile
 from common.protocols.protocol import find_protocol
-from common.timetags.emission_file import read_emission, require_settings
-from common.timetags.emission_record import EmissionRecord
+from common.timetags.emission_record import EmissionRecord, require_settings
 
 
 @final
@@ -117,4 +116,6 @@ def open_emission(path: Path, profile: LinkProfile) -> Emission:
     Emission
         Her settings.
     """
+    from common.timetags.emission_file import read_emission  # brings HDF5, which the service does without
+
     return Emission(read_emission(path), profile)

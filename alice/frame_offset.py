@@ -3,7 +3,8 @@
 Bob's clock counts slots from an arbitrary zero. From a sacrificed frame, whose detections are announced with basis and outcome and never
 make key, Alice finds the shift at which they agree with her settings. She searches, not Bob, because settings stay with her. Every
 candidate is a sequential likelihood test, candidates widen outwards from the expected shift, and settings are fetched in windows, so that
-memory does not grow with the search. A shift wrong by a single slot reads as 50 % QBER: neighbours are candidates like all others.
+memory does not grow with the search. Where reference pulses leave few candidates in a long stretch, only the settings they ask for are
+fetched. A shift wrong by a single slot reads as 50 % QBER: neighbours are candidates like all others.
 
 References
 ----------
@@ -50,6 +51,21 @@ FIRST_CANDIDATES = 1024
 
 MOST_CANDIDATES = 1 << 20
 """Candidates of the longest round: 8 MiB of scores."""
+
+SPARSE_STRIDE = 256
+"""Divider of the reference pulses from which on settings are fetched one by one: expanding all of a stretch costs some ten of these."""
+
+SPARSE_CANDIDATES = 1 << 15
+"""Candidates of a round then; with its neighbours and ``SCREENING_DETECTIONS`` settings each, some 10 MiB at a time."""
+
+SPARSE_PIECE = 1 << 14
+"""Candidates, neighbours included, that are scored together."""
+
+SCREENING_DETECTIONS = 64
+"""Detections every candidate is scored with; each further stage takes as many as all before it, for those that are left."""
+
+SCREENING_REJECT_BITS = 15.0
+"""Score at which a candidate is given up between stages: the right one is with probability 4e-3 at 20 % QBER, far less below."""
 
 OUTCOMES = {"Z0": 0, "Z1": 1, "X0": 2, "X1": 3}
 
@@ -122,6 +138,7 @@ def find_frame_offset(
     stride: int = 1,
     neighbours: int = 2,
     working_qber: float = WORKING_QBER,
+    lookup: Callable[[NDArray[np.int64]], NDArray[np.uint8]] | None = None,
 ) -> FrameOffset:
     """Find Alice's absolute slot for Bob's relative slots.
 
@@ -147,6 +164,8 @@ def find_frame_offset(
         Slots by which the light may run ahead of or behind the reference pulses.
     working_qber : float
         QBER assumed.
+    lookup : callable or None
+        ``lookup(slots)`` gives the settings of scattered slots, int64[n] to uint8[n]; used where the stride is large.
 
     Returns
     -------
@@ -178,19 +197,33 @@ def find_frame_offset(
             held[low - first : high - first] = window(low, high - low)
         return held
 
+    def scattered(slots: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Settings of any slots, ``blank`` outside the record; only asked where there is a ``lookup``."""
+        held = np.full(slots.size, blank, np.uint8)
+        inside = (slots >= first_slot) & (slots < first_slot + count_slots)
+        if lookup is not None:
+            held[inside] = lookup(slots[inside])
+        return held
+
+    is_sparse = lookup is not None and stride >= SPARSE_STRIDE
     best = FrameOffset(expected_offset, -math.inf, -math.inf, 0)
     if slot.size:
         middle = int(slot[slot.size // 2])  # at least half of the detections have to lie within the record
         least = max(expected_offset - reach_slots, first_slot - middle)
         most = min(expected_offset + reach_slots, first_slot + count_slots - 1 - middle)
-        rounds = _rounds(slot, expected_offset, least, most, stride, aside)
+        widest = SPARSE_CANDIDATES if is_sparse else min(MOST_CANDIDATES, max(1, (_row_slots(slot) - 2 * aside) // stride))
+        rounds = _rounds(expected_offset, least, most, stride, widest)
     else:
         rounds = iter(())
     for first_candidate, count in rounds:
-        held, row_start = _settings_of(padded, slot, first_candidate - aside, (count - 1) * stride + 1 + 2 * aside)
-        scores = np.empty((2 * aside + 1, count))
-        for beside in range(2 * aside + 1):
-            score_offsets(held, row_start + beside, outcome, gains, stride, REJECT_BITS, scores[beside])
+        if is_sparse:
+            offsets = first_candidate + stride * np.arange(count, dtype=np.int64) + np.arange(-aside, aside + 1)[:, np.newaxis]
+            scores = _screened(scattered, slot, outcome, gains, offsets.ravel()).reshape(offsets.shape)
+        else:
+            held, row_start = _settings_of(padded, slot, first_candidate - aside, (count - 1) * stride + 1 + 2 * aside)
+            scores = np.empty((2 * aside + 1, count))
+            for beside in range(2 * aside + 1):
+                score_offsets(held, row_start + beside, outcome, gains, stride, REJECT_BITS, scores[beside])
         best = _better(best, scores, first_candidate - aside, stride)
         if _is_sure(best):
             return best
@@ -201,14 +234,34 @@ def find_frame_offset(
     )
 
 
-def _rounds(
-    slot: NDArray[np.int64], expected_offset: int, least_offset: int, most_offset: int, stride: int, aside: int
-) -> Iterator[tuple[int, int]]:
+def _screened(
+    scattered: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
+    slot: NDArray[np.int64],
+    outcome: NDArray[np.uint8],
+    gains: NDArray[np.float64],
+    offsets: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Scores of any offsets, stage by stage with twice the detections; one that is given up keeps the score it had then."""
+    scores = np.zeros(offsets.size)
+    for start in range(0, offsets.size, SPARSE_PIECE):
+        left = np.arange(start, min(start + SPARSE_PIECE, offsets.size))
+        begin, end = 0, SCREENING_DETECTIONS
+        while left.size and begin < slot.size:
+            held = scattered((slot[begin:end, np.newaxis] + offsets[left]).ravel())
+            row_start = np.arange(held.size // left.size, dtype=np.int64) * left.size
+            gained = np.empty(left.size)
+            score_offsets(held, row_start, outcome[begin:end], gains, 1, math.inf, gained)
+            scores[left] += gained
+            left = left[scores[left] > -SCREENING_REJECT_BITS]
+            begin, end = end, 2 * end
+    return scores
+
+
+def _rounds(expected_offset: int, least_offset: int, most_offset: int, stride: int, widest: int) -> Iterator[tuple[int, int]]:
     """First candidate (a multiple of the stride) and number of candidates of each round, widening outwards."""
     least, most = -(-least_offset // stride), most_offset // stride  # candidates are stride k for least <= k <= most
     if least > most:
         return
-    widest = min(MOST_CANDIDATES, max(1, (_row_slots(slot) - 2 * aside) // stride))
     count = min(FIRST_CANDIDATES, widest)
     centre = min(max((expected_offset + stride // 2) // stride, least), most)
     low = max(least, centre - count // 2)

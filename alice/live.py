@@ -24,8 +24,7 @@ from common.errors import QkdError, StreamError
 from common.profiles.link import LinkProfile
 from common.protocols.protocol import find_protocol
 from common.service.streams import StreamAddress, StreamClient
-from common.timetags.emission_file import require_settings
-from common.timetags.emission_record import EmissionHeader, EmissionRecord
+from common.timetags.emission_record import EmissionHeader, EmissionRecord, require_settings
 from common.timetags.live import EmissionProgress, EmissionStream, PackedSettings, StreamItem
 
 WAIT_SECONDS: Final = 20.0
@@ -44,7 +43,11 @@ START_SLOTS: Final = 1 << 20
 """Offsets tried around the record's first slot, where a receiver that was there from the start counts from."""
 
 RECENT_SECONDS: Final = 120.0
-"""Age of the detections reached by the last search, link time."""
+RECENT_CANDIDATES: Final = 1 << 22
+"""Age of the detections reached by the last search, link time, or so many offsets: a slow link may have hours of tags under way."""
+
+ABANDONED: Final = "the session is over"
+"""Why a computation of an abandoned session fails; nobody reads it."""
 
 MOST_CANDIDATES: Final = 1 << 26
 MOST_NOISY_CANDIDATES: Final = 1 << 23
@@ -142,7 +145,7 @@ class LiveEmissionStation:
         self._record: _GrowingRecord | None = None
         self._problem = "the source has not begun"
         self._count_runs = self._session_run = 0
-        self._is_closed = False
+        self._is_closed = self._is_abandoned = False
         self._last_offset: int | None = None
         self._count_attempts = 0
 
@@ -195,6 +198,17 @@ class LiveEmissionStation:
         """What is wrong with the stream; empty while all is well."""
         stream = self._client.counts.problem if self._client else ""
         return self._problem or stream
+
+    def begin(self) -> None:
+        """Serve a new session."""
+        with self._changed:
+            self._is_abandoned = False
+
+    def abandon(self) -> None:
+        """Let computations of a session that has ended fail at once: nobody waits for what they wait for."""
+        with self._changed:
+            self._is_abandoned = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Stop reading and wake whoever waits."""
@@ -274,17 +288,28 @@ class LiveEmissionStation:
         Raises
         ------
         StreamError
-            If nothing is emitted in time.
+            If nothing is emitted in time, or the session ends meanwhile.
         """
         with self._changed:
             self._wait(lambda record: record.end_slot > record.first_slot, "anything to be emitted")
             self._session_run = self._count_runs
             record = self._same_run()
             first, count = record.first_slot, record.end_slot - record.first_slot
+
+        def window(begin: int, length: int) -> NDArray[np.uint8]:
+            if self._is_abandoned:  # a search may take many seconds
+                raise StreamError(ABANDONED)
+            return record.window(begin, length)
+
+        def lookup(wanted: NDArray[np.int64]) -> NDArray[np.uint8]:
+            if self._is_abandoned:
+                raise StreamError(ABANDONED)
+            return record.look_up(wanted) if wanted.size else np.zeros(0, np.uint8)
+
         for expected, reach, qber in self._guesses(slots, first, count, stride):
             try:
                 found = find_frame_offset(
-                    record.window,
+                    window,
                     record.header.settings,
                     first,
                     count,
@@ -294,8 +319,11 @@ class LiveEmissionStation:
                     reach_slots=reach,
                     stride=stride,
                     working_qber=qber,
+                    lookup=lookup,
                 )
             except StreamError:
+                if self._is_abandoned:
+                    raise
                 continue
             self._last_offset, self._count_attempts = found.offset, 0
             return found.offset
@@ -306,11 +334,14 @@ class LiveEmissionStation:
         """Where to look, how far around, and at which QBER: at the last offset, at the start, then backwards from what was emitted last."""
         near = [] if self._last_offset is None else [(self._last_offset, max(NEAR_SLOTS, 8 * stride))]
         near.append((first, max(START_SLOTS, 8 * stride)))
+        if first:  # a receiver whose slots were matched before, by us or by whoever was here before us, counts as we do
+            near.append((0, max(NEAR_SLOTS, 8 * stride)))
         for qber in (WORKING_QBER, NOISY_QBER):  # an intercepted channel is matched too, so that the bound can say what is wrong with it
             yield from ((expected, reach, qber) for expected, reach in near)
         noisy = self._count_attempts % 2 == 1  # which takes far longer to rule out where the offset is unknown: every other time
         most_candidates = MOST_NOISY_CANDIDATES if noisy else MOST_CANDIDATES
-        reach = min(int(RECENT_SECONDS * self._profile.source.clock_hz), most_candidates * stride, count)
+        recent = max(int(RECENT_SECONDS * self._profile.source.clock_hz), RECENT_CANDIDATES * stride)
+        reach = min(recent, most_candidates * stride, count)
         yield first + count - 1 - int(slots[-1]), reach, NOISY_QBER if noisy else WORKING_QBER
 
     def _take_in(self, item: StreamItem) -> None:
@@ -341,7 +372,7 @@ class LiveEmissionStation:
     def _wait(self, condition: _Condition, what: str) -> None:
         """Wait until the record fulfils a condition; the lock is held."""
         until = monotonic() + self._wait_seconds
-        while not self._is_closed and (self._record is None or not condition(self._record)):
+        while not self._is_closed and not self._is_abandoned and (self._record is None or not condition(self._record)):
             left = until - monotonic()
             if left <= 0.0:
                 raise StreamError(
@@ -350,6 +381,8 @@ class LiveEmissionStation:
             self._changed.wait(left)
         if self._is_closed:
             raise StreamError("the emission stream is closed: the node is stopping")
+        if self._is_abandoned:
+            raise StreamError(ABANDONED)
 
     def _same_run(self) -> _GrowingRecord:
         if self._record is None or self._count_runs != self._session_run:

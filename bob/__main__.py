@@ -5,6 +5,7 @@ Nothing of ours is imported before it is certain that it is ours: another projec
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def main(config: Path) -> None:
     if found != ours:
         sys.stderr.write(f"qkd-bob: package 'common' comes from {found}, not from {ours}: another project hides it; set PYTHONSAFEPATH=1\n")
         sys.exit(2)
+    gc.disable()  # what is imported stays: there is nothing to collect before the node is ready
     from bob.service import NODE
     from common.service.main import leave, run_service
 

@@ -9,6 +9,7 @@ Items come from ``common.service.streams``; detections go to ``bob.playbook``.
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from dataclasses import dataclass
 from time import monotonic
@@ -122,6 +123,8 @@ class LiveDetectionStation:
         self._reading = threading.Lock()
         self._run: StreamRun | None = None
         self._session = 0
+        self._is_abandoned = False
+        self._newest_run = ""
         self._frames: Frames | None = None
         self._frame_pulses = 0
         self._broken = ""
@@ -148,7 +151,7 @@ class LiveDetectionStation:
         """
         queue = BatchQueue(pausable=pausable)
         station = cls(queue, profile, randomness)
-        station._queue, station._client = queue, StreamClient(address, "tags", queue.put)
+        station._queue, station._client = queue, StreamClient(address, "tags", station.deliver)
         station._client.start()
         return station
 
@@ -175,6 +178,27 @@ class LiveDetectionStation:
         """What is wrong with the stream or its clock; empty while all is well."""
         stream = self._client.counts.problem if self._client else ""
         return stream or (self._run.tracker.problem if self._run else "the tagger has not begun")
+
+    def deliver(self, item: StreamItem) -> None:
+        """Queue what the stream brought; called by the reading thread, which waits while the queue is full.
+
+        Parameters
+        ----------
+        item : StreamItem
+            The next item of the stream.
+        """
+        if isinstance(item, TagStream):
+            self._newest_run = item.run
+        if self._queue is not None:
+            self._queue.put(item)
+
+    def begin(self) -> None:
+        """Serve a new session."""
+        self._is_abandoned = False
+
+    def abandon(self) -> None:
+        """Let computations of a session that has ended fail at once: nobody waits for what they wait for."""
+        self._is_abandoned = True
 
     def close(self) -> None:
         """Stop reading and wake whoever waits."""
@@ -211,14 +235,16 @@ class LiveDetectionStation:
         while True:
             with self._reading:
                 self._check(session)
+                self._catch_up()
                 run = self._run
                 count = 0 if run is None else int(run.waiting.slots.size)
                 late = monotonic() - began > self._wait_seconds or self.has_ended
                 if run is not None and (count >= wanted or (late and count >= LEAST_SACRIFICED)):
                     waiting, given = run.waiting, slice(0, wanted)
-                    disclosed = SacrificedDetections(waiting.slots[given], waiting.outcomes[given], run.tracker.stride)
-                    waiting.forget_through(int(disclosed.slots[-1]))
-                    return disclosed
+                    outcomes = waiting.outcomes[given]
+                    slots = waiting.slots[given]
+                    waiting.forget_through(int(slots[-1]))
+                    return SacrificedDetections(slots + run.offset, outcomes, run.tracker.stride)
                 if late and not self._read_on():
                     raise StreamError(f"time tags: {count} detections to match slots with, {LEAST_SACRIFICED} are needed; {self._why()}")
                 if not late:
@@ -234,6 +260,10 @@ class LiveDetectionStation:
         frame_pulses : int
             Pulses a frame.
         """
+        run = self._run
+        if run is not None:  # the next session of this run is given slots that need no search, whoever its peer is by then
+            run.offset += frames.offset
+            frames = dataclasses.replace(frames, offset=run.offset)
         self._frames, self._frame_pulses = frames, frame_pulses
 
     def take(self, first_frame: int, most_frames: int, wanted_detections: int) -> FramedDetections:
@@ -265,6 +295,7 @@ class LiveDetectionStation:
             raise LocalProtocolError("frames were asked for before the slots were matched")
         while True:
             with self._reading:
+                self._catch_up()
                 self._check(session)
                 whole, ended = self._count_whole(frames)
                 taken, count = self._reached(frames, first_frame, min(first_frame + most_frames, whole), wanted_detections)
@@ -277,13 +308,18 @@ class LiveDetectionStation:
                 self._read_on()
 
     def _check(self, session: int) -> None:
-        if session != self._session:
-            raise StreamError("another session has begun, or the node is stopping")
+        if session != self._session or self._is_abandoned:
+            raise StreamError("the session is over, another session has begun, or the node is stopping")
         if self._broken:
             raise StreamError(self._broken)
 
     def _why(self) -> str:
         return self.problem or ("the stream has ended" if self.has_ended else "the tagger sends too little")
+
+    def _catch_up(self) -> None:
+        """Come to the newest run of the sender: what waits of an earlier one matches nothing that is emitted."""
+        while self._run is not None and self._newest_run != self._run.opened.run and self._newest_run and self._read_on():
+            pass
 
     def _read_on(self) -> bool:
         """Take the next item from the stream and detect what it completes; False where there is none."""

@@ -268,10 +268,14 @@ def _telling_harmonic(phase: NDArray[np.float64], starts: NDArray[np.int64], all
     count_per_window = min(TAGS_USED_PER_WINDOW, phase.size / (starts.size - 1))
     best, best_variance = 1, math.inf
     harmonic = 1
+    phasors = np.exp(2j * math.pi * some)
+    mean_at_twice = complex(phasors.mean())
     while harmonic <= allowed:
-        mean = np.exp(2j * math.pi * harmonic * some).mean()
-        size = float(abs(mean))
-        twice = float((np.exp(4j * math.pi * harmonic * some).mean() * np.conj(mean / size) ** 2).real) if size > 0.0 else 1.0
+        mean = mean_at_twice
+        phasors *= phasors  # those of the doubled harmonic: an exponential each time took more than all the rest of the clock
+        mean_at_twice = complex(phasors.mean())
+        size = abs(mean)
+        twice = (mean_at_twice * (mean / size).conjugate() ** 2).real if size > 0.0 else 1.0
         variance = max(1e-3, 1.0 - twice) / (2.0 * (2.0 * math.pi * harmonic * max(size, 1e-9)) ** 2)
         clear = size * size * count_per_window >= 2.0 * LEAST_POWER and size * size * some.size >= 5.0 * LEAST_POWER
         if harmonic == 1 or (clear and variance < 0.9 * best_variance):

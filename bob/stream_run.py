@@ -78,6 +78,8 @@ class StreamRun:
         What nobody has taken yet.
     choice, clock, last_counts : GateChoice, PulseClock, DetectionCounts
         Gate, latest clock, and where the tags of the latest piece went; None before there is one.
+    offset : int
+        Add this to Bob's slots: zero until slots of this run were matched for the first time.
     has_ended : bool
         Whether the sender has said that nothing follows.
     gap_is_due, is_uncertain : bool
@@ -96,6 +98,7 @@ class StreamRun:
         self.waiting = WaitingDetections()
         self.choice: GateChoice | None = None
         self.clock: PulseClock | None = None
+        self.offset = 0
         self.has_ended = False
         self.gap_is_due = self.is_uncertain = False
         self.last_counts: DetectionCounts | None = None

@@ -46,6 +46,10 @@ class KeyStoreError(QkdError):
     """The key store cannot do what was asked."""
 
 
+class PeerNotMetError(KeyStoreError):
+    """Until the peer is met and both stores agree, no key is handed out."""
+
+
 class KeyExhaustedError(KeyStoreError):
     """Fewer bits are left than were asked for."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,8 +19,11 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from common.channel.codec import Party
-from common.errors import AbortReason, AuthenticationError, BlockAborted, ConfigurationError
-from common.randomness import Randomness
+from common.channel.pairs import PROVISIONED_HASH_KEY
+from common.errors import AbortReason, AuthenticationError, BlockAborted, ConfigurationError, KeyNotFoundError
+
+if TYPE_CHECKING:
+    from common.randomness import Randomness
 
 MAC_BYTES = 16
 """Length of the code behind every message."""
@@ -36,7 +39,7 @@ GREETING_SESSION = bytes(16)
 
 
 class MaskSource(Protocol):
-    """Where the one-time masks of transcript tags come from: what was provisioned, or a key store that refills them."""
+    """Where the one-time masks of transcript tags and new hash keys come from: what was provisioned, or a key store that refills them."""
 
     @property
     def count_masks(self) -> int:
@@ -63,6 +66,25 @@ class MaskSource(Protocol):
             If there is no such pair left.
         """
 
+    def hash_key_of(self, number: int) -> bytes:
+        """Return the hash key that ``MeetPeer`` has taken into use.
+
+        Parameters
+        ----------
+        number : int
+            Mask pair it is made of; never that of the provisioned one.
+
+        Returns
+        -------
+        bytes
+            ``HASH_KEY_BYTES`` bytes.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If it is not the one in use.
+        """
+
 
 class ChannelSecrets:
     """What both ends were provisioned with; without repr, compared with nothing, never pickled.
@@ -72,9 +94,9 @@ class ChannelSecrets:
     authentication_secret : bytes
         32 bytes from which message keys are derived.
     hash_key : bytes
-        32 bytes, the two independent keys of the transcript hash; reused with a fresh mask for every tag.
+        32 bytes, the two independent keys of the transcript hash; reused with a fresh mask for every tag, until a tag is wrong.
     masks : bytes
-        One-time masks, two of ``MASK_BYTES`` for every block that makes key.
+        Pairs of one-time masks, two of ``MASK_BYTES`` for every block that makes key; some of them are kept for hash keys.
 
     Raises
     ------
@@ -94,26 +116,26 @@ class ChannelSecrets:
         self.masks = masks
 
     @classmethod
-    def draw(cls, randomness: Randomness, count_tagged_blocks: int) -> ChannelSecrets:
+    def draw(cls, randomness: Randomness, count_pairs: int) -> ChannelSecrets:
         """Draw fresh secrets.
 
         Parameters
         ----------
         randomness : Randomness
             The system's, outside of rehearsals.
-        count_tagged_blocks : int
-            Blocks of key that can be authenticated before the masks run out.
+        count_pairs : int
+            Pairs of masks; seven in eight authenticate a block of key each.
 
         Returns
         -------
         ChannelSecrets
             To be given to both ends.
         """
-        return cls(randomness.draw(32), randomness.draw(HASH_KEY_BYTES), randomness.draw(2 * MASK_BYTES * count_tagged_blocks))
+        return cls(randomness.draw(32), randomness.draw(HASH_KEY_BYTES), randomness.draw(2 * MASK_BYTES * count_pairs))
 
     @property
     def count_masks(self) -> int:
-        """Blocks of key that the provisioned masks suffice for."""
+        """Mask pairs that were provisioned."""
         return len(self.masks) // (2 * MASK_BYTES)
 
     def mask(self, mask_index: int, sender: Party) -> bytes:
@@ -129,6 +151,18 @@ class ChannelSecrets:
         if len(mask) != MASK_BYTES:
             raise BlockAborted(AbortReason.MASKS_EXHAUSTED)
         return mask
+
+    def hash_key_of(self, number: int) -> bytes:
+        """Return the provisioned hash key; any other ``number`` is a matter of key stores.
+
+        Raises
+        ------
+        KeyNotFoundError
+            For any other.
+        """
+        if number != PROVISIONED_HASH_KEY:
+            raise KeyNotFoundError(f"hash key {number} is not the provisioned one")
+        return self.hash_key
 
     def __repr__(self) -> str:
         return "ChannelSecrets()"

@@ -31,6 +31,10 @@ class Hello(Message):
         32 bytes over everything both ends agreed on beforehand.
     next_block, mask_cursor : int
         Lowest block number and lowest mask pair that this end has never used.
+    hash_key : int
+        The transcript hash key this end uses: the mask pair it is made of, or 0 for the provisioned one.
+    least_hash_key : int
+        Hash keys below this number are not trusted any more: a tag under them was wrong.
     block_numbers, block_lengths : tuple[int, ...]
         Blocks of key this end holds, and their lengths in bits.
     """
@@ -40,6 +44,8 @@ class Hello(Message):
     parameters_digest: Bytes32
     next_block: Count
     mask_cursor: Count
+    hash_key: Count
+    least_hash_key: Count
     block_numbers: CountList
     block_lengths: CountList
 
@@ -56,6 +62,10 @@ class Welcome(Message):
         32 bytes over everything both ends agreed on beforehand.
     next_block, mask_cursor : int
         Lowest block number and lowest mask pair that this end has never used.
+    hash_key : int
+        The transcript hash key this end uses: the mask pair it is made of, or 0 for the provisioned one.
+    least_hash_key : int
+        Hash keys below this number are not trusted any more: a tag under them was wrong.
     block_numbers, block_lengths : tuple[int, ...]
         Blocks of key this end holds, and their lengths in bits.
     """
@@ -66,6 +76,8 @@ class Welcome(Message):
     parameters_digest: Bytes32
     next_block: Count
     mask_cursor: Count
+    hash_key: Count
+    least_hash_key: Count
     block_numbers: CountList
     block_lengths: CountList
 
@@ -135,6 +147,8 @@ class DetectionAnnouncement(Message):
     ----------
     first_frame : int
         Frame the announcement begins with.
+    fresh : bytes
+        16 random bytes drawn when the measurement was finished: what answers them cannot have been said before.
     count_per_frame : tuple[int, ...]
         Single-basis clicks in each frame.
     gaps : bytes
@@ -151,6 +165,7 @@ class DetectionAnnouncement(Message):
 
     KIND: ClassVar[int] = 300
     first_frame: Count
+    fresh: Bytes16
     count_per_frame: CountList
     gaps: Blob
     bases: Blob

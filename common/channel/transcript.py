@@ -4,7 +4,8 @@ A tag covers the block's messages of both directions, as its sender sent and hea
 sender ever sent in this session, the greeting included. Whoever finds it right knows that the peer saw the very same
 block: not only that no word reached us altered, but that none of ours did. Polynomial hashes of the three transcripts
 are joined by a second one and hidden by a one-time mask. The hash keys are reused; each tag has a mask of its own, so
-that the failure probabilities add up over the tags ([Portmann2014]). Status: rigorous.
+that the failure probabilities add up over the tags ([Portmann2014]). After a tag that was wrong they are replaced, in
+the greeting of the next session; until a session has agreed on its hash keys, its messages are kept as they are. Status: rigorous.
 
 The joining hash has a key of its own. Under one key for both, changes in two directions can be chosen that cancel for
 2^64 of the 2^128 keys: the inner hashes are then no longer fixed before the outer key is drawn, which is what its
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 
 from common.channel.authentication import HASH_KEY_BYTES, ChannelSecrets, MaskSource
 from common.channel.codec import Party
+from common.channel.pairs import PROVISIONED_HASH_KEY
 from common.errors import AuthenticationError, LocalProtocolError
 from common.kernels.polynomial_hash import PolynomialHash
 
@@ -67,20 +69,58 @@ class RunningHash:
         return "RunningHash()"
 
 
+class KeptMessages:
+    """Messages kept as they are until there is a hash key; without repr."""
+
+    __slots__ = ("messages",)
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+
+    def append(self, data: bytes) -> None:
+        """Keep one message."""
+        self.messages.append(data)
+
+    def digest(self) -> bytes:
+        """Refuse: there is no hash key yet.
+
+        Raises
+        ------
+        LocalProtocolError
+            Always.
+        """
+        raise LocalProtocolError("a transcript tag was asked for before a hash key was agreed on")
+
+    @property
+    def count_bytes(self) -> int:
+        """Bytes that a hash would cover."""
+        return sum(len(data) + 8 for data in self.messages)
+
+    def __repr__(self) -> str:
+        return "KeptMessages()"
+
+
 class TranscriptAuthenticator:
-    """Makes and checks tags with the provisioned hash key and masks.
+    """Makes and checks tags with one session's hash key, and masks.
 
     Parameters
     ----------
     secrets : ChannelSecrets
-        The provisioned secrets; both directions of mask ``k`` are used for the ``k``-th block that makes key.
+        The provisioned secrets.
     masks : MaskSource | None
-        Where masks come from; None for the provisioned ones alone.
+        Where masks and later hash keys come from; None for the provisioned ones alone.
+    hash_key : int
+        Number of the hash key that the greeting agreed on.
+
+    Raises
+    ------
+    KeyNotFoundError
+        If it is not the one in use at this end.
     """
 
-    def __init__(self, secrets: ChannelSecrets, masks: MaskSource | None = None) -> None:
-        self._secrets = secrets
+    def __init__(self, secrets: ChannelSecrets, masks: MaskSource | None = None, hash_key: int = PROVISIONED_HASH_KEY) -> None:
         self._masks = masks or secrets
+        self._hash_key = (secrets if hash_key == PROVISIONED_HASH_KEY else self._masks).hash_key_of(hash_key)
 
     def __repr__(self) -> str:
         return "TranscriptAuthenticator()"
@@ -92,11 +132,11 @@ class TranscriptAuthenticator:
 
     def running(self) -> RunningHash:
         """Begin the hash of a transcript."""
-        return RunningHash(self._secrets.hash_key[: HASH_KEY_BYTES // 2])
+        return RunningHash(self._hash_key[: HASH_KEY_BYTES // 2])
 
     def joined(self, *digests: bytes) -> RunningHash:
         """Hash the hashes of several transcripts, under the key that no transcript is hashed with."""
-        joint = RunningHash(self._secrets.hash_key[HASH_KEY_BYTES // 2 :])
+        joint = RunningHash(self._hash_key[HASH_KEY_BYTES // 2 :])
         for digest in digests:
             joint.append(digest)
         return joint
@@ -155,15 +195,41 @@ class SessionTranscript:
 
     Parameters
     ----------
-    authenticator : TranscriptAuthenticator
-        Hash key and masks.
+    authenticator : TranscriptAuthenticator | None
+        Hash key and masks; None during the greeting, which only agrees on them.
     """
 
     __slots__ = ("heard", "sent")
 
-    def __init__(self, authenticator: TranscriptAuthenticator) -> None:
-        self.sent = authenticator.running()
-        self.heard = authenticator.running()
+    def __init__(self, authenticator: TranscriptAuthenticator | None = None) -> None:
+        self.sent: RunningHash | KeptMessages = authenticator.running() if authenticator else KeptMessages()
+        self.heard: RunningHash | KeptMessages = authenticator.running() if authenticator else KeptMessages()
+
+    def hashed(self, authenticator: TranscriptAuthenticator) -> SessionTranscript:
+        """Begin the transcript of a session with what its greeting kept.
+
+        Parameters
+        ----------
+        authenticator : TranscriptAuthenticator
+            With the hash key that the greeting agreed on.
+
+        Returns
+        -------
+        SessionTranscript
+            Covers the same messages.
+
+        Raises
+        ------
+        LocalProtocolError
+            If they were hashed already.
+        """
+        whole = SessionTranscript(authenticator)
+        for kept, running in ((self.sent, whole.sent), (self.heard, whole.heard)):
+            if not isinstance(kept, KeptMessages):
+                raise LocalProtocolError("a session's messages were hashed before its greeting was over")
+            for data in kept.messages:
+                running.append(data)
+        return whole
 
 
 class BlockTranscript:

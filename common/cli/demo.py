@@ -12,7 +12,8 @@ from common.cli.options import EXISTING_FILE, FOLDER, json_option
 from common.cli.progress import step
 
 if TYPE_CHECKING:
-    from common.cli.demonstration import Act, Expectation
+    from common.cli.expectation import Expectation
+    from common.cli.link_series import LinkSeries
     from common.profiles.link import LinkProfile
 
 EXHAUSTED = 4
@@ -24,7 +25,7 @@ EXHAUSTED = 4
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one entry of the link profile.")
 @click.option("--arrivals", type=EXISTING_FILE, default=None, metavar="RECORDING", help="Take photon arrivals from a recording instead.")
 @click.option("--image", type=EXISTING_FILE, default=None, help="Send this picture, made smaller where the key asks for it.")
-@click.option("--out", type=FOLDER, default=Path("demo"), show_default=True, help="Folder for report, pictures, plot and key files.")
+@click.option("--out", type=FOLDER, default=Path("demo"), show_default=True, help="Folder for report, pictures, plot, logs and nodes.")
 @click.option(
     "--secret-bits", type=click.IntRange(min=1), default=None, help="Distil at least so many; enough for the picture unless told."
 )
@@ -47,86 +48,96 @@ def command(
 ) -> int:
     """Show a link working, from detector clicks to a picture through the one-time pad.
 
-    An emulated link runs until its key covers the picture, or three times as long as the planner expects. Alice's key encrypts, Bob's
-    decrypts. Open report.html in the folder afterwards.
+    The quantum channel, Bob and Alice run as three processes on this machine until their key covers the picture, or three times as long
+    as the planner expects. Alice's node encrypts, Bob's decrypts. Open report.html in the folder afterwards.
 
     \b
     Example:
       qkd demo --out demo
       qkd demo --out tapped --eve intercept-resend
     """
-    import os
     import secrets
-    from dataclasses import asdict
 
     from common.cli import demonstration as show
-    from common.cli.main import exit_status
-    from common.cli.plots import save_overview, save_plot
-    from common.cli.report_page import write_page
+    from common.cli.arrivals import recorded_run
+    from common.cli.expectation import compared, expectation
+    from common.cli.link_series import as_report
+    from common.cli.processes import ended_by_signals
+    from common.cli.progress import link_progress
     from common.emulator.eavesdropper import eavesdropper_from_text
     from common.errors import ConfigurationError
     from common.profiles.link import load_profile
 
     profile = load_profile(link or ("recorded" if arrivals else "niedersachsen"), settings)
-    eavesdropper = eavesdropper_from_text(eve) if eve else None
-    if arrivals and eavesdropper:
+    if eve:
+        eavesdropper_from_text(eve)
+    if arrivals and eve:
         raise ConfigurationError("--eve acts on the emulated fibre: leave it out, or leave out --arrivals")
-    physics_seed = secrets.randbits(63) if seed is None else seed
-    show.prepare_folder(out)
-    room = max(show.DEFAULT_PICTURE_BITS, (secret_bits or 0) - show.OVERHEAD_BITS)
-    picture, remark = show.prepare_picture(image, out, room)
-    wanted = max(secret_bits or 0, 24 * picture.width * picture.height + show.OVERHEAD_BITS)
-    expected = show.expectation(profile, wanted, max_link_seconds)
-    _announce(profile, expected, arrivals, quiet=as_json)
-
-    act: Act | None = None
-    attempts: list[dict[str, Any]] = []
-    if arrivals:
-        with step(f"distilling the arrivals of {arrivals.name}", quiet=as_json):
-            act = show.recorded_act(profile, arrivals, physics_seed)
-        expected = show.expectation(act.profile, wanted, max_link_seconds)
-    else:
-        seconds = show.next_length(profile, expected, 0.0)
-        while seconds:
-            with step(f"running {seconds:.1f} s of link and distilling it", quiet=as_json):
-                act = show.simulated_act(profile, seconds, physics_seed, eavesdropper)
-            obtained = act.report["secret_bits"]
-            attempts.append({"link_seconds": seconds, "secret_bits": obtained})
-            is_over = obtained >= wanted or act.report["failures"]
-            seconds = None if is_over else show.next_length(profile, expected, seconds, act.report)
-    if act is None:
-        raise ConfigurationError("--max-link-seconds leaves no time for the link")
-    covered = act.report["secret_bits"] >= wanted and not act.report["failures"]
-    with step("the picture goes through the one-time pad, the report is written", quiet=as_json):
-        identical = covered and show.send_picture(act, picture, out)
-        second = None
-        recording = Path(os.environ.get("QKD_RECORDINGS", ""), show.RECORDING)
-        if not arrivals and eve is None and "QKD_RECORDINGS" in os.environ and recording.is_file():
-            second = show.recorded_act(load_profile("recorded"), recording, physics_seed).report
-        report = act.report | {
-            "picture": show.picture_entry(picture, remark, identical=identical),
-            "expected": show.compared(act, expected),
-            "attempts": attempts,
-            "eve": eve,
-            "seed": seed,
-            "missing_secret_bits": max(0, wanted - act.report["secret_bits"]),
-            "failed_bound": "" if covered else show.failed_bound(act.report),
-            "real_arrivals": second,
-            "over_link_time": asdict(act.series),
-        }
-        show.write_report(report, out)
-        save_plot(act.series, out)
-        if identical:
-            save_overview(act.series, out)
-        write_page(report, act.series, out)
+    if arrivals and max_link_seconds:
+        raise ConfigurationError("--max-link-seconds is for the emulated fibre: a recording ends by itself")
+    with ended_by_signals(), show.demonstration_folder(out):
+        picture, remark = show.prepare_picture(image, out, show.room_bits(secret_bits))
+        wanted = show.wanted_bits(picture, secret_bits)
+        made = None
+        if arrivals:
+            with step(f"reading the arrivals of {arrivals.name}", quiet=as_json):
+                made = recorded_run(profile, arrivals, secrets.randbits(63) if seed is None else seed)
+            profile = made.profile
+            max_link_seconds = made.record.header.count_slots / profile.source.clock_hz
+        expected = expectation(profile, wanted, max_link_seconds)
+        _announce(profile, expected, quiet=as_json)
+        plan = show.Plan(profile, expected, seed, eve, made)
+        with link_progress(wanted, expected.seconds or expected.limit_seconds, quiet=as_json) as watch:
+            act = show.live_act(plan, picture, out, watch, lambda text: None if as_json else click.echo(text, err=True))
+        second = _second_act(seed, quiet=as_json) if not arrivals and eve is None else None
+        with step("the report is written", quiet=as_json):
+            report = act.report | {
+                "picture": show.picture_entry(picture, remark, act),
+                "expected": compared(profile, act.report, expected),
+                "eve": eve,
+                "seed": seed,
+                "missing_secret_bits": 0 if act.covered else max(1, wanted - act.report["secret_bits"]),
+                "failed_bound": "" if act.covered else show.failed_bound(act.report),
+                "real_arrivals": second,
+                "over_link_time": as_report(act.series),
+            }
+            if arrivals:
+                report["recording"]["file"] = arrivals.name
+            _write(report, act.series, out)
     click.echo(json.dumps(report) if as_json else _summary(report, out))
-    failure = next((exit_status(error) for error in act.run.failures.values() if error), EXHAUSTED)
-    return 0 if identical else failure
+    return 0 if act.identical else EXHAUSTED
 
 
-def _announce(profile: LinkProfile, expected: Expectation, arrivals: Path | None, *, quiet: bool) -> None:
+def _second_act(seed: int | None, *, quiet: bool) -> dict[str, Any] | None:
+    """Distil the recording of a real emitter, where ``QKD_RECORDINGS`` has it."""
+    import os
+    import secrets
+
+    from common.cli import demonstration as show
+    from common.profiles.link import load_profile
+
+    recording = Path(os.environ.get("QKD_RECORDINGS", ""), show.RECORDING)
+    if "QKD_RECORDINGS" not in os.environ or not recording.is_file():
+        return None
+    with step(f"the same with real photons: {recording.name}", quiet=quiet):
+        return show.recorded_act(load_profile("recorded"), recording, secrets.randbits(63) if seed is None else seed)
+
+
+def _write(report: dict[str, Any], series: LinkSeries, out: Path) -> None:
+    """Write report, plots and page."""
+    from common.cli.plots import save_overview, save_plot
+    from common.cli.report_page import write_page
+
+    (out / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    save_plot(series, out)
+    if report["picture"]["identical"]:
+        save_overview(series, out)
+    write_page(report, series, out)
+
+
+def _announce(profile: LinkProfile, expected: Expectation, *, quiet: bool) -> None:
     """Say beforehand what the planner expects."""
-    if quiet or arrivals:
+    if quiet:
         return
     if expected.seconds is None:
         text = f"the planner expects no key; the link is shown for {expected.limit_seconds:.0f} s"
@@ -144,10 +155,13 @@ def _summary(report: dict[str, Any], out: Path) -> str:
         f"secret bits: expected {report['expected']['secret_bits']}, obtained {report['secret_bits']}",
     ]
     if report["picture"]["identical"]:
-        lines.append(f"picture: {report['picture']['bits']} bits encrypted with alice.key, decrypted with bob.key, identical")
+        picture = report["picture"]
+        spent = f"{picture['share_of_key']:.0%} of the key"
+        lines.append(f"picture: {picture['bits']} bits encrypted at Alice's end, decrypted at Bob's, identical; {spent}")
     else:
         missing = f"{report['missing_secret_bits']} secret bits are missing after {report['link_seconds']:.1f} s of link"
         lines.append(f"no picture: {missing}. {report['failed_bound']}".rstrip())
+    lines.append("stores: both hold the same key" if report["stores"]["agree"] else "stores: they differ, see report.json")
     if report["real_arrivals"]:
         lines.append(real_arrivals_line(report["real_arrivals"]))
     lines.append(f"look at {out / 'report.html'}")

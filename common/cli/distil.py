@@ -53,7 +53,7 @@ def command(
     """
     from common.cli.main import exit_status
     from common.cli.offline import distil_offline, system_or_seeded
-    from common.cli.report import link_report
+    from common.cli.report import offline_report
     from common.profiles.link import load_profile
     from common.timetags.emission_file import read_emission
     from common.timetags.hdf5 import read_tags
@@ -64,7 +64,7 @@ def command(
     named = parse_channels(channels) if channels else None
     with step(f"distilling {profile.title}", quiet=as_json):
         run = distil_offline(profile, read_emission(emission), read_tags(tags, named, sync_divider), system_or_seeded(seed))
-        report = link_report(profile, run, seeded=seed is not None)
+        report = offline_report(profile, run, seeded=seed is not None)
         out.mkdir(parents=True, exist_ok=True)
         keys = {f"{party.name.lower()}.key": key_bytes(store.joined()) for party, store in run.stores.items()}
         write_together(out, keys | {"report.json": (json.dumps(report, indent=2) + "\n").encode()})
@@ -139,7 +139,7 @@ def summary(profile: LinkProfile, report: dict[str, Any], out: Path) -> str:
     profile : LinkProfile
         The link.
     report : dict
-        From ``link_report``.
+        From ``offline_report``.
     out : Path
         Where the keys lie.
 

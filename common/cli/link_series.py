@@ -1,40 +1,32 @@
-"""A link over its time: QBER and key rate in short steps, for the plot and the page of ``qkd demo``.
+"""A link over its time: QBER and key rate in steps shorter than a block, for the plot and the page of ``qkd demo``.
 
-Who holds both recordings can compare every detection with what was prepared; neither end can, and nothing here decides about key. The key
-rate at a moment is what the live formula would have given, had the block closed there. Takes the two recordings and the offset that the
-ends agreed on; goes to ``plots`` and into ``report.json``.
+Both ends tell how their blocks come along (``distillation.steps``); the end that corrects errors also knows in which step they were. The
+key at a moment is what the live formula would have given, had the block closed there. Goes to ``plots`` and into ``report.json``.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bob.detection import detect, outcomes_by_channel
 from common.blocks import BasisCounts, BlockCounts
-from common.channel.authentication import MAC_BYTES
-from common.channel.codec import Party, decode
-from common.channel.messages import FrameRange
-from common.cli.offline import OfflineRun
-from common.conversation.rehearsal import faithful
-from common.distillation.values import BlockOutcome
+from common.cli.expectation import expected_secret_bits
 from common.leakage import Leakage
-from common.planning.link_model import expected_block, link_model
+from common.planning.link_model import link_model
 from common.profiles.link import LinkProfile
-from common.randomness import SystemRandomness
 from common.security.epsilons import EpsilonBudget
 from common.security.key_length import key_length
 from common.security.proofs.bb84_setting import Bb84Setting
-from common.timetags.emission_record import EmissionRecord
-from common.timetags.tags import TimeTags
 
-MOST_STEPS = 30
-"""Steps a run is cut into at most; none is shorter than a frame."""
+BASES = ("Z", "X")
 
-_Flags: TypeAlias = NDArray[np.bool_]
+CURVE_POINTS = 48
+"""Points of the planner's curve."""
+
+Step = dict[str, Any]
+"""As ``step_report`` describes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +35,8 @@ class LinkSeries:
 
     Attributes
     ----------
+    expected_qber : dict[str, float]
+        The planner's word for the QBER.
     end_s : list[float]
         End of each step, seconds of link since the first frame.
     qber, qber_deviation : dict[str, list[float | None]]
@@ -53,183 +47,117 @@ class LinkSeries:
         Key up to the end of the step: blocks closed before, and what the block would have given had it closed there.
     expected_secret_bits : list[int]
         The planner's word for the same moments.
-    expected_qber : dict[str, float]
-        The planner's word for the QBER.
+    expected_curve : list[tuple[float, int]]
+        The planner's word in more and finer steps: seconds of link, and key up to then.
     """
 
-    end_s: list[float]
-    qber: dict[str, list[float | None]]
-    qber_deviation: dict[str, list[float | None]]
-    sifted_bits_per_second: list[float]
-    secret_bits: list[int]
-    expected_secret_bits: list[int]
     expected_qber: dict[str, float]
+    end_s: list[float] = field(default_factory=list)
+    qber: dict[str, list[float | None]] = field(default_factory=lambda: {name: [] for name in BASES})
+    qber_deviation: dict[str, list[float | None]] = field(default_factory=lambda: {name: [] for name in BASES})
+    sifted_bits_per_second: list[float] = field(default_factory=list)
+    secret_bits: list[int] = field(default_factory=list)
+    expected_secret_bits: list[int] = field(default_factory=list)
+    expected_curve: list[tuple[float, int]] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class Listener:
-    """A wire that carries every message and remembers which frames were agreed on.
+def latest_steps(*told: Iterable[Step]) -> list[Step]:
+    """Join what both ends told about the same steps.
 
-    Attributes
+    Parameters
     ----------
-    frames : FrameRange | None
-        The last agreement heard.
+    told : iterable of dict
+        Reports of one end, in the order in which they came.
+
+    Returns
+    -------
+    list[dict]
+        One report a step, in order: the one that knows most about errors, and of these the newest.
     """
-
-    frames: FrameRange | None = field(default=None)
-
-    def wire(self, sender: Party, data: bytes) -> Any:  # noqa: ANN401 - whatever the faithful wire returns
-        """Carry ``data`` from ``sender`` to its peer."""
-        message = decode(data[:-MAC_BYTES]).message
-        if isinstance(message, FrameRange) and message.found:
-            self.frames = message
-        return faithful(sender, data)
+    known: dict[tuple[int, int], Step] = {}
+    for step in (step for reports in told for step in reports):
+        place = step["block"], step["step"]
+        if place not in known or sum(step["compared"]) >= sum(known[place]["compared"]):
+            known[place] = step
+    return [known[place] for place in sorted(known)]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Clicks:
-    """Sifted and cross clicks of both recordings, by slot."""
-
-    slot: NDArray[np.int64]
-    is_x: _Flags
-    is_error: _Flags
-    cross_slot: NDArray[np.int64]
-    detected_slot: NDArray[np.int64]
-
-
-def link_series(profile: LinkProfile, run: OfflineRun, record: EmissionRecord, tags: TimeTags, frames: FrameRange) -> LinkSeries:
-    """Cut a run into steps.
+def link_series(profile: LinkProfile, steps: Sequence[Step], blocks: Sequence[dict[str, Any]]) -> LinkSeries:
+    """Follow a link from step to step.
 
     Parameters
     ----------
     profile : LinkProfile
         The link.
-    run : OfflineRun
-        How it was distilled.
-    record : EmissionRecord
-        What Alice prepared.
-    tags : TimeTags
-        Bob's recording.
-    frames : FrameRange
-        The offset and first slot the ends agreed on.
+    steps : sequence of dict
+        One report a step, in order.
+    blocks : sequence of dict
+        Reports of the blocks, as of ``block_report``; steps of others are left out.
 
     Returns
     -------
     LinkSeries
-        At most ``MOST_STEPS`` steps; empty without a block.
+        Empty without a block.
     """
-    blocks = [outcome for outcome in run.outcomes[Party.BOB] if outcome.block]
-    pulses = [outcome.block.counts.pulses for outcome in blocks if outcome.block]
-    total, model = sum(pulses), link_model(profile)
-    series = LinkSeries([], {"Z": [], "X": []}, {"Z": [], "X": []}, [], [], [], {"Z": model.z.qber, "X": model.x.qber})
-    if not total:
-        return series
-    clicks = _clicks(profile, run, record, tags, frames.offset)
-    count_frames = total // profile.security.frame_pulses
-    edges = np.unique(np.linspace(0, count_frames, min(MOST_STEPS, count_frames) + 1).astype(np.int64)) * profile.security.frame_pulses
-    starts = frames.first_slot + np.concatenate([[0], np.cumsum(pulses)])
-    for first, end in zip(edges[:-1] + frames.first_slot, edges[1:] + frames.first_slot, strict=True):
-        seconds = float(end - first) / profile.source.clock_hz
-        inside = (clicks.slot >= first) & (clicks.slot < end)
-        for name, chosen in (("Z", inside & ~clicks.is_x), ("X", inside & clicks.is_x)):
-            bits, errors = int(chosen.sum()), int((chosen & clicks.is_error).sum())
-            series.qber[name].append(errors / bits if bits else None)
-            series.qber_deviation[name].append((max(errors, 1) * max(bits - errors, 1) / bits**3) ** 0.5 if bits else None)
-        series.end_s.append(float(end - frames.first_slot) / profile.source.clock_hz)
-        series.sifted_bits_per_second.append(int(inside.sum()) / seconds)
-        index = min(int(np.searchsorted(starts, end, side="left")) - 1, len(blocks) - 1)
-        before = sum(outcome.secret_bits for outcome in blocks[:index])
-        series.secret_bits.append(before + _secret_bits_at(profile, blocks[index], clicks, int(starts[index]), int(end)))
-        series.expected_secret_bits.append(expected_secret_bits(profile, int(end - frames.first_slot)))
+    model = link_model(profile)
+    series = LinkSeries({"Z": model.z.qber, "X": model.x.qber})
+    frame_s = profile.security.frame_pulses / profile.source.clock_hz
+    frames_before = secret_before = 0
+    for block in (block for block in blocks if "counts" in block):
+        ours = [step for step in steps if step["block"] == block["number"]]
+        frames = 0
+        for count, step in enumerate(ours, 1):
+            frames += step["frames"]
+            _add_qber(series, step)
+            series.end_s.append((frames_before + frames) * frame_s)
+            sifted = sum((*step["key"], *step["tested"]))
+            series.sifted_bits_per_second.append(sifted / (step["frames"] * frame_s) if step["frames"] else 0.0)
+            secret = block["secret_bits"] if count == len(ours) else _secret_bits(profile, ours[:count], block)
+            series.secret_bits.append(secret_before + secret)
+            series.expected_secret_bits.append(expected_secret_bits(profile, (frames_before + frames) * profile.security.frame_pulses))
+        frames_before += frames
+        secret_before += block["secret_bits"]
+    for part in range(1, CURVE_POINTS + 1 if frames_before else 0):
+        frames = round(frames_before * (part / CURVE_POINTS) ** 2)  # closer in the beginning, where there is more to see
+        series.expected_curve.append((frames * frame_s, expected_secret_bits(profile, frames * profile.security.frame_pulses)))
     return series
 
 
-def expected_secret_bits(profile: LinkProfile, count_pulses: int) -> int:
-    """Predict the key of a run: full blocks, and one cut short.
-
-    Parameters
-    ----------
-    profile : LinkProfile
-        The link.
-    count_pulses : int
-        Pulses of the run.
-
-    Returns
-    -------
-    int
-        Secret bits by the planner.
-    """
-    full = expected_block(profile)
-    count_full, rest = divmod(count_pulses, full.counts.pulses)
-    return count_full * full.key.secret_bits + (expected_block(profile, rest).key.secret_bits if rest else 0)
+def _add_qber(series: LinkSeries, step: Step) -> None:
+    for index, name in enumerate(BASES):
+        bits = step["tested"][index] + step["compared"][index]
+        errors = step["errors"][index] + step["corrected"][index]
+        series.qber[name].append(errors / bits if bits else None)
+        series.qber_deviation[name].append((max(errors, 1) * max(bits - errors, 1) / bits**3) ** 0.5 if bits else None)
 
 
-def expected_seconds(profile: LinkProfile, secret_bits: int, most_seconds: float = 1e6) -> float | None:
-    """Predict how long a link takes for so many secret bits.
-
-    Parameters
-    ----------
-    profile : LinkProfile
-        The link.
-    secret_bits : int
-        Bits wanted.
-    most_seconds : float
-        Where to give up, seconds.
-
-    Returns
-    -------
-    float | None
-        Seconds of sending, whole frames; None if the planner expects no such key within ``most_seconds``.
-    """
-    frame_pulses = profile.security.frame_pulses
-    most = int(most_seconds * profile.source.clock_hz / frame_pulses)
-    high = 1
-    while expected_secret_bits(profile, high * frame_pulses) < secret_bits:
-        high *= 2
-        if high > most:
-            return None
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if expected_secret_bits(profile, middle * frame_pulses) >= secret_bits else (middle, high)
-    return high * frame_pulses / profile.source.clock_hz
-
-
-def _clicks(profile: LinkProfile, run: OfflineRun, record: EmissionRecord, tags: TimeTags, offset: int) -> _Clicks:
-    """Detect again, with the clock and the gate of the run, and compare with what was prepared."""
-    reception = run.reception
-    outcome_of_channel = outcomes_by_channel(tags.channels)
-    is_detector = outcome_of_channel[tags.channel] < 4  # outcome codes are 0 to 3
-    t_ps, channel = reception.clock.align(tags.t_ps[is_detector], tags.channel[is_detector])
-    found = detect(
-        t_ps, channel, reception.clock, reception.gate.gate, outcome_of_channel, profile.receiver.dead_time_ps, SystemRandomness()
-    )
-    slots = found.slot + offset
-    inside = (slots >= record.header.first_slot) & (slots < record.header.end_slot)
-    slots, outcomes = slots[inside], found.outcome[inside]
-    settings = record.lookup(slots)
-    sifted = settings >> 1 == outcomes >> 1
-    return _Clicks(slots[sifted], outcomes[sifted] >> 1 == 1, (settings != outcomes)[sifted], found.cross_slot + offset, slots)
-
-
-def _secret_bits_at(profile: LinkProfile, outcome: BlockOutcome, clicks: _Clicks, first: int, end: int) -> int:
-    """What the live formula gives for a block that closes at slot ``end``; disclosure and leakage in proportion."""
+def _secret_bits(profile: LinkProfile, steps: Sequence[Step], block: dict[str, Any]) -> int:
+    """What the live formula gives for a block that closes behind these steps; leakage in proportion."""
     setting = Bb84Setting.of(profile.source, profile.receiver, profile.security)
-    inside = (clicks.slot >= first) & (clicks.slot < end)
-
-    def basis(chosen: _Flags, test_fraction: float) -> BasisCounts:
-        bits = int(chosen.sum())
-        tested = round(bits * test_fraction)
-        return BasisCounts(bits - tested, bits - tested, tested, round(int((chosen & clicks.is_error).sum()) * test_fraction))
-
-    def count(slots: NDArray[np.int64]) -> int:
-        return int(((slots >= first) & (slots < end)).sum())
-
-    z, x = basis(inside & ~clicks.is_x, setting.test_fraction_z), basis(inside & clicks.is_x, setting.test_fraction_x)
-    pulses = end - first
-    frames = -(-pulses // profile.security.frame_pulses)
-    counts = BlockCounts(pulses, frames, count(clicks.detected_slot), count(clicks.cross_slot), z, x)
-    whole = outcome.block.counts if outcome.block else counts
-    share = (z.key + x.key) / max(1, whole.z.key + whole.x.key)
-    leakage = Leakage({"so far": round(share * outcome.leakage.total_bits)})
+    z, x = (
+        BasisCounts(
+            key=sum(step["key"][basis] for step in steps),
+            kept=sum(step["key"][basis] for step in steps),
+            tested=sum(step["tested"][basis] for step in steps),
+            errors=sum(step["errors"][basis] for step in steps),
+        )
+        for basis in (0, 1)
+    )
+    frames = sum(step["frames"] for step in steps)
+    counts = BlockCounts(
+        pulses=frames * profile.security.frame_pulses,
+        frames=frames,
+        detections=sum(step["detections"] for step in steps),
+        cross_clicks=sum(step["cross_clicks"] for step in steps),
+        z=z,
+        x=x,
+    )
+    whole = sum(block["counts"][name]["key"] for name in BASES)
+    leaked = sum(block["leakage"].values())
+    leakage = Leakage({"so far": round(leaked * (z.key + x.key) / max(1, whole))})
     return key_length(counts, leakage, setting, EpsilonBudget.of(profile.security)).secret_bits
+
+
+def as_report(series: LinkSeries) -> dict[str, Any]:
+    """Return ``series`` ready for JSON."""
+    return dataclasses.asdict(series)

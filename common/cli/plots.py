@@ -141,8 +141,7 @@ def _draw(figure: Figure | SubFigure, series: LinkSeries, theme: Theme) -> None:
     _draw_qber(above, series, theme)
     _draw_key_rate(below, series, theme)
     below.set_xlabel("link time (s)", color=theme.ink)
-    if series.end_s:
-        below.set_xlim(0, series.end_s[-1] * 1.12)
+    below.set_xlim(0, (series.end_s[-1] if series.end_s else 1.0) * 1.12)
     figure.align_ylabels([above, below])
 
 
@@ -182,13 +181,12 @@ def _draw_qber(axes: Axes, series: LinkSeries, theme: Theme) -> None:
 
 
 def _draw_key_rate(axes: Axes, series: LinkSeries, theme: Theme) -> None:
-    obtained, expected = (
-        [bits / end for bits, end in zip(part, series.end_s, strict=True)] for part in (series.secret_bits, series.expected_secret_bits)
-    )
-    end_s, obtained, expected = [0.0, *series.end_s], [0.0, *obtained], [0.0, *expected]
-    axes.plot(end_s, expected, color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)))
-    axes.fill_between(end_s, obtained, color=theme.key, alpha=0.16, linewidth=0)
-    axes.plot(end_s, obtained, color=theme.key, marker="D", markersize=2.6, linewidth=1.4)
+    obtained = [bits / end for bits, end in zip(series.secret_bits, series.end_s, strict=True)]
+    curve = [(end, bits / end) for end, bits in series.expected_curve if end > 0]
+    curve_s, expected = [0.0, *(end for end, _ in curve)], [0.0, *(rate for _, rate in curve)]
+    axes.plot(curve_s, expected, color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)))
+    axes.fill_between(series.end_s, obtained, color=theme.key, alpha=0.16, linewidth=0)
+    axes.plot(series.end_s, obtained, color=theme.key, marker="D", markersize=2.6, linewidth=1.4)
     axes.set_ylim(0, max([1.0, *obtained, *expected]) * 1.2)
     if series.end_s:
         ends = [(obtained[-1], "obtained", theme.key), (expected[-1], "expected", theme.quiet)]

@@ -50,7 +50,8 @@ def command(
             raise ConfigurationError("--renew stands alone: the link is known from its folders")
         generation = provisioning.renew(renew)
         report = {"renewed": str(renew), "generation": generation, "mask_pairs": provisioning.INITIAL_PAIRS}
-        text = f"{provisioning.INITIAL_PAIRS} mask pairs of generation {generation} for both nodes in {renew}; restart both services"
+        pairs = f"{provisioning.INITIAL_PAIRS} mask pairs of generation {generation} for both nodes in {renew}"
+        text = f"{pairs}; running services take them in within seconds"
         click.echo(json.dumps(report) if as_json else text)
         return
     if link is None or out is None:

@@ -54,7 +54,32 @@ class Hosts:
         return {"alice": self.alice, "bob": self.bob}[node] or "127.0.0.1"
 
 
-def provision(profile: LinkProfile, out: Path, hosts: Hosts) -> dict[str, list[str]]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choices:
+    """What may be chosen otherwise than usual.
+
+    Attributes
+    ----------
+    channel_port : int
+        Where Bob listens.
+    shares : dict[str, int] | None
+        Weights by which both stores share key out, by pool; None for those of ``OwnershipRule``.
+    fibre : dict
+        Entries of the emulator's section ``fibre``: ``seed``, ``eve``, ``max_link_seconds`` and the like.
+    arrivals : dict[str, str] | None
+        ``emission`` and ``tags`` of a recorded run for the emulator to play.
+    sockets : Path | None
+        Folder for the emulator's sockets; None for ``run`` in its own.
+    """
+
+    channel_port: int = CHANNEL_PORT
+    shares: dict[str, int] | None = None
+    fibre: dict[str, Any] = dataclasses.field(default_factory=dict)
+    arrivals: dict[str, str] | None = None
+    sockets: Path | None = None
+
+
+def provision(profile: LinkProfile, out: Path, hosts: Hosts, choices: Choices | None = None) -> dict[str, list[str]]:
     """Write the folders of a link.
 
     Parameters
@@ -65,6 +90,8 @@ def provision(profile: LinkProfile, out: Path, hosts: Hosts) -> dict[str, list[s
         Where; made where it is missing.
     hosts : Hosts
         Where the nodes will run.
+    choices : Choices | None
+        Where something is to be otherwise than usual.
 
     Returns
     -------
@@ -76,7 +103,7 @@ def provision(profile: LinkProfile, out: Path, hosts: Hosts) -> dict[str, list[s
     ConfigurationError
         If one of the folders exists already, or cannot be written; nothing is left then.
     """
-    files = _files(profile, hosts)
+    files = _files(profile, hosts, choices or Choices())
     for folder in dict.fromkeys(path.split("/")[0] for path in files):
         if (out / folder).exists():
             raise ConfigurationError(f"{out / folder} exists already: provisioning never overwrites keys; name another folder with --out")
@@ -145,7 +172,7 @@ def write_private(path: Path, content: bytes) -> None:
         os.fsync(descriptor)
 
 
-def _files(profile: LinkProfile, hosts: Hosts) -> dict[str, bytes]:
+def _files(profile: LinkProfile, hosts: Hosts, choices: Choices) -> dict[str, bytes]:
     randomness = SystemRandomness()
     link = to_toml(f"The link {profile.name}; the same at both ends.", _sections(profile)).encode()
     secret = secrets_to_bytes(ChannelSecrets.draw(randomness, INITIAL_PAIRS))
@@ -156,7 +183,7 @@ def _files(profile: LinkProfile, hosts: Hosts) -> dict[str, bytes]:
     for node, peer in zip(NODES, reversed(NODES), strict=True):
         files |= {
             f"{node}/config.toml": to_toml(
-                f"The node qkd-{node}; docs/reference/configuration lists every key.", _node(node, hosts)
+                f"The node qkd-{node}; docs/reference/configuration lists every key.", _node(node, hosts, choices)
             ).encode(),
             f"{node}/link.toml": link,
             f"{node}/channel.key": channel_keys[node][1] + b"\n",
@@ -167,7 +194,7 @@ def _files(profile: LinkProfile, hosts: Hosts) -> dict[str, bytes]:
             f"{node}/ca.crt": authority.certified.certificate,
             **_pair(f"{node}/node", certificates[node]),
         }
-    files |= {"fibre/config.toml": to_toml("The emulated fibre.", _fibre(hosts)).encode(), "fibre/link.toml": link}
+    files |= {"fibre/config.toml": to_toml("The emulated fibre.", _fibre(hosts, choices)).encode(), "fibre/link.toml": link}
     files |= _pair("ca/ca", authority.certified)
     for node in NODES:
         files |= _pair(f"sae/sae-{node}", authority.issue(f"sae-{node}"))
@@ -178,31 +205,37 @@ def _pair(path: str, certified: Certified) -> dict[str, bytes]:
     return {f"{path}.crt": certified.certificate, f"{path}.key": certified.key}
 
 
-def _node(node: str, hosts: Hosts) -> dict[str, dict[str, Any]]:
+def _node(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]]:
     """Return a node's configuration; data keyed by node, so that the services need not ask who they are."""
-    listen = f"tcp://*:{CHANNEL_PORT}" if hosts.are_apart else f"tcp://127.0.0.1:{CHANNEL_PORT}"
-    ends = {"alice": {"connect": f"tcp://{hosts.named('bob')}:{CHANNEL_PORT}"}, "bob": {"bind": listen}}
-    stream = f"tcp://{hosts.named('alice')}:{STREAM_PORTS[node]}" if hosts.are_apart else f"unix:../fibre/run/{node}.sock"
+    port = choices.channel_port
+    listen = f"tcp://*:{port}" if hosts.are_apart else f"tcp://127.0.0.1:{port}"
+    ends = {"alice": {"connect": f"tcp://{hosts.named('bob')}:{port}"}, "bob": {"bind": listen}}
+    shares = {"store.shares": choices.shares} if choices.shares else {}
+    sockets = choices.sockets or "../fibre/run"
+    stream = f"tcp://{hosts.named('alice')}:{STREAM_PORTS[node]}" if hosts.are_apart else f"unix:{sockets}/{node}.sock"
     files = {"key": "channel.key", "peer_key": "peer.pub", "secret": "authentication.secret"}
     return {
         "node": {"link": "link.toml", "state": "state", "runtime": "run"},
         "channel": ends[node] | files,
         "stream": {"address": stream, "pausable": True},
         "store": {"path": "state/store.sqlite", "master_key": "master.key"},
+        **shares,
         "admin": {"socket": "run/admin.sock"},
         "log": {"level": "info", "format": "json"},
     }
 
 
-def _fibre(hosts: Hosts) -> dict[str, dict[str, Any]]:
+def _fibre(hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]]:
     """Return the emulator's configuration; between hosts it runs beside Alice."""
-    served = {node: f"unix:run/{node}.sock" for node in NODES}
+    folder = choices.sockets or "run"
+    served = {node: f"unix:{folder}/{node}.sock" for node in NODES}
     if hosts.are_apart:
         served = {
             "alice": f"tcp://{hosts.named('alice')}:{STREAM_PORTS['alice']}",
             "bob": f"tcp://{hosts.named('alice')}:{STREAM_PORTS['bob']}",
         }
-    return {"fibre": {"link": "link.toml"}, "serve": served | {"control": "unix:run/control.sock"}}
+    arrivals = {"arrivals": choices.arrivals} if choices.arrivals else {}
+    return {"fibre": {"link": "link.toml"} | choices.fibre, "serve": served | {"control": f"unix:{folder}/control.sock"}} | arrivals
 
 
 def _sections(profile: LinkProfile) -> dict[str, dict[str, Any]]:

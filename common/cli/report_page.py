@@ -40,6 +40,17 @@ EPSILON_WORDS = {
 """Failure probabilities by how they begin, and what they are."""
 
 
+POOL_WORDS = {
+    "alice-pad": "one-time pad of messages from Alice",
+    "bob-pad": "one-time pad of messages from Bob",
+    "alice-tag": "tags of messages from Alice",
+    "bob-tag": "tags of messages from Bob",
+    "alice-delivery": "key for applications that ask at Alice’s",
+    "bob-delivery": "key for applications that ask at Bob’s",
+    "authentication-reserve": "masks for the tags of later blocks",
+}
+"""Pools of a key store, and what they are for."""
+
 _LEDGER_COLUMNS = ("", "number", "bar", "why")
 
 
@@ -56,7 +67,8 @@ def write_page(report: dict[str, Any], series: LinkSeries, folder: Path) -> None
         Holds the pictures; gets the page.
     """
     parts = [_headline(report), _pictures(report, folder), _tiles(report), _plot(series)]
-    parts += [_ledger(report), _expected(report), _blocks(report), _epsilons(report), _real_arrivals(report), _again()]
+    parts += [_ledger(report), _stores(report), _expected(report), _blocks(report), _epsilons(report), _real_arrivals(report)]
+    parts.append(_again())
     style = resources.files("common.cli").joinpath("report_page.css").read_text(encoding="utf-8")
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -73,8 +85,9 @@ def _headline(report: dict[str, Any]) -> str:
     if report["picture"]["identical"]:
         title = "A picture crossed the link, and only its two ends can know it"
         text = (
-            f"{_count(report['secret_bits'])} secret bits were distilled from {_count(report['detections'])} detector clicks. Alice’s key "
-            f"encrypted {_count(report['picture']['bits'])} bits of picture; Bob’s key decrypted them, bit for bit the same.{eve}"
+            f"{_count(report['secret_bits'])} secret bits were distilled from {_count(report['detections'])} detector clicks, in three "
+            f"processes that share nothing but wires. Alice’s node encrypted {_count(report['picture']['bits'])} bits of picture with key "
+            f"of its own; Bob’s decrypted them with his, bit for bit the same.{eve}"
         )
         return _header(report, title, text, "verdict")
     why = f"<br>{escape(report['failed_bound'])}" if report["failed_bound"] else ""
@@ -121,11 +134,17 @@ def _tiles(report: dict[str, Any]) -> str:
         ("link time", f"{report['link_seconds']:.1f} s", f"{_count(report['pulses'])} pulses"),
         ("key rate", f"{_count(rate)} bit/s", f"{_ratio(report['secret_bits_per_pulse'])} bit a pulse"),
         ("QBER by basis", qber, f"expected Z {expected['qber']['Z']:.2%} · X {expected['qber']['X']:.2%}"),
-        ("clock", f"{clock['offset_ppm']:+.3f} ppm", f"residual {clock['residual_rms_ps']:.0f} ps"),
+        ("clock", *_clock(clock)),
         ("reconciliation", f"f = {efficiency:.3f}" if efficiency else "none", escape(report["reconciliation"]["method"])),
     )
     tiles = "".join(f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>" for name, value, note in entries)
     return f'<dl class="tiles">{tiles}</dl>'
+
+
+def _clock(clock: dict[str, Any]) -> tuple[str, str]:
+    if clock["offset_ppm"] is None:
+        return "none", "not found"
+    return f"{clock['offset_ppm']:+.3f} ppm", f"residual {clock['residual_rms_ps']:.0f} ps"
 
 
 def _plot(series: LinkSeries) -> str:
@@ -133,7 +152,7 @@ def _plot(series: LinkSeries) -> str:
     last = f"{series.secret_bits[-1]} secret bits after {series.end_s[-1]:.1f} seconds" if series.end_s else "no block"
     text = (
         "The error rate stays where source and detectors put it. Key comes late and then ever faster: a short block tells too little about "
-        "an eavesdropper, and what is not known has to be assumed."
+        "an eavesdropper, and what is not known has to be assumed. The dashed line is the planner’s."
     )
     if not any(series.secret_bits):
         text = (
@@ -164,6 +183,30 @@ def _ledger(report: dict[str, Any]) -> str:
         "Where every bit went",
         "From clicks that count to bits that are secret; every deduction has a reason, and the column adds up.",
         _table(("item", "bits", "", "why"), _LEDGER_COLUMNS, rows, after=total),
+    )
+
+
+def _stores(report: dict[str, Any]) -> str:
+    stores, picture = report["stores"], report["picture"]
+    rows = [
+        (escape(pool), *(_count(stores[end][pool]) for end in ("alice", "bob")), _word(pool, POOL_WORDS))
+        for pool in stores["alice"]
+        if any(stores[end][pool] for end in ("alice", "bob"))
+    ]
+    lags = [f"{end.capitalize()} {lag['p99_9_ms']:.0f} ms" for end, lag in report["event_loop_lag"].items() if lag["p99_9_ms"] is not None]
+    agree = "Both stores hold the same" if stores["agree"] else "<strong>The two stores differ</strong>"
+    spent = (
+        f"; the picture took {_count(picture['key_bits_spent'])} bits out of {escape(picture['pool'])}, which gets "
+        f"{picture['pool_share']:.0%} of the key here: {picture['share_of_key']:.0%} of all key"
+        if picture["identical"]
+        else ""
+    )
+    names = ", ".join(escape(process["name"]) for process in report["processes"])
+    return _section(
+        "Two stores, three processes",
+        f"{names} ran as processes of their own; Alice and Bob talked over {escape(report['channel'])}, authenticated. Their event loops "
+        f"were late by at most {' and '.join(lags) or 'nothing measurable'}, 999 times in a thousand. {agree}{spent}.",
+        _table(("bits left in", "at Alice’s", "at Bob’s", "what for"), ("", "number", "number", "why"), rows),
     )
 
 
@@ -242,7 +285,7 @@ def _again() -> str:
         "",
         "<pre>qkd demo --image my-photo.jpg      # a picture of yours\n"
         "qkd demo --eve intercept-resend    # somebody listens: watch the key stop\n"
-        "qkd otp encrypt --key alice.key --in letter.txt --out letter.otp</pre>",
+        "qkd demo --link hbn                # another source, another receiver</pre>",
     )
 
 

@@ -48,12 +48,13 @@ def summary(status: dict[str, Any]) -> str:
     refused = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in status["refused"].items() if count) or "nothing"
     pools = ", ".join(f"{name} {bits} bits" for name, bits in status["store"]["pools"].items())
     peer = "present" if session["peer_present"] else "absent"
+    alarm = f", EMPTY: {reserve['advice']}" if reserve["empty"] else ", LOW" if reserve["low"] else ""
     lines = [
         f"{status['node']} on {status['title']}: {session['activity']}, session {session['state']}, peer {peer}",
         f"QBER {qber}; " + ("no key rate yet" if rate is None else f"{rate:.0f} secret bits a second of link time"),
         f"blocks: {status['blocks_kept']} kept; discarded: {discarded}; {status['secret_bits']} secret bits since the start",
         f"key store: {pools}",
-        f"authentication reserve: {reserve['pairs']} mask pairs of {reserve['target_pairs']}{', LOW' if reserve['low'] else ''}",
+        f"authentication reserve: {reserve['pairs']} mask pairs of {reserve['target_pairs']}{alarm}",
         f"refused: {refused}",
     ]
     failure = session["last_failure"]

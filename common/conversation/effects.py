@@ -76,7 +76,14 @@ class CheckTranscript:
     tag: bytes
 
 
-Effect: TypeAlias = Send | Receive | Compute | Persist | Draw | Deadline | SealTranscript | CheckTranscript
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell whoever watches how far we have come; nobody answers, and nothing depends on it."""
+
+    value: object
+
+
+Effect: TypeAlias = Send | Receive | Compute | Persist | Draw | Deadline | SealTranscript | CheckTranscript | Tell
 Conversation: TypeAlias = Generator[Effect, Any, T]
 
 
@@ -130,6 +137,11 @@ def draw(count_bytes: int) -> Conversation[bytes]:
 def deadline(seconds: float) -> Conversation[None]:
     """Bound the waits of this conversation by ``seconds`` from here on."""
     yield Deadline(seconds)
+
+
+def tell(value: object) -> Conversation[None]:
+    """Tell whoever watches ``value``, which must not be secret."""
+    yield Tell(value)
 
 
 def seal_transcript(mask_index: int) -> Conversation[SealedTranscript]:

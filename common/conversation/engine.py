@@ -14,7 +14,7 @@ from common.channel.authentication import MAC_BYTES, MessageSeal
 from common.channel.codec import MAXIMUM_MESSAGE_BYTES, PROTOCOL_VERSION, SESSION_SCOPE, Envelope, Party, decode, encode
 from common.channel.messages import Abort, Message, TranscriptTag
 from common.channel.transcript import BlockTranscript, SealedTranscript, SessionTranscript, TranscriptAuthenticator
-from common.conversation.effects import CheckTranscript, Compute, Conversation, Deadline, Draw, Persist, Receive, SealTranscript, Send
+from common.conversation.effects import CheckTranscript, Compute, Conversation, Deadline, Draw, Persist, Receive, SealTranscript, Send, Tell
 from common.conversation.events import (
     Arrived,
     Completed,
@@ -28,6 +28,7 @@ from common.conversation.events import (
     RunOperation,
     SetDeadline,
     TaskKey,
+    Told,
     Transmit,
 )
 from common.errors import AbortReason, AuthenticationError, BlockAborted, LocalProtocolError, QkdError, RemoteProtocolError, TransportError
@@ -64,14 +65,14 @@ class Engine:
         Which end this is; it enters only what is written into envelopes.
     seal : MessageSeal
         Codes of single messages.
-    authenticator : TranscriptAuthenticator
-        Tags of blocks.
+    authenticator : TranscriptAuthenticator | None
+        Tags of blocks; None for a greeting, which says nothing about blocks and only agrees on what tags are made with.
     prologue : SessionTranscript
         Session messages that went before, under another seal.
     """
 
     def __init__(
-        self, party: Party, seal: MessageSeal, authenticator: TranscriptAuthenticator, prologue: SessionTranscript | None = None
+        self, party: Party, seal: MessageSeal, authenticator: TranscriptAuthenticator | None, prologue: SessionTranscript | None = None
     ) -> None:
         self.party = party
         self.session_transcript = prologue or SessionTranscript(authenticator)
@@ -238,7 +239,8 @@ class Engine:
         if isinstance(message, awaited):
             return message, None
         if isinstance(message, Abort):
-            return None, BlockAborted(AbortReason.PEER_ABORTED)
+            refused_tag = message.reason == AbortReason.AUTHENTICATION_FAILED
+            return None, BlockAborted(AbortReason.AUTHENTICATION_FAILED if refused_tag else AbortReason.PEER_ABORTED)
         fault = RemoteProtocolError(f"{type(message).__name__} where {awaited.__name__} was due")
         self._fail(fault)
         return None, fault
@@ -281,6 +283,8 @@ class Engine:
                     error = self._check_transcript(key.block, mask_index, tag)
                 case Deadline(seconds):
                     self._outputs.append(SetDeadline(key, seconds))
+                case Tell(told):
+                    self._outputs.append(Told(key, told))
                 case Compute(function, arguments):
                     self._outputs.append(RunComputation(key, function, arguments))
                     return None
@@ -329,6 +333,8 @@ class Engine:
 
     def _transcript(self, block: int) -> BlockTranscript:
         if block not in self._transcripts:
+            if self._authenticator is None:
+                raise RemoteProtocolError("a message about a block in the greeting")
             self._transcripts[block] = BlockTranscript(self._authenticator)
         return self._transcripts[block]
 

@@ -115,4 +115,20 @@ class Ended:
     error: Exception | None
 
 
-Output: TypeAlias = Transmit | RunComputation | RunOperation | DrawBytes | SetDeadline | Ended
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A conversation says how far it has come; whoever watches may look at it, nothing is reported back.
+
+    Attributes
+    ----------
+    task : TaskKey
+        Which conversation.
+    value : object
+        What it said; nothing secret.
+    """
+
+    task: TaskKey
+    value: Any
+
+
+Output: TypeAlias = Transmit | RunComputation | RunOperation | DrawBytes | SetDeadline | Ended | Told

@@ -30,6 +30,7 @@ from common.conversation.events import (
     RunOperation,
     SetDeadline,
     TaskKey,
+    Told,
     Transmit,
 )
 from common.conversation.operations import OperationTarget
@@ -160,6 +161,8 @@ class Rehearsal:
                 self.add(party, end.machine.handle(_result(task, end.randomness.draw, count_bytes)))
             case SetDeadline():
                 pass  # time stands still here: a deadline passes when nothing else can happen
+            case Told():
+                pass  # nobody watches a rehearsal
             case Ended(task):
                 self.ended[party, task] = output
             case _ as unreachable:

@@ -11,6 +11,7 @@ from enum import Enum
 from itertools import pairwise
 
 from common.channel.messages import Hello, Welcome
+from common.channel.pairs import PROVISIONED_HASH_KEY, agreed_hash_key, is_hash_key, next_mask
 from common.conversation.effects import Conversation, deadline, draw, persist, receive, send
 from common.conversation.operations import MOST_LISTED_BLOCKS, Ledger, MeetPeer, ReadLedger, Settle
 from common.errors import LocalProtocolError, RemoteProtocolError
@@ -98,6 +99,8 @@ class Agreement:
         32 bytes each; the session's keys are derived from them.
     next_block, mask_cursor : int
         First block number and mask pair that neither end has ever used.
+    hash_key : int
+        Number of the transcript hash key of this session.
     settlement : Settle
         How our store comes in line with the peer's; carried out once a transcript tag has vouched for the greeting.
     """
@@ -106,6 +109,7 @@ class Agreement:
     welcome_nonce: bytes
     next_block: int
     mask_cursor: int
+    hash_key: int
     settlement: Settle
 
 
@@ -130,12 +134,12 @@ def greet(parameters_digest: bytes) -> Conversation[Agreement]:
     yield from deadline(GREETING_SECONDS)
     nonce = yield from draw(32)
     ledger: Ledger = yield from persist(ReadLedger())
-    yield from send(Hello(nonce, parameters_digest, ledger.next_block, ledger.mask_cursor, *_blocks(ledger)))
+    yield from send(Hello(nonce, parameters_digest, *_numbers(ledger), *_blocks(ledger)))
     theirs = yield from receive(Welcome)
     if theirs.answered_nonce != nonce:
         raise RemoteProtocolError("the peer welcomed another greeting")
     agreement = _agreed(nonce, theirs.nonce, ledger, parameters_digest, theirs)
-    yield from persist(_meeting(theirs))
+    yield from persist(MeetPeer(theirs.next_block, _newest(theirs.block_numbers), agreement.hash_key))
     return agreement
 
 
@@ -144,14 +148,18 @@ def welcome(parameters_digest: bytes) -> Conversation[Agreement]:
     theirs = yield from receive(Hello)
     nonce = yield from draw(32)
     ledger: Ledger = yield from persist(ReadLedger())
-    yield from send(Welcome(nonce, theirs.nonce, parameters_digest, ledger.next_block, ledger.mask_cursor, *_blocks(ledger)))
+    yield from send(Welcome(nonce, theirs.nonce, parameters_digest, *_numbers(ledger), *_blocks(ledger)))
     agreement = _agreed(theirs.nonce, nonce, ledger, parameters_digest, theirs)
-    yield from persist(_meeting(theirs))
+    yield from persist(MeetPeer(theirs.next_block, _newest(theirs.block_numbers), agreement.hash_key))
     return agreement
 
 
-def _meeting(theirs: Hello | Welcome) -> MeetPeer:
-    return MeetPeer(theirs.next_block, theirs.block_numbers[-1] if theirs.block_numbers else 0)
+def _newest(numbers: tuple[int, ...]) -> int:
+    return numbers[-1] if numbers else 0
+
+
+def _numbers(ledger: Ledger) -> tuple[int, int, int, int]:
+    return ledger.next_block, ledger.mask_cursor, ledger.hash_key, ledger.least_hash_key
 
 
 def _blocks(ledger: Ledger) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -164,6 +172,12 @@ def _listed_from(numbers: tuple[int, ...]) -> int:
     return numbers[0] if len(numbers) >= MOST_LISTED_BLOCKS else 0
 
 
+def _is_possible(theirs: Hello | Welcome) -> bool:
+    """Whether a store can stand like this: a hash key is a pair below the cursor, and only one that was in use can be distrusted."""
+    has_taken = theirs.hash_key == PROVISIONED_HASH_KEY or (is_hash_key(theirs.hash_key) and theirs.hash_key < theirs.mask_cursor)
+    return has_taken and theirs.least_hash_key <= theirs.mask_cursor + 1
+
+
 def _agreed(hello_nonce: bytes, welcome_nonce: bytes, ours: Ledger, parameters_digest: bytes, theirs: Hello | Welcome) -> Agreement:
     if theirs.parameters_digest != parameters_digest:
         raise RemoteProtocolError("the peer runs with other parameters: compare the link profiles of both ends")
@@ -173,8 +187,14 @@ def _agreed(hello_nonce: bytes, welcome_nonce: bytes, ours: Ledger, parameters_d
         raise RemoteProtocolError("the peer's greeting lists its blocks out of order")
     if theirs.next_block > ours.next_block + LARGEST_JUMP or theirs.mask_cursor > ours.mask_cursor + LARGEST_JUMP:
         raise RemoteProtocolError("the peer claims to be further ahead of us than any store can be: compare the stores of both ends")
+    if not _is_possible(theirs):
+        raise RemoteProtocolError("the peer's greeting names a hash key that no store can have")
     lengths = dict(zip(theirs.block_numbers, theirs.block_lengths, strict=True))
-    first = max(_listed_from(_blocks(ours)[0]), _listed_from(theirs.block_numbers))
+    our_blocks = _blocks(ours)[0]
+    first = max(_listed_from(our_blocks), _listed_from(theirs.block_numbers))
+    # An old copy of a store may not know which hash keys it must not trust.
+    has_old_copy = _newest(theirs.block_numbers) >= ours.next_block or _newest(our_blocks) >= theirs.next_block
+    hash_key = agreed_hash_key(ours, theirs, renewed=has_old_copy)
     spoken_of = {block: count_bits for block, count_bits in ours.lengths.items() if block >= first}
     shared = tuple(block for block, count_bits in spoken_of.items() if lengths.get(block) == count_bits)
     lacking = tuple(block for block, count_bits in spoken_of.items() if lengths.get(block) != count_bits)
@@ -182,6 +202,7 @@ def _agreed(hello_nonce: bytes, welcome_nonce: bytes, ours: Ledger, parameters_d
         hello_nonce,
         welcome_nonce,
         max(ours.next_block, theirs.next_block),
-        max(ours.mask_cursor, theirs.mask_cursor),
+        next_mask(max(ours.mask_cursor, theirs.mask_cursor, hash_key + 1 if hash_key != PROVISIONED_HASH_KEY else 0)),
+        hash_key,
         Settle(commit=shared, erase=lacking),
     )

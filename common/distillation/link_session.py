@@ -12,6 +12,7 @@ from typing import Any
 
 from common.channel.authentication import ChannelSecrets, GreetingSeal, MaskSource, SessionSeal
 from common.channel.codec import SESSION_SCOPE, Party
+from common.channel.pairs import PROVISIONED_HASH_KEY, next_mask
 from common.channel.transcript import TranscriptAuthenticator
 from common.conversation.effects import Conversation
 from common.conversation.engine import Engine
@@ -56,7 +57,7 @@ class LinkSession:
     most_blocks : int | None
         Blocks after which to stop, or None for all the stream gives.
     masks : MaskSource | None
-        Where masks of transcript tags come from, as a rule the key store; None for the provisioned ones alone.
+        Where masks of transcript tags and later hash keys come from, as a rule the key store; None for the provisioned ones alone.
     """
 
     def __init__(
@@ -79,13 +80,14 @@ class LinkSession:
         self._greeting = greeting
         self._playbook = playbook
         self._most_blocks = most_blocks
-        self._authenticator = TranscriptAuthenticator(secrets, masks)
-        self._engine = Engine(party, GreetingSeal(secrets), self._authenticator)
+        self._masks: MaskSource = masks or secrets
+        self._engine = Engine(party, GreetingSeal(secrets), None)
         self._refused_in_greeting = 0
         self._held: list[Arrived] = []
         self._settlement: Settle | None = None
         self._working_qber = WorkingQber.initial(recipe)
         self._next_block = self._mask_cursor = self._next_frame = 0
+        self.hash_key = PROVISIONED_HASH_KEY
 
     @property
     def waiting(self) -> list[TaskKey]:
@@ -138,8 +140,10 @@ class LinkSession:
     def _greeted(self, agreement: Agreement) -> list[Output]:
         """Change over to the session's keys; the greeting is covered by the first transcript tag."""
         seal = SessionSeal(self._secrets, agreement.hello_nonce, agreement.welcome_nonce)
+        authenticator = TranscriptAuthenticator(self._secrets, self._masks, agreement.hash_key)
         self._refused_in_greeting = self._engine.count_refused
-        self._engine = Engine(self._party, seal, self._authenticator, self._engine.session_transcript)
+        self._engine = Engine(self._party, seal, authenticator, self._engine.session_transcript.hashed(authenticator))
+        self.hash_key = agreement.hash_key
         self._settlement = agreement.settlement
         self._next_block, self._mask_cursor = agreement.next_block, agreement.mask_cursor
         self._move(SessionEvent.GREETED)
@@ -154,8 +158,16 @@ class LinkSession:
         if frames is None or frames.count_frames == 0 or (self._most_blocks is not None and len(self.outcomes) >= self._most_blocks):
             self._move(SessionEvent.STREAM_ENDED)
             return []
-        count_masks = self._authenticator.count_masks
-        plan = BlockPlan(self._next_block, self._next_frame, self._mask_cursor, count_masks, frames, self._working_qber, self._settlement)
+        plan = BlockPlan(
+            number=self._next_block,
+            first_frame=self._next_frame,
+            mask_index=self._mask_cursor,
+            count_masks=self._masks.count_masks,
+            hash_key=self.hash_key,
+            frames=frames,
+            working_qber=self._working_qber,
+            settlement=self._settlement,
+        )
         return self._started(distil_block(self._recipe, self._playbook, plan), plan.number, BLOCK_EXCHANGE)
 
     def _closed(self, result: BlockResult) -> list[Output]:
@@ -166,7 +178,7 @@ class LinkSession:
         self._next_frame = result.next_frame
         self._next_block += 1
         if outcome.length is not None and outcome.length.secret_bits:
-            self._mask_cursor += 1  # taken, whether or not the commitment came to its end
+            self._mask_cursor = next_mask(self._mask_cursor + 1)  # taken, whether or not the commitment came to its end
             self._settlement = None if outcome.secret_bits else self._settlement
         if outcome.ends_stream:
             self._move(SessionEvent.STREAM_ENDED)

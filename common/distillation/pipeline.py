@@ -12,16 +12,17 @@ from dataclasses import dataclass
 
 from common.blocks import BasisCounts, BlockCounts
 from common.channel.messages import Abort
-from common.conversation.effects import Conversation, persist, send
-from common.conversation.operations import OpenBlock, Settle
+from common.conversation.effects import Conversation, persist, send, tell
+from common.conversation.operations import DistrustHashKey, OpenBlock, Settle
 from common.distillation.amplification import NoProvableKeyError
 from common.distillation.disclosure import added_tables, errors_by_basis
 from common.distillation.recipe import BATCH_KEY_BITS, Recipe
 from common.distillation.reconciliation.methods import ReconcilingHalf
 from common.distillation.sifting import BlockProgress
+from common.distillation.steps import BlockSteps
 from common.distillation.synchronisation import Frames
 from common.distillation.values import BlockOutcome, ClosedBlock, KeyBits, ReconciledBatch, SecretBlock, SiftedBatch
-from common.errors import AbortReason, AuthenticationError, BlockAborted
+from common.errors import AbortReason, AuthenticationError, BlockAborted, KeyStoreError
 from common.leakage import Leakage
 from common.protocols.protocol import Protocol
 from common.security.key_length import KeyLength
@@ -93,6 +94,8 @@ class BlockPlan:
         Block number, first frame, and the mask pair it will use if it makes key.
     count_masks : int
         Mask pairs there are.
+    hash_key : int
+        Number of the session's transcript hash key.
     frames : Frames
         Matched slots.
     working_qber : WorkingQber
@@ -105,6 +108,7 @@ class BlockPlan:
     first_frame: int
     mask_index: int
     count_masks: int
+    hash_key: int
     frames: Frames
     working_qber: WorkingQber
     settlement: Settle | None
@@ -161,13 +165,13 @@ def distil_block(recipe: Recipe, playbook: Playbook, plan: BlockPlan) -> Convers
     Raises
     ------
     AuthenticationError
-        If the peer's transcript tag is wrong; the peer is told, the session ends.
+        If the peer's transcript tag is wrong, or the peer found ours so; the hash key is never used again, the session ends.
     """
     yield from persist(OpenBlock(plan.number))
     gathered = _Gathered([], [], BlockProgress.opened(recipe, plan.frames.first_slot, plan.first_frame), plan.working_qber)
     secret_bits, reason, leakage, authenticated_bytes = 0, None, Leakage(), 0
     try:
-        yield from _fill(recipe, playbook, gathered)
+        yield from _fill(recipe, playbook, gathered, BlockSteps(plan.number, recipe.protocol))
         gathered.closed = _closed(recipe, plan.number, gathered)
         gathered.closed = yield from playbook.verify(gathered.closed)
         leakage = gathered.closed.leakage
@@ -179,11 +183,16 @@ def distil_block(recipe: Recipe, playbook: Playbook, plan: BlockPlan) -> Convers
     except NoProvableKeyError as without:
         gathered.length, reason = without.length, without.reason
     except BlockAborted as aborted:
+        if aborted.reason is AbortReason.AUTHENTICATION_FAILED:  # only the peer says so: what is wrong here is raised as such
+            refused = AuthenticationError("the peer found a transcript tag wrong: a message of this block was not what we had sent")
+            yield from _distrust(plan.hash_key, refused)
+            raise refused from None
         reason = aborted.reason
         leakage = aborted.leakage or leakage
         if reason is not AbortReason.PEER_ABORTED:
             yield from send(Abort(int(reason)))
-    except AuthenticationError:
+    except AuthenticationError as wrong:
+        yield from _distrust(plan.hash_key, wrong)  # first of all: nobody may learn of it while the hash key could still be used
         yield from send(Abort(int(AbortReason.AUTHENTICATION_FAILED)))
         raise
     ends_stream = bool(gathered.sifted) and gathered.sifted[-1].ends_stream
@@ -195,14 +204,22 @@ def distil_block(recipe: Recipe, playbook: Playbook, plan: BlockPlan) -> Convers
     return BlockResult(outcome, gathered.progress.next_frame, gathered.working_qber.forgetting())
 
 
+def _distrust(hash_key: int, wrong: AuthenticationError) -> Conversation[None]:
+    """Give up the hash key; a store that cannot write does not turn the alarm into a mere fault of the disk."""
+    try:
+        yield from persist(DistrustHashKey(hash_key))
+    except KeyStoreError as lost:
+        raise wrong from lost
+
+
 def _need_mask(plan: BlockPlan, leakage: Leakage) -> None:
     """Give the block up before anything is staged or marked as used where no mask is left for its tags."""
     if plan.mask_index >= plan.count_masks:
         raise BlockAborted(AbortReason.MASKS_EXHAUSTED, leakage)
 
 
-def _fill(recipe: Recipe, playbook: Playbook, gathered: _Gathered) -> Conversation[None]:
-    """Sift, disclose and reconcile batch after batch until the block closes."""
+def _fill(recipe: Recipe, playbook: Playbook, gathered: _Gathered, steps: BlockSteps) -> Conversation[None]:
+    """Sift, disclose and reconcile batch after batch until the block closes; tell how far it has come."""
     waiting: list[KeyBits] = []
     closes = False
     while not closes:
@@ -210,6 +227,7 @@ def _fill(recipe: Recipe, playbook: Playbook, gathered: _Gathered) -> Conversati
         gathered.progress = gathered.progress.after(sifted)
         sifted = yield from playbook.disclose(sifted, recipe.protocol)
         gathered.sifted.append(sifted)
+        yield from tell(steps.sifted(sifted))
         closes = sifted.closes_block
         for tested, errors in errors_by_basis(sifted.table, recipe.protocol):
             gathered.working_qber = gathered.working_qber.seen(errors, tested)
@@ -218,8 +236,11 @@ def _fill(recipe: Recipe, playbook: Playbook, gathered: _Gathered) -> Conversati
         while count_waiting >= BATCH_KEY_BITS or (closes and count_waiting):
             whole = KeyBits.joined(waiting)
             count = min(count_waiting, BATCH_KEY_BITS)
-            batch = yield from playbook.reconcile(recipe, gathered.working_qber.ratio, whole.slice(0, count))
-            gathered.reconciled.append(batch)
+            part = whole.slice(0, count)
+            batch = yield from playbook.reconcile(recipe, gathered.working_qber.ratio, part)
+            for step in steps.reconciled(part, batch):
+                yield from tell(step)
+            gathered.reconciled.append(dataclasses.replace(batch, right=None, differed=None))
             gathered.working_qber = gathered.working_qber.seen(sum(batch.corrected), batch.key.bits.count)
             waiting = [whole.slice(count, count_waiting)]
             count_waiting -= count

@@ -5,6 +5,11 @@ these match its preparation and which are to be disclosed, chosen at random afte
 closes at the first frame boundary at which the announced detections reach the target, before any error is seen; both
 halves hold to that rule. Nothing here reveals a key bit.
 
+The order is what security rests on: nothing about a slot may be said before it has been measured. Every announcement
+therefore carries random bytes that were drawn after the measurement, and the transcript tags say that whoever answered
+had heard these very bytes. An adversary who holds light back and asks for the answer in advance, with the message keys
+in hand, would have to guess them. This needs no clocks that agree.
+
 References
 ----------
 [Bennett1984]; the block rule is section "Block rule" of ``docs/explanation/finite-key``.
@@ -28,6 +33,9 @@ from common.errors import RemoteProtocolError
 from common.kernels.gaps import decode_gaps, encode_gaps
 from common.kernels.sifting import pack_selected
 from common.randomness import biased_flags
+
+FRESH_BYTES = 16
+"""Random bytes in an announcement; guessing them in advance succeeds with probability 2^-128."""
 
 TakeFrames = Callable[[int, int, int], FramedDetections]
 """``take(first_frame, most_frames, wanted_detections)``: whole frames until so many detections are reached, from the stream."""
@@ -117,9 +125,11 @@ def announce(recipe: Recipe, progress: BlockProgress, take: TakeFrames) -> Conve
     bases, bits = (outcomes >> 1).astype(np.uint8), (outcomes & 1).astype(np.uint8)
     count = int(detections.slots.size)
     closes = count >= progress.detections_left or detections.count_per_frame.size >= progress.frames_left or detections.ended
+    fresh = yield from draw(FRESH_BYTES)  # now, and not before: see the order in the module's account
     yield from send(
         DetectionAnnouncement(
             first_frame=detections.first_frame,
+            fresh=fresh,
             count_per_frame=tuple(int(frame_count) for frame_count in detections.count_per_frame),
             gaps=(yield from compute(encode_gaps, detections.slots, start)).tobytes(),
             bases=Bits.from_flags(bases).to_bytes(),

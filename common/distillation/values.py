@@ -125,6 +125,9 @@ class ReconciledBatch:
         Segments in all, and those given up.
     leakage : Leakage
         Bits the reference half sent.
+    right, differed : Bits | None
+        For every bit before reconciliation, whether its segment was reconciled, and whether it was corrected; the reference half does not
+        learn this and has None.
     """
 
     key: KeyBits
@@ -133,6 +136,8 @@ class ReconciledBatch:
     count_segments: int
     count_failed: int
     leakage: Leakage
+    right: Bits | None = None
+    differed: Bits | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,11 +17,13 @@ from common.emulator.process import Fibre
 from common.emulator.settings import FibreSettings
 from common.emulator.sources import EmulatedSource, RecordedSource, StretchSource, fresh_emission_key
 from common.errors import QkdError
+from common.kernels.loading import load_kernels
 from common.observability.logs import configure_logs, logger
 from common.profiles.link import load_profile
 from common.service.exits import exit_status
 from common.service.notify import notify
 from common.service.settings import load_settings
+from common.service.startup import check_packages, harden
 
 
 @click.command("qkd-fibre")
@@ -34,8 +36,11 @@ def main(path: Path) -> None:
       qkd-fibre --config nodes/fibre/config.toml
     """
     try:
+        harden()
+        check_packages()
         settings = load_settings(path, FibreSettings)
         configure_logs(settings.log.level, settings.log.format)
+        load_kernels()
         asyncio.run(_serve(settings, source_of(settings)))
     except QkdError as refused:
         click.echo(f"qkd-fibre: {refused}", err=True)

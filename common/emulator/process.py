@@ -35,11 +35,11 @@ from common.timetags.live import (
     encode_tags,
 )
 
-BATCH_TAGS: Final = 1 << 16
-"""Tags in a batch: 576 KiB."""
+BATCH_TAGS: Final = 1 << 14
+"""Tags in a batch: 144 KiB."""
 
-BUFFER_BYTES: Final = 1 << 20
-"""Bytes that wait for a consumer before the link waits with them."""
+BUFFER_BYTES: Final = 1 << 18
+"""Bytes that wait for a consumer before the link waits with them; whoever matches slots anew has to search all that is under way."""
 
 LARGEST_LAG_SECONDS: Final = 1.0
 """A link held to a speed makes up for pauses no longer than this."""

@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from common.emulator.actuators import Actuator, link_actuators
 from common.emulator.link import LinkEmulator
 from common.expander import KEY_BYTES
-from common.timetags.emission_file import read_emission
 from common.timetags.emission_record import EmissionRecord
-from common.timetags.hdf5 import TagFile
 
 PLAYED_TAGS: Final = 1 << 16
 """Tags of a recorded run played at a time."""
@@ -100,6 +98,9 @@ class RecordedSource:
     """
 
     def __init__(self, emission_path: Path, tags_path: Path) -> None:
+        from common.timetags.emission_file import read_emission  # an emulated link does without HDF5
+        from common.timetags.hdf5 import TagFile
+
         self.record = read_emission(emission_path)
         self._tags = TagFile(tags_path)
         self.channels, self.sync_divider = self._tags.channels, self._tags.sync_divider

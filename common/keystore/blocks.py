@@ -6,7 +6,7 @@ are known to agree on them; it may be committed much later, by another session, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from common.bits import SecretBits
 from common.conversation.operations import MOST_LISTED_BLOCKS
@@ -14,8 +14,11 @@ from common.errors import KeyNotFoundError, KeyStoreError
 from common.keystore.book import Book, Share
 from common.keystore.database import Database
 from common.keystore.interface import Piece, UseKind
-from common.keystore.ownership import PAIR_BYTES, BlockFacts, OwnershipRule, Pool, share_out
+from common.keystore.ownership import PAIR_BYTES, TAGS, BlockFacts, OwnershipRule, Pool, share_out
 from common.keystore.shelf import STAGED, Shelf
+
+MOST_BLOCK_BYTES = 1 << 40
+"""Above the length of any block."""
 
 
 class Blocks:
@@ -162,13 +165,15 @@ class Blocks:
         for share in self._book.shares("pool != ?", Pool.RESERVE.value):
             self.abandon(share, UseKind.FORGONE)
 
-    def spend_masks(self, mask_index: int) -> Piece | None:
-        """Enter a mask pair and all skipped ones into the ledger.
+    def spend_pair(self, number: int, kind: UseKind) -> Piece | None:
+        """Enter a pair of the reserve and all skipped ones into the ledger.
 
         Parameters
         ----------
-        mask_index : int
+        number : int
             The pair.
+        kind : UseKind
+            What becomes of it.
 
         Returns
         -------
@@ -176,17 +181,17 @@ class Blocks:
             Where the pair lies, if a block brought it.
         """
         place = None
-        for share in self._book.shares("pool = ? AND reserve_first <= ?", Pool.RESERVE.value, mask_index):
+        for share in self._book.shares("pool = ? AND reserve_first <= ?", Pool.RESERVE.value, number):
             first_pair = self._database.integer("SELECT reserve_first FROM blocks WHERE block = ?", (share.block,))
             (left,) = self._book.gaps(share)
-            wanted_byte = (mask_index - first_pair) * PAIR_BYTES
+            wanted_byte = (number - first_pair) * PAIR_BYTES
             skipped = min(left.end_byte, wanted_byte) - left.first_byte
             if skipped:
                 self._book.spend(UseKind.SKIPPED, Pool.RESERVE, [Piece(share.block, left.first_byte, skipped)])
                 self._shelf.destroy_keys(share.block, Pool.RESERVE.value, left.first_byte + skipped)
             if wanted_byte < left.end_byte:
                 place = Piece(share.block, wanted_byte, PAIR_BYTES)
-                self._book.spend(UseKind.MASK, Pool.RESERVE, [place], purpose=f"mask pair {mask_index}")
+                self._book.spend(kind, Pool.RESERVE, [place], purpose=f"mask pair {number}")
         return place
 
     def destroy_spent(self, share: Share) -> None:
@@ -195,6 +200,48 @@ class Blocks:
         for sealed in self._shelf.covering(share.pool.value, Piece(share.block, 0, share.count_bytes)):
             if not any(gap.first_byte < sealed.end_byte and sealed.first_byte < gap.end_byte for gap in gaps):
                 self._shelf.destroy_piece_key(share.pool.value, sealed)
+
+    def destroy_read(self, pool: Pool, pieces: Iterable[Piece], is_awaited: Callable[[Pool, Piece], bool]) -> None:
+        """Destroy the sealed pieces behind key that has been read.
+
+        Parameters
+        ----------
+        pool : Pool
+            Whose.
+        pieces : iterable of Piece
+            What has been read.
+        is_awaited : callable
+            Tells whether anybody is still to read a byte of a piece.
+        """
+        for piece in pieces:
+            for sealed in self._shelf.covering(pool.value, piece):
+                if self._book.is_spent(pool, sealed) and not is_awaited(pool, sealed):
+                    self._shelf.destroy_piece_key(pool.value, sealed)
+
+    def retire_tag_keys(self, is_awaited: Callable[[Pool, Piece], bool]) -> None:
+        """Destroy keys of tags where the pad they go with is used up.
+
+        Parameters
+        ----------
+        is_awaited : callable
+            Tells whether anybody is still to read a byte of a piece, or may give it back.
+        """
+        for pad, tag in TAGS.items():
+            for share in self._book.shares(
+                "pool = ? AND NOT EXISTS "
+                "(SELECT 1 FROM parts AS pads WHERE pads.block = parts.block AND pads.pool = ? AND pads.left_bytes > 0)",
+                tag.value,
+                pad.value,
+            ):
+                if not is_awaited(pad, Piece(share.block, 0, MOST_BLOCK_BYTES)):
+                    self.abandon(share, UseKind.RETIRED)
+
+    def give_up_pad(self, block: int, pad: Pool) -> None:
+        """Give up what is left of a ``pad`` in ``block``: without the key of their tags no messages are sent with it."""
+        for pool in (pad, TAGS[pad]):
+            for share in self._book.shares("parts.block = ? AND pool = ?", block, pool.value):
+                self.abandon(share, UseKind.DAMAGED)
+        self._database.rows("UPDATE blocks SET damaged = 1 WHERE block = ?", (block,))
 
     def set_aside(self, pool: Pool, damaged: Piece) -> None:
         """Enter what is left of a ``damaged`` piece of ``pool`` into the ledger, so that the next request goes past it."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from common.channel.codec import Party
 from common.errors import KeyAlreadyTakenError, KeyExhaustedError, KeyNotFoundError, KeyStoreError
 from common.keystore.database import Database
-from common.keystore.interface import AuditEntry, Piece, UseKind
+from common.keystore.interface import MOST_PIECES, AuditEntry, Piece, UseKind
 from common.keystore.ownership import Pool
 
 
@@ -106,6 +106,33 @@ class Book:
             reached = first + count
         return [*gaps, Piece(share.block, reached, share.count_bytes - reached)] if reached < share.count_bytes else gaps
 
+    def is_spent(self, pool: Pool, place: Piece) -> bool:
+        """Tell whether every byte of a place is spent.
+
+        Parameters
+        ----------
+        pool : Pool
+            Whose part of the block.
+        place : Piece
+            Which bytes of it.
+
+        Returns
+        -------
+        bool
+            Whether all of them are in the ledger.
+        """
+        if pool.asker in {None, self._owner}:
+            spent = self._database.integer(
+                "SELECT count_bytes - left_bytes FROM parts WHERE block = ? AND pool = ?", (place.block, pool.value)
+            )
+            return place.end_byte <= spent
+        spent = self._database.integer(
+            "SELECT SUM(min(first_byte + count_bytes, ?) - max(first_byte, ?)) FROM uses "
+            "WHERE block = ? AND pool = ? AND returned = 0 AND first_byte < ? AND first_byte + count_bytes > ?",
+            (place.end_byte, place.first_byte, place.block, pool.value, place.end_byte, place.first_byte),
+        )
+        return spent == place.count_bytes
+
     def front(self, pool: Pool, count_bytes: int) -> list[Piece]:
         """Choose key from the front of one of our pools; changes nothing.
 
@@ -125,6 +152,8 @@ class Book:
         ------
         KeyExhaustedError
             If there is less.
+        KeyStoreError
+            If it lies in more pieces than one request may name.
         """
         wanted, pieces, last = count_bytes, list[Piece](), 0
         while wanted:
@@ -143,6 +172,8 @@ class Book:
             raise KeyExhaustedError(
                 f"{pool.value} is {8 * wanted} bits short: {8 * count_bytes} bits were asked for, {8 * (count_bytes - wanted)} are left"
             )
+        if len(pieces) > MOST_PIECES:
+            raise KeyStoreError(f"{8 * count_bytes} bits of {pool.value} lie in {len(pieces)} pieces, at most {MOST_PIECES} go together")
         return pieces
 
     def check_free(self, pool: Pool, pieces: Iterable[Piece]) -> None:

@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from common.channel.codec import Party
+from common.channel.pairs import is_hash_key
 from common.errors import ConfigurationError, KeyStoreError, QkdError
 from common.keystore.database import migrations
 from common.keystore.ownership import PAIR_BYTES, Pool
@@ -159,6 +160,7 @@ def faults_within(ledger: LedgerFile) -> list[str]:
     for (_, end, one), (first, _, other) in pairwise(reserves):
         if first < end:
             found.append(f"{ledger.name}: blocks {one} and {other} bring the same mask pairs")
+    found += _faults_of_reserve(ledger)
     if ledger.next_block <= max(ledger.blocks, default=0):
         found.append(f"{ledger.name}: block {max(ledger.blocks)} is held but was never opened")
     return found
@@ -253,6 +255,21 @@ def _faults_of_part(ledger: LedgerFile, place: Place, count_bytes: int, left_byt
         if low > reached:
             found.append(f"{where}: bytes {reached} to {low} are lost: neither used nor there")
         reached = max(reached, high)
+    return found
+
+
+def _faults_of_reserve(ledger: LedgerFile) -> list[str]:
+    """Pairs that hid a tag though they are kept for hash keys, or the reverse, or that the cursor has not passed."""
+    found = []
+    for (block, pool), uses in sorted(ledger.uses.items()):
+        for first, _, kind in uses:
+            pair = ledger.blocks.get(block, ("", 0, 0, 0))[2] + first // PAIR_BYTES
+            if pool != Pool.RESERVE.value or kind not in {"mask", "hash-key"}:
+                continue
+            if is_hash_key(pair) != (kind == "hash-key"):
+                found.append(f"{ledger.name}: block {block}: pair {pair} was used as a {kind}")
+            if pair >= ledger.mask_cursor:
+                found.append(f"{ledger.name}: block {block}: pair {pair} was used, and the cursor stands at {ledger.mask_cursor}")
     return found
 
 

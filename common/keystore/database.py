@@ -20,8 +20,8 @@ from common.errors import ConfigurationError, KeyStoreError
 PAGE_BYTES = 16384
 """Page size of new stores: sealed pieces are large, and long chains of small pages are slow to follow."""
 
-CACHE_KIBIBYTES = 8192
-"""Memory for pages."""
+CACHE_KIBIBYTES = 2048
+"""Memory for pages: sealed key is read once, so more makes nothing faster (measured), and would take hours of link to fill up."""
 
 FILE_MODE = 0o600
 
@@ -222,7 +222,7 @@ def _ensure_private(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
-        raise ConfigurationError(f"key store {path}: {error.strerror}") from None
+        raise ConfigurationError(f"key store {path}: {error.strerror}; name a file that this user can write to") from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -234,7 +234,11 @@ def _ensure_private(path: Path) -> None:
 
 
 def _locked(path: Path) -> int:
-    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    lock = path.with_name(path.name + ".lock")
+    try:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    except OSError as error:
+        raise ConfigurationError(f"lock of the key store {lock}: {error.strerror}; make it a file that this user can write to") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -5,6 +5,9 @@ the model that tests compare with. One contract suite runs on both.
 
 Key is handed out in pieces, each named by block, pool-relative offset and length. The end that a pool belongs to takes from its front;
 the other end follows with the pieces it was told. A piece is named in the ledger, durably, before the first of its bits is read.
+
+Small requests are answered with the key at once (``take``, ``expect``). Large ones are entered into the ledger whole, and their key is read
+bit after bit (``reserve``, ``follow``, then ``read``): either there is enough for all of it, or nothing is spent.
 """
 
 from __future__ import annotations
@@ -12,21 +15,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import islice, pairwise
 from typing import Protocol
 
 from common.channel.codec import Party
 from common.conversation.operations import OperationTarget
-from common.errors import KeyAlreadyTakenError, KeyNotFoundError, KeyStoreError
+from common.keystore.masks import ProvisionedMasks
 from common.keystore.ownership import Pool
 
 MOST_TAKEN_BYTES = 64 << 20
-"""Key handed out at once; what is larger is asked for piece by piece, so that memory stays bounded."""
+"""Key handed out at once; what is larger is reserved and read bit after bit, so that memory stays bounded."""
 
-MOST_PIECES = 4096
-"""Pieces the peer may name at once."""
+MOST_RESERVED_BYTES = 1 << 40
+"""Key that one request may reserve."""
 
-_LARGEST = 1 << 40
+MOST_PIECES = 1 << 16
+"""Pieces one request may name: a gibibyte of small blocks, and a header of one and a half mebibytes."""
 
 MOST_PURPOSE_LETTERS = 200
 """Length of the note that goes into the ledger."""
@@ -45,11 +48,13 @@ class UseKind(Enum):
     EXPECTED = "expected"
     RECEIVED = "received"
     MASK = "mask"
+    HASH_KEY = "hash-key"
     SKIPPED = "skipped"
     EXPIRED = "expired"
     FORGONE = "forgone"
     DAMAGED = "damaged"
     ERASED = "erased"
+    RETIRED = "retired"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,6 +77,30 @@ class Piece:
     def end_byte(self) -> int:
         """First byte behind it."""
         return self.first_byte + self.count_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Handout:
+    """Key that is in the ledger for somebody, and not read yet.
+
+    Attributes
+    ----------
+    number : int
+        Its number in the ledger.
+    pool : Pool
+        Where it comes from.
+    pieces : tuple[Piece, ...]
+        Where it lies, for the header of what is made with it.
+    """
+
+    number: int
+    pool: Pool
+    pieces: tuple[Piece, ...]
+
+    @property
+    def count_bytes(self) -> int:
+        """Length of all pieces."""
+        return sum(piece.count_bytes for piece in self.pieces)
 
 
 @dataclass(slots=True)
@@ -111,13 +140,17 @@ class Levels:
     reserve_pairs : int
         Mask pairs left, provisioned ones included.
     reserve_target_pairs, reserve_low : int, bool
-        Where the reserve should stand, and whether it is far below.
+        Where the reserve should stand, and whether it is far below or empty.
+    reserve_empty : bool
+        Whether no block can be authenticated until both ends are given fresh pairs by hand.
     staged_bits : int
         Bits waiting for the peer.
     capacity_bits, full : int | None, bool
         Most bits to keep, and whether distillation should pause.
     next_block, mask_cursor : int
         Lowest block number and mask pair never used.
+    hash_key, least_hash_key : int
+        Transcript hash key in use, and the lowest that is trusted.
     count_committed : int
         Blocks committed and not erased.
     damaged_blocks : tuple[int, ...]
@@ -132,11 +165,14 @@ class Levels:
     reserve_pairs: int
     reserve_target_pairs: int
     reserve_low: bool
+    reserve_empty: bool
     staged_bits: int
     capacity_bits: int | None
     full: bool
     next_block: int
     mask_cursor: int
+    hash_key: int
+    least_hash_key: int
     count_committed: int
     damaged_blocks: tuple[int, ...]
     met: bool
@@ -203,6 +239,39 @@ class KeyStore(OperationTarget, Protocol):
             If there is no such pair left.
         """
 
+    def hash_key_of(self, number: int) -> bytes:
+        """Return the hash key that ``MeetPeer`` has taken into use.
+
+        Parameters
+        ----------
+        number : int
+            The pair it is made of.
+
+        Returns
+        -------
+        bytes
+            32 bytes.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If it is not the one in use.
+        """
+
+    def renew(self, masks: ProvisionedMasks) -> bool:
+        """Take in masks given by hand while the store is open.
+
+        Parameters
+        ----------
+        masks : ProvisionedMasks
+            As read from the renewal.
+
+        Returns
+        -------
+        bool
+            Whether they are newer than those that were there; older ones change nothing.
+        """
+
     def take(self, pool: Pool, count_bytes: int, purpose: str) -> Taken:
         """Hand out key from the front of one of our pools; durably marked as used before it is read.
 
@@ -255,8 +324,113 @@ class KeyStore(OperationTarget, Protocol):
             If the pool is ours, the peer was not met yet, or a part of the key is damaged.
         """
 
+    def reserve(self, pool: Pool, count_bytes: int, purpose: str) -> Handout:
+        """Enter key from the front of one of our pools into the ledger, all of it at once, to be read afterwards.
+
+        Parameters
+        ----------
+        pool : Pool
+            A pool that this end asks.
+        count_bytes : int
+            1 to ``MOST_RESERVED_BYTES``.
+        purpose : str
+            For the ledger; nothing secret.
+
+        Returns
+        -------
+        Handout
+            Where the key lies; ``read`` gives it.
+
+        Raises
+        ------
+        KeyExhaustedError
+            If the pool is too short; nothing is spent then.
+        KeyStoreError
+            If the pool belongs to the peer, the peer was not met yet, or the key lies in more than ``MOST_PIECES`` pieces.
+        """
+
+    def follow(self, pool: Pool, pieces: Iterable[Piece], purpose: str) -> Handout:
+        """Enter the key that the peer says it has taken into the ledger, to be read afterwards.
+
+        Parameters
+        ----------
+        pool : Pool
+            A pool that the peer asks.
+        pieces : iterable of Piece
+            As the peer named them.
+        purpose : str
+            For the ledger; nothing secret.
+
+        Returns
+        -------
+        Handout
+            The pieces as they were named; ``read`` gives the key.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If a piece names no key that is here.
+        KeyAlreadyTakenError
+            If any of it was handed out before; nothing is spent then.
+        KeyStoreError
+            If the pool is ours, or the peer was not met yet.
+        """
+
+    def read(self, handout: int, count_bytes: int) -> bytearray:
+        """Read the next bytes of a handout; each is read once, and what is final is destroyed behind the reader.
+
+        Parameters
+        ----------
+        handout : int
+            Number of an open handout.
+        count_bytes : int
+            1 to ``MOST_TAKEN_BYTES``.
+
+        Returns
+        -------
+        bytearray
+            Exactly so many.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If the handout is not open, or has fewer bytes left.
+        KeyStoreError
+            If a part of the key is damaged; the rest of the handout is lost then.
+        """
+
+    def tag_key(self, handout: int) -> bytes:
+        """Return the key that hashes the message of an open handout; other messages of the same block use it too, each with its own mask.
+
+        Parameters
+        ----------
+        handout : int
+            Number of an open handout of a pad.
+
+        Returns
+        -------
+        bytes
+            16 bytes, which nobody is ever given as pad.
+
+        Raises
+        ------
+        KeyNotFoundError
+            If the handout is not open, or of no pad.
+        KeyStoreError
+            If that key is damaged; the pad of the block is given up then.
+        """
+
+    def release(self, handout: int) -> None:
+        """Destroy what was not read of a final handout; nothing happens where nothing is left.
+
+        Parameters
+        ----------
+        handout : int
+            Number of the handout.
+        """
+
     def burn(self, handout: int) -> None:
-        """Make an ``expect`` final, once its message has proved right; a crash does the same.
+        """Make expected key final, once its message has proved right; a crash does the same.
 
         Parameters
         ----------
@@ -270,7 +444,7 @@ class KeyStore(OperationTarget, Protocol):
         """
 
     def give_back(self, handout: int) -> None:
-        """Undo an ``expect`` whose message turned out to be forged, so that the true one can still be read.
+        """Undo an ``expect`` or ``follow`` whose message turned out to be forged, so that the true one can still be read.
 
         Parameters
         ----------
@@ -294,65 +468,3 @@ class KeyStore(OperationTarget, Protocol):
 
     def close(self) -> None:
         """Let go of the store."""
-
-
-def check_request(pool: Pool, owner: Party, asker: Party, count_bytes: int, purpose: str) -> None:
-    """Refuse a request that no store could carry out.
-
-    Parameters
-    ----------
-    pool : Pool
-        What is asked.
-    owner, asker : Party
-        Whose store this is, and who must be the pool's asker.
-    count_bytes : int
-        Bytes asked for.
-    purpose : str
-        For the ledger.
-
-    Raises
-    ------
-    KeyStoreError
-        If it is one.
-    """
-    if pool.asker is not asker:
-        raise KeyStoreError(
-            f"{pool.value} at {owner.name.capitalize()}'s end: each end takes from its own pools and follows the peer in the peer's"
-        )
-    if not 0 < count_bytes <= MOST_TAKEN_BYTES:
-        raise KeyStoreError(f"{count_bytes} bytes of {pool.value}: ask for 1 to {MOST_TAKEN_BYTES} at once")
-    if len(purpose) > MOST_PURPOSE_LETTERS or not purpose.isprintable():
-        raise KeyStoreError(f"purpose of a handout: at most {MOST_PURPOSE_LETTERS} printable letters")
-
-
-def ordered_pieces(pieces: Iterable[Piece]) -> tuple[tuple[Piece, ...], list[Piece]]:
-    """Check pieces that somebody else named.
-
-    Parameters
-    ----------
-    pieces : iterable of Piece
-        As named.
-
-    Returns
-    -------
-    tuple
-        The pieces as named, and sorted by place.
-
-    Raises
-    ------
-    KeyNotFoundError
-        If there are none or too many, or one cannot exist.
-    KeyAlreadyTakenError
-        If two of them overlap.
-    """
-    named = tuple(islice(pieces, MOST_PIECES + 1))
-    if not 0 < len(named) <= MOST_PIECES:
-        raise KeyNotFoundError(f"name 1 to {MOST_PIECES} pieces of key at once")
-    for piece in named:
-        if not (0 < piece.block <= _LARGEST and 0 <= piece.first_byte <= _LARGEST and 0 < piece.count_bytes <= _LARGEST):
-            raise KeyNotFoundError("a piece of key that cannot exist was named")
-    in_order = sorted(named)
-    for one, other in pairwise(in_order):
-        if one.block == other.block and other.first_byte < one.end_byte:
-            raise KeyAlreadyTakenError(f"block {one.block}: the same key was named twice")
-    return named, in_order

@@ -7,27 +7,41 @@ It outlives a stopped rehearsal, as a store on disk outlives a crash.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
 from common.bits import Bits, SecretBits, concatenated
 from common.channel.codec import Party
-from common.conversation.operations import CommitKey, Ledger, MeetPeer, OpenBlock, Operation, ReadLedger, Settle, StageKey, TakeMask
-from common.errors import AbortReason, BlockAborted, KeyAlreadyTakenError, KeyExhaustedError, KeyNotFoundError, KeyStoreError
+from common.conversation.operations import (
+    CommitKey,
+    DistrustHashKey,
+    Ledger,
+    MeetPeer,
+    OpenBlock,
+    Operation,
+    ReadLedger,
+    Settle,
+    StageKey,
+    TakeMask,
+)
+from common.errors import (
+    KeyNotFoundError,
+    KeyStoreError,
+)
 from common.keystore.interface import (
     EXPECTED_GRACE_SECONDS,
     LOW_WATER_RATIO,
     AuditEntry,
     Levels,
     Piece,
-    Taken,
     UseKind,
-    check_request,
-    ordered_pieces,
 )
-from common.keystore.masks import ProvisionedMasks, mask_of
-from common.keystore.ownership import PAIR_BYTES, BlockFacts, Ownership, OwnershipRule, Pool, share_out
+from common.keystore.masks import ProvisionedMasks
+from common.keystore.memory_handing_out import MemoryHandingOut, MemoryHandout
+from common.keystore.memory_reserve import MemoryReserve
+from common.keystore.ownership import PAIR_BYTES, TAGS, BlockFacts, Ownership, OwnershipRule, Pool, share_out
+from common.keystore.reserve import is_empty
 
 
 @dataclass(slots=True)
@@ -47,7 +61,7 @@ class _Block:
         return next(((part.first_bit // 8, part.count_bits // 8) for part in parts if part.pool is pool), (0, 0))
 
 
-class MemoryKeyStore:
+class MemoryKeyStore(MemoryHandingOut):
     """Keys of one end by block number, staged or committed.
 
     Parameters
@@ -77,7 +91,7 @@ class MemoryKeyStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._owner = owner
-        self._masks = masks or ProvisionedMasks()
+        self._reserve = MemoryReserve(masks or ProvisionedMasks(), self._spend_pair)
         self._rule = rule or OwnershipRule()
         self._capacity_bits = capacity_bits
         self._expiry_seconds = expiry_seconds
@@ -86,9 +100,8 @@ class MemoryKeyStore:
         self._erased: set[int] = set()
         self._uses: list[AuditEntry] = []
         self._handouts = 0
+        self._open: dict[int, MemoryHandout] = {}
         self._next_block = 1
-        self._mask_cursor = self._masks.first
-        self._open_pairs: dict[int, bytes | None] = {}
         self._met = False
         self._doubted = False
         self._doubted_next: int | None = None
@@ -117,15 +130,19 @@ class MemoryKeyStore:
         match known:
             case ReadLedger():
                 lengths = {block: held.key.count for block, held in sorted(self._blocks.items())}
-                return Ledger(self._next_block, self._mask_cursor, lengths)
-            case MeetPeer(next_block, newest_block):
+                reserve = self._reserve
+                return Ledger(self._next_block, reserve.cursor, lengths, reserve.hash_key, reserve.least_hash_key)
+            case MeetPeer(next_block, newest_block, hash_key):
                 self._meet(next_block, newest_block)
+                self._reserve.use_hash_key(hash_key, self.count_masks)
+            case DistrustHashKey(hash_key):
+                self._reserve.distrust(hash_key)
             case OpenBlock(block):
                 if block < self._next_block:
                     raise KeyStoreError(f"block {block} was opened before")
                 self._next_block = block + 1
             case TakeMask(mask_index):
-                self._take_mask(mask_index)
+                self._reserve.take_mask(mask_index)
             case StageKey(block, key):
                 self._stage(block, key)
             case CommitKey(block):
@@ -153,7 +170,7 @@ class MemoryKeyStore:
     @property
     def count_masks(self) -> int:
         """Lowest mask pair above all there are."""
-        return max(self._masks.end, self._reserve_end())
+        return max(self._reserve.provisioned.end, self._reserve_end())
 
     def mask(self, mask_index: int, sender: Party) -> bytes:
         """Return the mask of ``sender`` in a pair ``mask_index`` that ``TakeMask`` has marked as used.
@@ -163,85 +180,15 @@ class MemoryKeyStore:
         BlockAborted
             If there is no such pair left.
         """
-        pair = self._open_pairs.get(mask_index)
-        if pair is None:
-            raise BlockAborted(AbortReason.MASKS_EXHAUSTED)
-        return mask_of(pair, sender)
+        return self._reserve.mask(mask_index, sender)
 
-    def take(self, pool: Pool, count_bytes: int, purpose: str) -> Taken:
-        """Hand out key from the front of one of our pools; see ``KeyStore``.
+    def hash_key_of(self, number: int) -> bytes:
+        """Return the hash key that ``MeetPeer`` has taken into use, which has to be ``number``."""
+        return self._reserve.hash_key_of(number)
 
-        Parameters
-        ----------
-        pool : Pool
-            A pool that this end asks.
-        count_bytes : int
-            How much.
-        purpose : str
-            For the ledger.
-
-        Returns
-        -------
-        Taken
-            Key and where it lies.
-
-        Raises
-        ------
-        KeyExhaustedError
-            If the pool is too short.
-        """
-        check_request(pool, self._owner, self._owner, count_bytes, purpose)
-        self._refuse_strangers()
-        pieces, wanted = list[Piece](), count_bytes
-        for gap in (gap for block in sorted(self._blocks) for gap in self._gaps(block, pool)):
-            if wanted:
-                pieces.append(replace(gap, count_bytes=min(gap.count_bytes, wanted)))
-                wanted -= pieces[-1].count_bytes
-        if wanted:
-            raise KeyExhaustedError(f"{pool.value} is {8 * wanted} bits short")
-        return self._hand_out(UseKind.TAKEN, pool, pieces, purpose)
-
-    def expect(self, pool: Pool, pieces: Iterable[Piece], purpose: str) -> Taken:
-        """Hand out the key that the peer says it has taken; see ``KeyStore``.
-
-        Parameters
-        ----------
-        pool : Pool
-            A pool that the peer asks.
-        pieces : iterable of Piece
-            As the peer named them.
-        purpose : str
-            For the ledger.
-
-        Returns
-        -------
-        Taken
-            Key in the order of the pieces.
-
-        Raises
-        ------
-        KeyNotFoundError
-            If a piece names no key that is here.
-        KeyAlreadyTakenError
-            If any of it was handed out before.
-        """
-        named, in_order = ordered_pieces(pieces)
-        check_request(pool, self._owner, self._owner.peer, sum(piece.count_bytes for piece in named), purpose)
-        self._refuse_strangers()
-        for piece in in_order:
-            if piece.block not in self._blocks or piece.end_byte > self._blocks[piece.block].part(pool)[1]:
-                raise KeyNotFoundError(f"block {piece.block}: no such key is committed here")
-            if not any(gap.first_byte <= piece.first_byte and piece.end_byte <= gap.end_byte for gap in self._gaps(piece.block, pool)):
-                raise KeyAlreadyTakenError(f"block {piece.block}: handed out or destroyed before")
-        return self._hand_out(UseKind.EXPECTED, pool, list(named), purpose)
-
-    def burn(self, handout: int) -> None:
-        """Make the ``expect`` numbered ``handout`` final."""
-        self._conclude(handout, kind=UseKind.RECEIVED, returned=False)
-
-    def give_back(self, handout: int) -> None:
-        """Undo the ``expect`` numbered ``handout``."""
-        self._conclude(handout, kind=UseKind.EXPECTED, returned=True)
+    def renew(self, masks: ProvisionedMasks) -> bool:
+        """Take in ``masks`` given by hand; return whether they are newer than those that were there."""
+        return self._reserve.renew(masks)
 
     def expire(self) -> int:
         """Destroy key that has grown too old.
@@ -251,14 +198,17 @@ class MemoryKeyStore:
         int
             Bits destroyed.
         """
-        if self._expiry_seconds is None:
-            return 0
-        limit, count_bytes = self._clock() - self._expiry_seconds, 0
-        for pool in (pool for pool in Pool if pool.asker is not None):
+        now_s, age_s, count_bytes = self._clock(), self._expiry_seconds, 0
+        for pool in (pool for pool in Pool if pool.asker is not None and age_s is not None):
             grace = 0.0 if pool.asker is self._owner else EXPECTED_GRACE_SECONDS
             for block, held in self._blocks.items():
-                if held.ownership and held.committed_s < limit - grace:
+                is_old = held.ownership and held.committed_s < now_s - (age_s or 0.0) - grace
+                if is_old and not self._is_awaited(pool, block):
                     count_bytes += self._abandon(block, pool, UseKind.EXPIRED)
+        for pad, tag in TAGS.items():
+            for block in self._blocks:
+                if not self._gaps(block, pad) and not self._is_awaited(pad, block):
+                    self._abandon(block, tag, UseKind.RETIRED)
         return 8 * count_bytes
 
     def levels(self) -> Levels:
@@ -270,18 +220,23 @@ class MemoryKeyStore:
             As of now.
         """
         pool_bits = {pool: 8 * sum(gap.count_bytes for block in self._blocks for gap in self._gaps(block, pool)) for pool in Pool}
-        pairs = max(0, self._masks.end - max(self._mask_cursor, self._masks.first)) + pool_bits[Pool.RESERVE] // (8 * PAIR_BYTES)
+        reserve, masks = self._reserve, self._reserve.provisioned
+        pairs = max(0, masks.end - max(reserve.cursor, masks.first)) + pool_bits[Pool.RESERVE] // (8 * PAIR_BYTES)
+        empty = is_empty(reserve.cursor, self.count_masks, reserve.hash_key, reserve.least_hash_key)
         staged_bits = sum(held.key.count for held in self._blocks.values() if not held.ownership)
         return Levels(
             pool_bits=pool_bits,
             reserve_pairs=pairs,
             reserve_target_pairs=self._rule.reserve_target_pairs,
-            reserve_low=pairs < LOW_WATER_RATIO * self._rule.reserve_target_pairs,
+            reserve_low=pairs < LOW_WATER_RATIO * self._rule.reserve_target_pairs or empty,
+            reserve_empty=empty,
             staged_bits=staged_bits,
             capacity_bits=self._capacity_bits,
             full=self._capacity_bits is not None and staged_bits + sum(pool_bits.values()) >= self._capacity_bits,
             next_block=self._next_block,
-            mask_cursor=self._mask_cursor,
+            mask_cursor=reserve.cursor,
+            hash_key=reserve.hash_key,
+            least_hash_key=reserve.least_hash_key,
             count_committed=len(self.committed),
             damaged_blocks=(),
             met=self._met,
@@ -295,7 +250,8 @@ class MemoryKeyStore:
     def close(self) -> None:
         """Forget what a crash would forget: that the peer was met, the masks that are open, which expected key may come back."""
         self._met = False
-        self._open_pairs.clear()
+        self._reserve.forget()
+        self._open.clear()
         for index, entry in enumerate(self._uses):
             if entry.kind is UseKind.EXPECTED and not entry.returned:
                 self._uses[index] = replace(entry, kind=UseKind.RECEIVED)
@@ -307,27 +263,24 @@ class MemoryKeyStore:
         self._doubted_next = ours if self._doubted else self._doubted_next
         self._met = True
 
-    def _take_mask(self, mask_index: int) -> None:
-        if mask_index < self._mask_cursor:
-            raise KeyStoreError(f"mask pair {mask_index} was taken before")
-        self._mask_cursor = mask_index + 1
-        pair = self._masks.pair(mask_index)
+    def _spend_pair(self, number: int, kind: UseKind) -> bytes | None:
+        pair = None
         for block, held in sorted(self._blocks.items()):
             for gap in self._gaps(block, Pool.RESERVE):
-                wanted = (mask_index - (held.ownership.reserve_first if held.ownership else 0)) * PAIR_BYTES
+                wanted = (number - (held.ownership.reserve_first if held.ownership else 0)) * PAIR_BYTES
                 if gap.first_byte < wanted:
                     self._spend(UseKind.SKIPPED, Pool.RESERVE, replace(gap, count_bytes=min(gap.end_byte, wanted) - gap.first_byte))
                 if gap.first_byte <= wanted < gap.end_byte:
                     place = Piece(block, wanted, PAIR_BYTES)
-                    self._spend(UseKind.MASK, Pool.RESERVE, place, f"mask pair {mask_index}")
+                    self._spend(kind, Pool.RESERVE, place, f"mask pair {number}")
                     pair = self._read(Pool.RESERVE, place)
-        self._open_pairs[mask_index] = pair
+        return pair
 
     def _stage(self, block: int, key: SecretBits) -> None:
         if block in self._erased:
             raise KeyStoreError(f"block {block} was erased: its number is not used again")
         if block not in self._blocks or self._blocks[block].ownership is None:
-            self._blocks[block] = _Block(key, self._rule, self._mask_cursor, self._masks.end)
+            self._blocks[block] = _Block(key, self._rule, self._reserve.cursor, self._reserve.provisioned.end)
 
     def _commit(self, block: int) -> None:
         if block not in self._blocks:
@@ -349,9 +302,14 @@ class MemoryKeyStore:
                     self._abandon(block, pool, UseKind.ERASED)
                 self._blocks.pop(block).key.wipe()
                 self._erased.add(block)
+        for number, opened in tuple(self._open.items()):
+            if self._doubted or any(piece.block in erase for piece in opened.handout.pieces):
+                if not opened.is_final:
+                    self.burn(number)
+                self._open.pop(number, None)
         if self._doubted:
             for block in self._blocks:
-                for pool in (pool for pool in Pool if pool.asker is not None):
+                for pool in (pool for pool in Pool if pool is not Pool.RESERVE):
                     self._abandon(block, pool, UseKind.FORGONE)
         self._doubted, self._doubted_next = False, None
 
@@ -359,9 +317,14 @@ class MemoryKeyStore:
         shared = [held.ownership for block, held in self._blocks.items() if held.ownership and (below_block is None or block < below_block)]
         return max((one.reserve_first + one.reserve_pairs for one in shared if one.reserve_pairs), default=0)
 
+    def _numbers(self) -> list[int]:
+        return sorted(self._blocks)
+
+    def _part_bytes(self, block: int, pool: Pool) -> int:
+        return self._blocks[block].part(pool)[1] if block in self._blocks else 0
+
     def _gaps(self, block: int, pool: Pool) -> list[Piece]:
-        """What is unspent of a pool's part of a block."""
-        count_bytes = self._blocks[block].part(pool)[1] if block in self._blocks else 0
+        count_bytes = self._part_bytes(block, pool)
         spent = [use.piece for use in self._uses if use.pool is pool and use.piece.block == block and not use.returned]
         gaps, reached = [], 0
         for piece in [*sorted(spent), Piece(block, count_bytes, 0)]:
@@ -379,30 +342,7 @@ class MemoryKeyStore:
     def _spend(self, kind: UseKind, pool: Pool, piece: Piece, purpose: str = "", handout: int = 0) -> None:
         self._uses.append(AuditEntry(len(self._uses) + 1, handout, kind, pool, piece, purpose, self._clock(), returned=False))
 
-    def _hand_out(self, kind: UseKind, pool: Pool, pieces: list[Piece], purpose: str) -> Taken:
-        self._handouts += 1
-        for piece in pieces:
-            self._spend(kind, pool, piece, purpose, self._handouts)
-        return Taken(self._handouts, pool, tuple(pieces), bytearray(b"".join(self._read(pool, piece) for piece in pieces)))
-
-    def _conclude(self, handout: int, *, kind: UseKind, returned: bool) -> None:
-        open_uses = [
-            index
-            for index, use in enumerate(self._uses)
-            if use.handout == handout > 0 and use.kind is UseKind.EXPECTED and not use.returned
-        ]
-        if not open_uses:
-            raise KeyNotFoundError(f"handout {handout} is none of key that the peer announced, or is final")
-        for index in open_uses:
-            self._uses[index] = replace(self._uses[index], kind=kind, returned=returned)
-
     def _read(self, pool: Pool, piece: Piece) -> bytes:
         held = self._blocks[piece.block]
         first = held.part(pool)[0] + piece.first_byte
         return held.key.to_bits().to_bytes()[first : first + piece.count_bytes]
-
-    def _refuse_strangers(self) -> None:
-        if not self._met:
-            raise KeyStoreError("no key is handed out before the peer was met: an old copy of a store is noticed only then")
-        if self._doubted:
-            raise KeyStoreError("one of the two key stores is an old copy: no key is handed out until the next block has settled it")

@@ -5,7 +5,11 @@ afterwards: the block's length, where the masks stood when it was staged, how fa
 Nothing that only one end knows (what it has handed out, what time it is) has a say, or two requests at once could meet on one bit.
 
 The order is fixed: first whole mask pairs for the authentication reserve while it is below its target, then the pad of Alice's messages,
-then the pad of Bob's, then what Alice delivers, then what Bob delivers. Up to seven bits behind the last whole byte belong to nobody.
+then the pad of Bob's, then what Alice delivers, then what Bob delivers, and at last a key for the tags of each direction. Up to seven bits
+behind the last whole byte belong to nobody.
+
+Keys of tags lie apart because pad does not stay secret: whoever knows a message and keeps it from arriving knows the pad that encrypted it,
+and could otherwise name that very pad as the key of a tag of her own.
 """
 
 from __future__ import annotations
@@ -32,10 +36,12 @@ class Pool(Enum):
     BOB_PAD = "bob-pad"
     ALICE_DELIVERY = "alice-delivery"
     BOB_DELIVERY = "bob-delivery"
+    ALICE_TAG = "alice-tag"
+    BOB_TAG = "bob-tag"
 
     @property
     def asker(self) -> Party | None:
-        """The end that hands key of this pool out first; the other only follows. None for the reserve, which nobody asks for."""
+        """The end that hands key of this pool out first; the other only follows. None for what nobody asks for."""
         return _ASKERS[self]
 
 
@@ -45,10 +51,18 @@ _ASKERS = {
     Pool.BOB_PAD: Party.BOB,
     Pool.ALICE_DELIVERY: Party.ALICE,
     Pool.BOB_DELIVERY: Party.BOB,
+    Pool.ALICE_TAG: None,
+    Pool.BOB_TAG: None,
 }
 
 PADS = {Party.ALICE: Pool.ALICE_PAD, Party.BOB: Pool.BOB_PAD}
 """Pad of the messages that each end sends."""
+
+TAGS = {Pool.ALICE_PAD: Pool.ALICE_TAG, Pool.BOB_PAD: Pool.BOB_TAG}
+"""Where the key lies that hashes messages whose pad begins in the same block; it is never used as pad, and never given away."""
+
+TAG_KEY_BYTES = 16
+"""Key of a block for the tags of one direction."""
 
 DELIVERIES = {Party.ALICE: Pool.ALICE_DELIVERY, Party.BOB: Pool.BOB_DELIVERY}
 """Key that each end delivers to applications that ask there first."""
@@ -89,7 +103,7 @@ class OwnershipRule:
     @property
     def text(self) -> str:
         """The rule as stored beside each block, version first."""
-        return "1:" + ",".join(map(str, astuple(self)))
+        return "2:" + ",".join(map(str, astuple(self)))
 
     @classmethod
     def of_text(cls, text: str) -> OwnershipRule:
@@ -107,7 +121,7 @@ class OwnershipRule:
         """
         version, _, numbers = text.partition(":")
         parts = numbers.split(",")
-        if version != "1" or len(parts) != 5 or not all(part.isdecimal() for part in parts):
+        if version != "2" or len(parts) != 5 or not all(part.isdecimal() for part in parts):
             raise ConfigurationError("a block in the key store is shared out by a rule that this version does not know: use a newer one")
         return cls(*map(int, parts))
 
@@ -187,10 +201,13 @@ def share_out(facts: BlockFacts, rule: OwnershipRule) -> Ownership:
     """
     level = max(0, facts.reserve_end - facts.mask_cursor)
     pairs = min(max(0, rule.reserve_target_pairs - level), facts.count_bits // PAIR_BITS)
-    count_bytes = facts.count_bits // 8 - pairs * PAIR_BYTES
+    left_bytes = facts.count_bits // 8 - pairs * PAIR_BYTES
+    tag_bytes = [min(TAG_KEY_BYTES, left_bytes), min(TAG_KEY_BYTES, max(0, left_bytes - TAG_KEY_BYTES))]
+    count_bytes = left_bytes - sum(tag_bytes)
     weights, total = rule.weights, sum(rule.weights)
     edges = [0, pairs * PAIR_BYTES]
     edges += [edges[1] + count_bytes * sum(weights[: index + 1]) // total for index in range(len(weights))]
+    edges += [edges[-1] + tag_bytes[0], edges[-1] + sum(tag_bytes)]
     parts = [Part(pool, 8 * edges[i], 8 * (edges[i + 1] - edges[i])) for i, pool in enumerate(Pool)]
     parts.append(Part(None, 8 * edges[-1], facts.count_bits - 8 * edges[-1]))
     return Ownership(tuple(part for part in parts if part.count_bits), max(facts.reserve_end, facts.mask_cursor), pairs)

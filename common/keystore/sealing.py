@@ -9,6 +9,7 @@ The master key comes from a file only its owner can read, from a systemd credent
 
 from __future__ import annotations
 
+import ctypes
 import os
 import stat
 from binascii import Error as BinasciiError
@@ -166,7 +167,7 @@ def load_master_key(source: str, directory: Path) -> MasterKey:
     """
     kind, _, name = source.partition(":")
     if kind == "env":
-        return MasterKey(_decoded(os.environ.pop(name, "").encode(), f"environment variable {name}"))
+        return MasterKey(_decoded(_taken_from_environment(name), f"environment variable {name}"))
     if kind == "credential":
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         if not folder or not name or Path(name).name != name:
@@ -178,16 +179,28 @@ def load_master_key(source: str, directory: Path) -> MasterKey:
     return MasterKey(_decoded(_private_bytes(path), str(path)))
 
 
+def _taken_from_environment(name: str) -> bytes:
+    """Return a variable and leave nothing of it: what the process was started with would else stay readable in /proc."""
+    value = os.environb.get(name.encode(), b"")
+    library = ctypes.CDLL(None)
+    library.getenv.restype = ctypes.c_void_p
+    place = library.getenv(name.encode())
+    if place and value:
+        ctypes.memset(place, 0, len(value))
+    os.environ.pop(name, None)
+    return value
+
+
 def _private_bytes(path: Path) -> bytes:
     """Read a small file that nobody else may read; the open file is what is checked."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not hold up the start
     except OSError as error:
         raise ConfigurationError(f"master key {path}: {error.strerror}; 'qkd provision' writes one") from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise ConfigurationError(f"master key {path} is not a regular file")
+            raise ConfigurationError(f"master key {path} is not a regular file; 'qkd provision' writes one")
         if status.st_mode & 0o077:
             raise ConfigurationError(f"master key {path} can be read by others (mode {status.st_mode & 0o777:o}): chmod 600 {path}")
         return os.read(descriptor, 1024)

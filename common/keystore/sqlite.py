@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import assert_never
 
 from common.channel.codec import Party
 from common.conversation.operations import (
     CommitKey,
+    DistrustHashKey,
     Ledger,
     MeetPeer,
     OpenBlock,
@@ -27,23 +28,23 @@ from common.conversation.operations import (
     StageKey,
     TakeMask,
 )
-from common.errors import AbortReason, BlockAborted, ConfigurationError, KeyStoreError
+from common.errors import ConfigurationError, KeyStoreError
 from common.keystore.blocks import Blocks
 from common.keystore.book import Book, Share
 from common.keystore.database import Database
+from common.keystore.handing_out import HandingOut
+from common.keystore.handouts import OpenHandout, OpenHandouts
 from common.keystore.interface import (
     EXPECTED_GRACE_SECONDS,
     LOW_WATER_RATIO,
     AuditEntry,
     Levels,
     Piece,
-    Taken,
     UseKind,
-    check_request,
-    ordered_pieces,
 )
-from common.keystore.masks import ProvisionedMasks, mask_of
+from common.keystore.masks import ProvisionedMasks
 from common.keystore.ownership import PAIR_BYTES, OwnershipRule, Pool
+from common.keystore.reserve import Reserve
 from common.keystore.sealing import DATA_KEY_BYTES, DamagedSealError, MasterKey
 from common.keystore.shelf import DamagedPieceError, Shelf
 from common.keystore.watermark import Watermark
@@ -52,10 +53,9 @@ DEFAULT_CAPACITY_BITS = 8 << 30
 """Key to keep before distillation should pause: one gibibyte."""
 
 _MASTER_CHECK = b"qkdlink master key check"
-_KEPT_PAIRS = 4
 
 
-class SqliteKeyStore:
+class SqliteKeyStore(HandingOut):
     """Keys of one end in one file.
 
     Parameters
@@ -101,13 +101,12 @@ class SqliteKeyStore:
         most_pages: int | None = None,
     ) -> None:
         self._owner = owner
-        self._masks = masks or ProvisionedMasks()
         self._rule = rule or OwnershipRule()
         self._capacity_bits = capacity_bits
         self._expiry_seconds = expiry_seconds
         self._clock = clock
         self._met = False
-        self._open_pairs: dict[int, bytes | bytearray | None] = {}
+        self._open = OpenHandouts()
         self._mutex = threading.RLock()
         self._database = Database(path, most_pages)
         try:
@@ -115,12 +114,12 @@ class SqliteKeyStore:
             self._shelf = Shelf(self._database, master, store_id)
             self._book = Book(self._database, owner, clock)
             self._blocks = Blocks(self._database, self._shelf, self._book, clock)
+            self._reserve = Reserve(self._database, self._shelf, self._blocks, master, store_id, masks or ProvisionedMasks())
             self._watermark = Watermark(path.with_name(path.name + ".handouts"), store_id)
             self._recover()
         except BaseException:
             self._database.close()
             raise
-        self._count_masks = max(self._masks.end, self._blocks.reserve_end())
 
     def apply(self, operation: object) -> object:
         """Carry out an ``operation`` of ``common.conversation.operations``, durably; a ``Ledger`` for ``ReadLedger``, else None.
@@ -146,30 +145,36 @@ class SqliteKeyStore:
         with self._mutex:
             match known:
                 case ReadLedger():
-                    return Ledger(self._state("next_block"), self._state("mask_cursor"), self._blocks.lengths())
-                case MeetPeer(next_block, newest_block):
+                    reserve = self._reserve
+                    return Ledger(
+                        self._state("next_block"), reserve.cursor, self._blocks.lengths(), reserve.hash_key, reserve.least_hash_key
+                    )
+                case MeetPeer(next_block, newest_block, hash_key):
                     self._meet(next_block, newest_block)
+                    self._reserve.use_hash_key(hash_key)
+                case DistrustHashKey(hash_key):
+                    self._reserve.distrust(hash_key)
                 case OpenBlock(block):
                     self._open_block(block)
                 case TakeMask(mask_index):
-                    self._take_mask(mask_index)
+                    self._reserve.take_mask(mask_index)
                 case StageKey(block, key):
                     with self._database.transaction():
-                        self._blocks.stage(block, key, self._rule, self._state("mask_cursor"), self._masks.end)
+                        self._blocks.stage(block, key, self._rule, self._reserve.cursor, self._reserve.provisioned.end)
                 case CommitKey(block):
                     self._settle((block,), ())
                 case Settle(commit, erase):
                     self._settle(commit, erase, vouched=True)
                 case _ as unreachable:
                     assert_never(unreachable)
-            self._count_masks = max(self._masks.end, self._blocks.reserve_end())
+            self._reserve.recount()
             self._shelf.sweep()
         return None
 
     @property
     def count_masks(self) -> int:
         """Lowest mask pair above all there are."""
-        return self._count_masks
+        return self._reserve.count_masks
 
     def mask(self, mask_index: int, sender: Party) -> bytes:
         """Return a mask of a pair that ``TakeMask`` has read; touches no disk.
@@ -191,98 +196,42 @@ class SqliteKeyStore:
         BlockAborted
             If there is no such pair left.
         """
-        pair = self._open_pairs.get(mask_index)
-        if pair is None:
-            raise BlockAborted(AbortReason.MASKS_EXHAUSTED)
-        return mask_of(pair, sender)
+        return self._reserve.mask(mask_index, sender)
 
-    def take(self, pool: Pool, count_bytes: int, purpose: str) -> Taken:
-        """Hand out key from the front of one of our pools; see ``KeyStore``.
+    def hash_key_of(self, number: int) -> bytes:
+        """Return the hash key that ``MeetPeer`` has taken into use, which has to be ``number``; touches no disk."""
+        return self._reserve.hash_key_of(number)
 
-        Parameters
-        ----------
-        pool : Pool
-            A pool that this end asks.
-        count_bytes : int
-            How much.
-        purpose : str
-            For the ledger.
-
-        Returns
-        -------
-        Taken
-            Key and where it lies.
-        """
-        check_request(pool, self._owner, self._owner, count_bytes, purpose)
+    def renew(self, masks: ProvisionedMasks) -> bool:
+        """Take in ``masks`` given by hand; return whether they are newer than those that were there."""
         with self._mutex:
-            self._refuse_strangers()
-            with self._database.transaction():
-                pieces = self._book.front(pool, count_bytes)
-                handout = self._next_handout()
-                self._book.spend(UseKind.TAKEN, pool, pieces, purpose=purpose, handout=handout)
-            return self._read_out(handout, pool, pieces)
-
-    def expect(self, pool: Pool, pieces: Iterable[Piece], purpose: str) -> Taken:
-        """Hand out the key that the peer says it has taken; see ``KeyStore``.
-
-        Parameters
-        ----------
-        pool : Pool
-            A pool that the peer asks.
-        pieces : iterable of Piece
-            As the peer named them.
-        purpose : str
-            For the ledger.
-
-        Returns
-        -------
-        Taken
-            Key in the order of the pieces.
-        """
-        named, in_order = ordered_pieces(pieces)
-        check_request(pool, self._owner, self._owner.peer, sum(piece.count_bytes for piece in named), purpose)
-        with self._mutex:
-            self._refuse_strangers()
-            with self._database.transaction():
-                self._book.check_free(pool, in_order)
-                handout = self._next_handout()
-                self._book.spend(UseKind.EXPECTED, pool, named, purpose=purpose, handout=handout)
-            return self._read_out(handout, pool, named)
-
-    def burn(self, handout: int) -> None:
-        """Make the ``expect`` numbered ``handout`` final: its message has proved right."""
-        with self._mutex:
-            with self._database.transaction():
-                for block, pool in self._book.conclude(handout, returned=False):
-                    self._destroy_spent(pool, block)
-            self._shelf.sweep()
-
-    def give_back(self, handout: int) -> None:
-        """Undo the ``expect`` numbered ``handout``: its message turned out to be forged."""
-        with self._mutex, self._database.transaction():
-            self._book.conclude(handout, returned=True)
+            return self._reserve.renew(masks)
 
     def expire(self) -> int:
-        """Destroy key that has grown too old.
+        """Destroy key that has grown too old, and keys of tags whose pad is used up.
 
         Returns
         -------
         int
             Bits destroyed.
         """
-        if self._expiry_seconds is None:
-            return 0
         with self._mutex:
-            ours = self._clock() - self._expiry_seconds
-            count_bytes = 0
-            with self._database.transaction():
-                for pool in (pool for pool in Pool if pool.asker is not None):
-                    limit = ours if pool.asker is self._owner else ours - EXPECTED_GRACE_SECONDS
-                    for share in self._book.shares("pool = ? AND committed_s < ?", pool.value, limit):
-                        count_bytes += share.left_bytes
-                        self._blocks.abandon(share, UseKind.EXPIRED)
+            count_bytes = self._expire(self._clock() - self._expiry_seconds) if self._expiry_seconds is not None else 0
+            with self._database.transaction(durable=False):
+                self._blocks.retire_tag_keys(self._open.awaits)
             self._shelf.sweep()
             return 8 * count_bytes
+
+    def _expire(self, ours: float) -> int:
+        count_bytes = 0
+        with self._database.transaction():
+            for pool in (pool for pool in Pool if pool.asker is not None):
+                limit = ours if pool.asker is self._owner else ours - EXPECTED_GRACE_SECONDS
+                for share in self._book.shares("pool = ? AND committed_s < ?", pool.value, limit):
+                    if not self._open.awaits(pool, Piece(share.block, 0, share.count_bytes)):  # else the next time
+                        count_bytes += share.left_bytes
+                        self._blocks.abandon(share, UseKind.EXPIRED)
+        return count_bytes
 
     def levels(self) -> Levels:
         """Say how full the store is.
@@ -293,9 +242,9 @@ class SqliteKeyStore:
             As of now.
         """
         with self._mutex:
-            mask_cursor = self._state("mask_cursor")
+            reserve, mask_cursor = self._reserve, self._reserve.cursor
             pool_bits = {pool: 8 * self._book.left_bytes(pool) for pool in Pool}
-            provisioned = max(0, self._masks.end - max(mask_cursor, self._masks.first))
+            provisioned = max(0, reserve.provisioned.end - max(mask_cursor, reserve.provisioned.first))
             pairs = provisioned + pool_bits[Pool.RESERVE] // (8 * PAIR_BYTES)
             staged_bits = self._database.integer("SELECT SUM(count_bits) FROM blocks WHERE state = 'staged'")
             kept_bits = staged_bits + sum(pool_bits.values())
@@ -304,12 +253,15 @@ class SqliteKeyStore:
                 pool_bits=pool_bits,
                 reserve_pairs=pairs,
                 reserve_target_pairs=self._rule.reserve_target_pairs,
-                reserve_low=pairs < LOW_WATER_RATIO * self._rule.reserve_target_pairs,
+                reserve_low=pairs < LOW_WATER_RATIO * self._rule.reserve_target_pairs or reserve.is_empty,
+                reserve_empty=reserve.is_empty,
                 staged_bits=staged_bits,
                 capacity_bits=self._capacity_bits,
                 full=self._capacity_bits is not None and kept_bits >= self._capacity_bits,
                 next_block=self._state("next_block"),
                 mask_cursor=mask_cursor,
+                hash_key=reserve.hash_key,
+                least_hash_key=reserve.least_hash_key,
                 count_committed=self._database.integer("SELECT COUNT(*) FROM blocks WHERE state = 'committed'"),
                 damaged_blocks=tuple(block for (block,) in damaged),
                 met=self._met,
@@ -322,9 +274,10 @@ class SqliteKeyStore:
             return self._book.entries(after, most)
 
     def close(self) -> None:
-        """Forget the masks that are open, write everything back and let go of the file."""
+        """Forget the masks and handouts that are open, write everything back and let go of the file."""
         with self._mutex:
-            self._open_pairs.clear()
+            self._reserve.forget()
+            self._open.end_all()
             self._watermark.close()
             self._database.close()
 
@@ -349,7 +302,6 @@ class SqliteKeyStore:
                 master.unwrap(check_, _MASTER_CHECK + store_id_)
             except DamagedSealError:
                 raise ConfigurationError(f"{self._database.path}: the master key is not the one this store was sealed with") from None
-            self._database.rows("UPDATE state SET mask_cursor = max(mask_cursor, ?)", (self._masks.first,))
             return store_id_
 
     def _recover(self) -> None:
@@ -366,9 +318,6 @@ class SqliteKeyStore:
                 self._destroy_spent(Pool(pool), block if isinstance(block, int) else 0)
         self._watermark.write(max(handouts, noted))
         self._shelf.sweep()
-
-    def _state(self, column: Literal["next_block", "mask_cursor", "handouts", "doubted"]) -> int:
-        return self._database.integer(f"SELECT {column} FROM state")  # noqa: S608 - one of four words
 
     # ------------------------------------------------------------------------------------------------------- operations
 
@@ -387,34 +336,18 @@ class SqliteKeyStore:
                 raise KeyStoreError(f"block {block} was opened before")
             self._database.rows("UPDATE state SET next_block = ?", (block + 1,))
 
-    def _take_mask(self, mask_index: int) -> None:
-        with self._database.transaction():
-            if mask_index < self._state("mask_cursor"):
-                raise KeyStoreError(f"mask pair {mask_index} was taken before")
-            self._database.rows("UPDATE state SET mask_cursor = ?", (mask_index + 1,))
-            place = self._blocks.spend_masks(mask_index)
-        pair: bytes | bytearray | None = self._masks.pair(mask_index)
-        if place is not None:
-            pair = bytearray(PAIR_BYTES)
-            try:
-                self._shelf.read(Pool.RESERVE.value, place, memoryview(pair))
-            except DamagedPieceError:
-                pair = None  # the ledger has it as spent; the next block takes the next pair
-            with self._database.transaction(durable=False):
-                self._shelf.destroy_keys(place.block, Pool.RESERVE.value, place.end_byte)
-        for old in sorted(self._open_pairs)[: 1 - _KEPT_PAIRS]:
-            del self._open_pairs[old]
-        self._open_pairs[mask_index] = pair
-
     def _settle(self, commit: tuple[int, ...], erase: tuple[int, ...], *, vouched: bool = False) -> None:
+        ended: list[OpenHandout] = []
         try:
             with self._database.transaction():
                 for block in sorted(commit):
                     self._blocks.commit(block)
                 for block in erase:
                     self._blocks.erase(block)
+                is_forgone = vouched and bool(self._state("doubted"))
+                ended = self._end_handouts(None if is_forgone else erase)
                 if vouched:
-                    if self._state("doubted"):
+                    if is_forgone:
                         self._blocks.forgo()
                     self._database.rows("UPDATE state SET doubted = 0, doubted_next = NULL")
         except DamagedPieceError as damaged:
@@ -422,41 +355,8 @@ class SqliteKeyStore:
             with self._database.transaction():
                 self._blocks.erase(damaged.piece.block, damaged=True)
             raise
-
-    # ------------------------------------------------------------------------------------------------------ handing out
-
-    def _refuse_strangers(self) -> None:
-        if not self._met:
-            raise KeyStoreError("no key is handed out before the peer was met: an old copy of a store is noticed only then")
-        if self._state("doubted"):
-            raise KeyStoreError("one of the two key stores is an old copy: no key is handed out until the next block has settled it")
-
-    def _next_handout(self) -> int:
-        ((number,),) = self._database.integers("UPDATE state SET handouts = handouts + 1 RETURNING handouts")
-        return number
-
-    def _read_out(self, handout: int, pool: Pool, pieces: Iterable[Piece]) -> Taken:
-        """Read key that the ledger says is spent."""
-        self._watermark.write(handout)
-        named = tuple(pieces)
-        key = bytearray(sum(piece.count_bytes for piece in named))
-        view, reached = memoryview(key), 0
-        try:
-            for piece in named:
-                self._shelf.read(pool.value, piece, view[reached : reached + piece.count_bytes])
-                reached += piece.count_bytes
-        except DamagedPieceError as damaged:
-            view[:] = bytes(len(key))
-            with self._database.transaction():
-                self._blocks.set_aside(pool, damaged.piece)
-            self._shelf.sweep()
-            raise
-        if pool.asker is self._owner:
-            with self._database.transaction(durable=False):
-                for piece in named:
-                    self._shelf.destroy_keys(piece.block, pool.value, piece.end_byte)
-            self._shelf.sweep()
-        return Taken(handout, pool, named, key)
+        for opened in ended:
+            self._abandon(opened)
 
     def _destroy_spent(self, pool: Pool, block: int) -> None:
         ((count, left),) = self._database.integers(

@@ -6,15 +6,26 @@ before what it tells of goes on.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, KeyStoreError
 from common.observability.logs import without_key
+
+ROOM_BYTES = 1 << 18
+"""Room on the disk set aside for the next lines, some thousand of them."""
+
+FALLOC_FL_KEEP_SIZE = 1
+"""fallocate(2): the room lies behind the end of the file."""
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 READ_BYTES = 1 << 20
 """How far back ``last`` looks, bytes."""
@@ -41,15 +52,24 @@ class AuditTrail:
         self._now = now
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._end_line()
         except OSError as refused:
             raise ConfigurationError(f"audit trail {path}: {refused.strerror}; make the state folder writable for this user") from None
-        self._end_line()
+        self._room_through = 0
+        self._keep_room()
 
     def _end_line(self) -> None:
         """Close a line that a crash left unfinished, so that the next one stands alone."""
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             os.write(self._descriptor, b"\n")
+
+    def _keep_room(self) -> None:
+        """Have the disk set room aside for lines to come: when it is full, what is handed out last can still be noted."""
+        size = os.fstat(self._descriptor).st_size
+        if size + ROOM_BYTES // 2 > self._room_through and sys.platform == "linux":
+            if _LIBC.fallocate(self._descriptor, FALLOC_FL_KEEP_SIZE, ctypes.c_longlong(size), ctypes.c_longlong(ROOM_BYTES)) == 0:
+                self._room_through = size + ROOM_BYTES
 
     def record(self, event: str, **fields: Any) -> None:
         """Append a line and wait until it is on disk.
@@ -60,10 +80,24 @@ class AuditTrail:
             What happened.
         fields : object
             Numbers and texts; anything else is replaced by its length.
+
+        Raises
+        ------
+        KeyStoreError
+            If the disk is full or fails; no part of the line is left.
         """
         entry = without_key(None, "", {"time": round(self._now(), 3), "event": event, **fields})
-        os.write(self._descriptor, (json.dumps(entry, ensure_ascii=False) + "\n").encode())
-        os.fdatasync(self._descriptor)
+        line = (json.dumps(entry, ensure_ascii=False) + "\n").encode()
+        size = os.fstat(self._descriptor).st_size
+        try:
+            if os.write(self._descriptor, line) < len(line):
+                os.ftruncate(self._descriptor, size)  # which also gives up the room set aside
+                self._room_through = 0
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fdatasync(self._descriptor)
+        except OSError as failed:
+            raise KeyStoreError(f"audit trail {self._path}: {failed.strerror}; nothing is handed out that cannot be noted") from None
+        self._keep_room()
 
     def last(self, count: int) -> list[dict[str, Any]]:
         """Return the newest ``count`` entries, oldest first; lines that a crash cut short are left out."""

@@ -6,10 +6,12 @@ its length before anything is written; exceptions go in as class and message, ne
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import MutableMapping
-from typing import Any, Literal, TextIO
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 
@@ -21,11 +23,68 @@ _PLAIN = (str, int, float, bool, type(None))
 LONGEST_TEXT = 2000
 """Characters of one field that are written; a message of a peer must not fill a disk."""
 
+FIRST_SILENCE_SECONDS = 1.0
+LONGEST_SILENCE_SECONDS = 60.0
+"""How long a line that anybody can provoke stays away after it was written: at first, and in the end."""
+
 
 def logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """Return the logger whose lines carry ``name`` as their component."""
     made: structlog.typing.FilteringBoundLogger = structlog.get_logger(component=name)
     return made
+
+
+class SparingLogger:
+    """Writes warnings that anybody on the network can provoke: each event at once, then ever more seldom while it goes on.
+
+    Parameters
+    ----------
+    name : str
+        The component.
+    now : callable
+        Seconds.
+    """
+
+    def __init__(self, name: str, now: Callable[[], float] = time.monotonic) -> None:
+        self._name = name
+        self._now = now
+        self._due: dict[str, tuple[float, float]] = {}
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write a line, or leave it out because one like it was written a short while ago.
+
+        Parameters
+        ----------
+        event : str
+            What happened; a fixed text, for each has a pause of its own.
+        fields : object
+            What belongs to it; a count among them tells of what was left out.
+        """
+        now = self._now()
+        due, silence = self._due.get(event, (now, 0.0))
+        if now < due:
+            return
+        goes_on = now < due + LONGEST_SILENCE_SECONDS
+        silence = min(LONGEST_SILENCE_SECONDS, max(FIRST_SILENCE_SECONDS, 2 * silence)) if goes_on else FIRST_SILENCE_SECONDS
+        self._due[event] = now + silence, silence
+        logger(self._name).warning(event, **fields)
+
+
+class _Unfailing:
+    """Where lines go; a disk that is full or a reader that has gone costs the line and nothing else."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> None:
+        """Write ``text``, if that can be done."""
+        with contextlib.suppress(OSError):
+            self._out.write(text)
+
+    def flush(self) -> None:
+        """Pass on what was written, if that can be done."""
+        with contextlib.suppress(OSError):
+            self._out.flush()
 
 
 def configure_logs(level: Literal["debug", "info", "warning", "error"], form: Literal["json", "text"], out: TextIO | None = None) -> None:
@@ -50,7 +109,7 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"], form: Li
             as_json if form == "json" else structlog.dev.ConsoleRenderer(colors=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(out or sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(out or sys.stderr))),
         cache_logger_on_first_use=False,
     )
 

@@ -1,25 +1,29 @@
-"""The header of a one-time-pad file: which stretch of which pad encrypts it, in which direction, and how long it is.
+"""The header of a one-time-pad file: which key encrypts it, in which direction, and how long it is.
 
-64 bytes, little-endian, in front of the ciphertext; all of them are covered by the tag behind it (``cipher``). Files begin with the header;
-pictures carry header and tag in a private chunk of the PNG (``pictures``).
+It stands in front of the ciphertext, and all of it is covered by the tag behind (``cipher``). Files begin with the header; pictures carry
+header and tag in a private chunk of the PNG (``pictures``). Where the key comes from a key file, the header names a stretch of it, in 64
+bytes, little-endian; where it comes from a key store, the header names pieces of that (``store_envelope``). Both begin alike:
 
 ======  =====  ==================================================================================
 offset  bytes  meaning
 ======  =====  ==================================================================================
 0       8      magic ``QKDPAD``, 0x1A, line feed: a transfer as text breaks it visibly
-8       1      version, 1
-9       1      kind: 0 bytes, 1 picture
+8       1      version, 2
+9       1      kind: 0 bytes, 1 picture, 2 bytes with their length hidden
 10      1      sender: 1 Alice, 2 Bob; names the direction and with it the half of the pad
 11      1      picture: channels a pixel (1 grey, 3 colour, 4 colour and opacity); else 0
 12      4      picture: width in pixels; else 0
 16      4      picture: height in pixels; else 0
-20      4      reserved, 0
+20      4      pieces of the key store; 0 for a key file
 24      8      pad id: the first bytes of the key, which are published and never used as pad
 32      8      usable bytes of the key, pad id included
 40      8      boundary: offset in the key at which Bob's part begins
-48      8      offset in the key of the stretch used: hash key, mask, then pad
+48      8      offset in the key of the stretch used: mask, then pad
 56      8      length of the message in bytes
 ======  =====  ==================================================================================
+
+Version 1 took the hash key of each tag from the stretch itself. Whoever knew a message that never arrived knew its pad, and could name that
+as the hash key of a message of her own; such files are refused, for an adversary can write the old version into any header.
 """
 
 from __future__ import annotations
@@ -27,19 +31,23 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 from common.channel.codec import Party
-from common.errors import AuthenticationError, ConfigurationError
+from common.errors import AuthenticationError
 
 MAGIC = b"QKDPAD\x1a\n"
-VERSION = 1
+VERSION = 2
+MOST_MESSAGE_BYTES = 1 << 40
 PAD_ID_BYTES = 8
 """Bytes of the key given away as its name: two pads of one user share a name with probability 2^-64."""
 
-HASH_KEY_BYTES = 16
+TAG_KEY_BYTES = 16
+"""Key at the beginning of each direction's part of a key file that hashes all its messages."""
+
 MASK_BYTES = 16
 TAG_BYTES = 16
-OVERHEAD_BYTES = HASH_KEY_BYTES + MASK_BYTES
+OVERHEAD_BYTES = MASK_BYTES
 """Key that every message spends on its tag."""
 
 _LAYOUT = struct.Struct("<8sBBBBIII8sQQQQ")
@@ -51,6 +59,7 @@ class Kind(IntEnum):
 
     BYTES = 0
     PICTURE = 1
+    PADDED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +113,58 @@ class PadName:
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """A header.
+class Contents:
+    """What is encrypted.
+
+    Attributes
+    ----------
+    count_bytes : int
+        Length of what is encrypted, bytes.
+    kind : Kind
+        Bytes or a picture.
+    width, height, channels : int
+        Shape of a picture; 0 otherwise.
+    """
+
+    count_bytes: int
+    kind: Kind = Kind.BYTES
+    width: int = 0
+    height: int = 0
+    channels: int = 0
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether shape and length say the same."""
+        pixels = self.width * self.height * self.channels
+        return pixels == (self.count_bytes if self.kind is Kind.PICTURE else 0) and 0 <= self.count_bytes <= MOST_MESSAGE_BYTES
+
+
+class Header(Protocol):
+    """A header of any version; ``encoded`` is what the tag covers."""
+
+    @property
+    def sender(self) -> Party:
+        """Who encrypted."""
+
+    @property
+    def contents(self) -> Contents:
+        """What was encrypted."""
+
+    @property
+    def count_bytes(self) -> int:
+        """Length of what was encrypted, bytes."""
+
+    @property
+    def count_key_bytes(self) -> int:
+        """Key that the message spends, its tag included, bytes."""
+
+    def encoded(self) -> bytes:
+        """Return the bytes of the header."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileHeader:
+    """A header where the key lies in a key file.
 
     Attributes
     ----------
@@ -115,71 +174,77 @@ class Header:
         Who encrypted.
     offset : int
         Offset in the key of the stretch used, bytes.
-    count_bytes : int
-        Length of the message, bytes.
-    kind : Kind
-        Bytes or a picture.
-    width, height, channels : int
-        Shape of a picture; 0 otherwise.
+    contents : Contents
+        What was encrypted.
     """
 
     pad: PadName
     sender: Party
     offset: int
-    count_bytes: int
-    kind: Kind = Kind.BYTES
-    width: int = 0
-    height: int = 0
-    channels: int = 0
+    contents: Contents
+
+    @property
+    def count_bytes(self) -> int:
+        """Length of what was encrypted, bytes."""
+        return self.contents.count_bytes
+
+    @property
+    def count_key_bytes(self) -> int:
+        """Key that the message spends, its tag included, bytes."""
+        return OVERHEAD_BYTES + self.count_bytes
 
     @property
     def stretch(self) -> Stretch:
         """The stretch of key that this message spends, its tag included."""
-        return Stretch(self.offset, OVERHEAD_BYTES + self.count_bytes)
+        return Stretch(self.offset, self.count_key_bytes)
 
     def encoded(self) -> bytes:
         """Return the 64 bytes."""
-        pad = self.pad
-        shape = (self.channels, self.width, self.height, 0)
-        place = (pad.pad_id, pad.count_bytes, pad.boundary, self.offset, self.count_bytes)
-        return _LAYOUT.pack(MAGIC, VERSION, self.kind, self.sender, *shape, *place)
+        pad, contents = self.pad, self.contents
+        shape = (contents.channels, contents.width, contents.height, 0)
+        place = (pad.pad_id, pad.count_bytes, pad.boundary, self.offset, contents.count_bytes)
+        return _LAYOUT.pack(MAGIC, VERSION, contents.kind, self.sender, *shape, *place)
 
     @classmethod
-    def decoded(cls, data: bytes, *, what: str) -> Header:
+    def decoded(cls, data: bytes, *, what: str) -> FileHeader:
         """Read a header; nothing in it is trusted before the tag has been checked.
 
         Parameters
         ----------
         data : bytes
-            Begins with the header.
+            64 bytes that begin with magic and version and name no pieces.
         what : str
-            Where it comes from, for messages.
+            Where they come from, for messages.
 
         Returns
         -------
-        Header
+        FileHeader
             The fields, each within its range.
 
         Raises
         ------
-        ConfigurationError
-            If this is no one-time-pad file, or one of a later version.
         AuthenticationError
             If a field is out of range or the header is cut off.
         """
-        if not data.startswith(MAGIC):
-            raise ConfigurationError(f"{what} is not a one-time-pad file: it does not begin with {MAGIC[:6].decode()}")
         if len(data) < HEADER_BYTES:
-            raise AuthenticationError(f"{what} is cut off within its header: ask for it again")
-        _, version, kind, sender, channels, width, height, reserved, *place = _LAYOUT.unpack_from(data)
-        if version != VERSION:
-            raise ConfigurationError(f"{what} has format version {version}, this program reads {VERSION}: use the version that wrote it")
+            raise cut_off(what)
+        _, _, kind, sender, channels, width, height, _, *place = _LAYOUT.unpack_from(data)
         pad_id, count_bytes, boundary, offset, length = place
         try:
-            header = cls(PadName(pad_id, count_bytes, boundary), Party(sender), offset, length, Kind(kind), width, height, channels)
+            contents = Contents(length, Kind(kind), width, height, channels)
+            header = cls(PadName(pad_id, count_bytes, boundary), Party(sender), offset, contents)
         except ValueError:
-            raise AuthenticationError(f"{what} names a kind or a sender that do not exist: it was altered on the way") from None
-        pixels = width * height * channels
-        if reserved or pixels != (length if header.kind is Kind.PICTURE else 0):
-            raise AuthenticationError(f"{what} contradicts itself in its header: it was altered on the way")
+            raise altered(what, "names a kind or a sender that do not exist") from None
+        if not contents.is_consistent:
+            raise altered(what, "contradicts itself in its header")
         return header
+
+
+def altered(what: str, finding: str) -> AuthenticationError:
+    """Return the error for a message ``what`` in which something is as no sender writes it: the ``finding``."""
+    return AuthenticationError(f"{what} {finding}: it was altered on the way")
+
+
+def cut_off(what: str) -> AuthenticationError:
+    """Return the error for a message ``what`` that ends too early."""
+    return AuthenticationError(f"{what} is cut off within its header: ask for it again")

@@ -6,36 +6,51 @@ their name complete or not at all. Files pass in chunks; what comes through a pi
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import secrets
+import struct
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from common.errors import AuthenticationError, ConfigurationError
-from common.onetimepad.cipher import CHUNK_BYTES, check, decrypt, encrypt
-from common.onetimepad.envelope import HEADER_BYTES, TAG_BYTES, Header, Kind
+from common.onetimepad.cipher import CHUNK_BYTES, Decryption, encrypt
+from common.onetimepad.envelope import TAG_BYTES, Contents, Header, Kind, altered
+from common.onetimepad.interface import OneTimePad
 from common.onetimepad.ledger import synchronise_folder
-from common.onetimepad.pad import Pad
+from common.onetimepad.store_envelope import read_header
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 PIPE = Path("-")
 """Stands for standard input or output."""
 
+_LENGTH = struct.Struct("<Q")
+
+_SPREAD_BYTES = 32 << 20
+"""What is written between two hints to the system to get on with it."""
+
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def encrypt_file(pad: Pad, source: Path, target: Path) -> Header:
+def encrypt_file(pad: OneTimePad, source: Path, target: Path, pad_to: int | None = None) -> Header:
     """Encrypt a file.
 
     Parameters
     ----------
-    pad : Pad
+    pad : OneTimePad
         Key of this end.
     source, target : Path
         What is read and what is written; ``-`` stands for standard input and output.
+    pad_to : int | None
+        Fill the message up to a multiple of so many bytes, so that its length does not show; 8 bytes of it say the true length.
 
     Returns
     -------
@@ -50,22 +65,24 @@ def encrypt_file(pad: Pad, source: Path, target: Path) -> Header:
         If the key is too short; nothing is spent or written then.
     """
     refuse_confusion(pad, source, target)
-    with _source(source, most_bytes=pad.count_left_bits() // 8) as (stream, count_bytes):
-        header = Header(pad.name, pad.end, pad.burn_to_send(count_bytes), count_bytes)
-        with published(target) as sink:
-            sink.write(header.encoded())
-            for chunk in encrypt(pad, header, _chunks(stream)):
+    with _source(source, lambda: pad.count_left_bits() // 8) as (stream, count_bytes):
+        contents, chunks = Contents(count_bytes), _chunks(stream)
+        if pad_to is not None:
+            contents = Contents(-(-(_LENGTH.size + count_bytes) // pad_to) * pad_to, Kind.PADDED)
+            chunks = _filled_up(chunks, count_bytes, contents.count_bytes)
+        with pad.sending(contents) as message, published(target) as sink:
+            sink.write(message.header.encoded())
+            for chunk in encrypt(message.key, message.header, chunks):
                 sink.write(chunk)
-    pad.erase(header.stretch)
-    return header
+    return message.header
 
 
-def decrypt_file(pad: Pad, source: Path, target: Path) -> Header:
+def decrypt_file(pad: OneTimePad, source: Path, target: Path) -> Header:
     """Decrypt a file, of which nothing is written before its tag has been checked.
 
     Parameters
     ----------
-    pad : Pad
+    pad : OneTimePad
         Key of this end.
     source, target : Path
         What is read and what is written; ``-`` stands for standard input and output.
@@ -86,35 +103,37 @@ def decrypt_file(pad: Pad, source: Path, target: Path) -> Header:
     """
     refuse_confusion(pad, source, target)
     what = "the message" if source == PIPE else str(source)
-    with _source(source, most_bytes=HEADER_BYTES + pad.name.count_bytes + TAG_BYTES) as (stream, size):
-        beginning = stream.read(HEADER_BYTES)
-        if beginning.startswith(PNG_SIGNATURE):
+    with _source(source, lambda: pad.most_encrypted_bytes) as (stream, size):
+        if stream.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE:
             raise ConfigurationError(f"{what} is a picture: add --picture")
-        header = Header.decoded(beginning, what=what)
-        if header.kind is Kind.PICTURE:
-            raise AuthenticationError(f"{what} says that it is a picture and is none: it was altered on the way")
-        pad.expect(header, what=what)
-        if size != HEADER_BYTES + header.count_bytes + TAG_BYTES:
+        stream.seek(0)
+        header = read_header(stream.read, what=what)
+        if header.contents.kind is Kind.PICTURE:
+            raise altered(what, "says that it is a picture and is none")
+        begin, end = stream.tell(), stream.tell() + header.count_bytes
+        if size != end + TAG_BYTES:
             raise AuthenticationError(f"{what} is not as long as its header says: it was cut or altered on the way; ask for it again")
-        stream.seek(HEADER_BYTES + header.count_bytes)
+        stream.seek(end)
         tag = stream.read(TAG_BYTES)
-        stream.seek(HEADER_BYTES)
-        check(pad, header, _chunks(stream, header.count_bytes), tag)
-        pad.burn_received(header, what=what)
-        stream.seek(HEADER_BYTES)
-        with published(target, mode=0o600) as sink:
-            for chunk in decrypt(pad, header, _chunks(stream, header.count_bytes)):
-                sink.write(chunk)
-    pad.erase(header.stretch)
+        with pad.receiving(header, what=what) as message:
+            stream.seek(begin)
+            decryption = Decryption(message.key, header, tag)
+            decryption.check(_chunks(stream, header.count_bytes))
+            message.burn()
+            stream.seek(begin)
+            with published(target, mode=0o600) as sink:
+                chunks = decryption.release(_chunks(stream, header.count_bytes))
+                for chunk in _without_filling(chunks, what) if header.contents.kind is Kind.PADDED else chunks:
+                    sink.write(chunk)
     return header
 
 
-def refuse_confusion(pad: Pad, source: Path, target: Path) -> None:
+def refuse_confusion(pad: OneTimePad, source: Path, target: Path) -> None:
     """Refuse to write over the key, its ledger or the source.
 
     Parameters
     ----------
-    pad : Pad
+    pad : OneTimePad
         The key in use.
     source, target : Path
         What is read and what is written.
@@ -124,7 +143,7 @@ def refuse_confusion(pad: Pad, source: Path, target: Path) -> None:
     ConfigurationError
         If the target is one of them.
     """
-    precious = {pad.path.resolve(), pad.ledger_path.resolve(), *({source.resolve()} if source != PIPE else ())}
+    precious = {*pad.precious, *({source.resolve()} if source != PIPE else ())}
     if target != PIPE and target.resolve() in precious:
         raise ConfigurationError(f"{target} would be overwritten while it is needed: name another file with --out")
 
@@ -151,30 +170,73 @@ def published(target: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
         sys.stdout.buffer.write(buffer.getbuffer())
         sys.stdout.buffer.flush()
         return
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    descriptor, name = _temporary(target)
+    beside = name or target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(descriptor, "wb") as sink:
+        with _Spread(os.fdopen(descriptor, "wb", buffering=0)) as sink:
             yield sink
             sink.flush()
             os.fchmod(descriptor, mode & ~_user_mask())
             os.fsync(descriptor)
-        Path(name).replace(target)
+            is_there = name is None and _named(descriptor, target, beside)
+        if not is_there:
+            beside.replace(target)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
     synchronise_folder(target.parent)
 
 
+class _Spread(io.BufferedWriter):
+    """A file of which the system writes to disk what has come so far, while more is coming; the last wait is short then."""
+
+    _waiting_bytes = 0
+
+    def write(self, data: Buffer, /) -> int:
+        """Write ``data``."""
+        written = super().write(data)
+        self._waiting_bytes += written
+        if self._waiting_bytes >= _SPREAD_BYTES:
+            self.flush()
+            os.posix_fadvise(self.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            self._waiting_bytes = 0
+        return written
+
+
+def _temporary(target: Path) -> tuple[int, Path | None]:
+    """Open a file beside ``target``: without a name, so that nothing is left of it whatever happens; with one where the disk needs that."""
+    try:
+        return os.open(target.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600), None
+    except OSError as refused:
+        if refused.errno not in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}:
+            raise
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    return descriptor, Path(name)
+
+
+def _named(descriptor: int, target: Path, beside: Path) -> bool:
+    """Give the open file its name, or the one beside it where a file has to be replaced; tell whether it has its own."""
+    folder = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.link(str(descriptor), target, src_dir_fd=folder, follow_symlinks=True)
+    except FileExistsError:
+        os.link(str(descriptor), beside, src_dir_fd=folder, follow_symlinks=True)
+        return False
+    finally:
+        os.close(folder)
+    return True
+
+
 @contextmanager
-def _source(path: Path, most_bytes: int) -> Iterator[tuple[BinaryIO, int]]:
+def _source(path: Path, most_bytes: Callable[[], int]) -> Iterator[tuple[BinaryIO, int]]:
     """Open what is to be read, seekable and of known length; of a pipe at most one byte more than can be of use."""
     if path == PIPE:
-        data = sys.stdin.buffer.read(most_bytes + 1)
+        data = sys.stdin.buffer.read(most_bytes() + 1)
         yield BytesIO(data), len(data)
         return
     with path.open("rb") as stream:
         if not stream.seekable():  # a named pipe
-            data = stream.read(most_bytes + 1)
+            data = stream.read(most_bytes() + 1)
             yield BytesIO(data), len(data)
         else:
             yield stream, os.fstat(stream.fileno()).st_size
@@ -186,6 +248,33 @@ def _chunks(stream: BinaryIO, count_bytes: int | None = None) -> Iterator[bytes]
     while left and (chunk := stream.read(min(CHUNK_BYTES, left))):
         left -= len(chunk)
         yield chunk
+
+
+def _filled_up(chunks: Iterable[bytes], count_bytes: int, total_bytes: int) -> Iterator[bytes]:
+    """Put the true length in front, and zeros behind."""
+    yield _LENGTH.pack(count_bytes)
+    yield from chunks
+    left = total_bytes - _LENGTH.size - count_bytes
+    while left:
+        yield bytes(min(CHUNK_BYTES, left))
+        left -= min(CHUNK_BYTES, left)
+
+
+def _without_filling(chunks: Iterable[bytes], what: str) -> Iterator[bytes]:
+    """Take the true length off, and what was filled up; every chunk is read to the end, for the last one brings the check."""
+    beginning, left = b"", -1
+    for chunk in chunks:
+        data = chunk
+        if left < 0:
+            beginning += chunk
+            if len(beginning) < _LENGTH.size:
+                continue
+            (left,) = _LENGTH.unpack_from(beginning)
+            data = beginning[_LENGTH.size :]
+        yield data[:left]
+        left -= min(left, len(data))
+    if left:
+        raise AuthenticationError(f"{what} is shorter than the length it hides: whoever encrypted it made a mistake")
 
 
 def _user_mask() -> int:

@@ -2,7 +2,7 @@
 
 ``alice.key.ledger`` is text, one JSON object a line. The first line fixes what the key file cannot say for itself:
 
-    {"version": 1, "pad_id": "9f86d081884c7d65", "bytes": 6061, "boundary": 3034, "end": "alice"}
+    {"version": 2, "pad_id": "9f86d081884c7d65", "bytes": 6061, "boundary": 3034, "end": "alice"}
 
 every other line burns a stretch:
 
@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from common.channel.codec import Party
-from common.errors import KeyStoreError
+from common.errors import ConfigurationError, KeyStoreError
 from common.onetimepad.envelope import PadName, Stretch
 
-VERSION = 1
+VERSION = 2
 FILE_MODE = 0o600
 
 LOCK_SECONDS = 30.0
@@ -120,6 +120,8 @@ def locked(path: Path) -> Iterator[OpenLedger]:
     ------
     KeyStoreError
         If a line cannot be read, or another process keeps the ledger to itself.
+    ConfigurationError
+        If an earlier version began it.
     """
     is_new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
@@ -161,6 +163,8 @@ def _parsed(path: Path, descriptor: int) -> OpenLedger:
         try:
             entry = json.loads(line)
             if ledger.opening is None:
+                if entry["version"] == 1:
+                    raise ConfigurationError(f"{path} was begun by an earlier version, whose tags can be forged: distil a new key")
                 _ = {VERSION: None}[entry["version"]]
                 pad = PadName(bytes.fromhex(entry["pad_id"]), int(entry["bytes"]), int(entry["boundary"]))
                 ledger.opening = Opening(pad, Party[entry["end"].upper()])

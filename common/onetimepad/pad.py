@@ -1,8 +1,9 @@
 """A key file used as a one-time pad: split between the directions, burnt before use, erased behind it.
 
 Both ends hold the same file. Its first 8 bytes name it and are never used as pad; the rest belongs to the two directions: Alice's part
-up to the boundary, Bob's from there on. The parts are fixed at first use, for ends that do not talk to each other cannot share one
-supply: Alice counting from the front and Bob from the back would meet without noticing.
+up to the boundary, Bob's from there on. The first 16 bytes of a part hash the messages of its direction and are never pad either. The
+parts are fixed at first use, for ends that do not talk to each other cannot share one supply: Alice counting from the front and Bob from
+the back would meet without noticing.
 
 A stretch goes through three states. It is *burnt* in the ledger (durable), then read, then erased from the key file. Stopped anywhere, the
 program loses key and never gives it twice; and somebody who takes the key file later can read nothing that was sent with it.
@@ -20,7 +21,19 @@ from common.channel.codec import Party
 from common.errors import AuthenticationError, ConfigurationError, KeyAlreadyTakenError, KeyExhaustedError
 from common.onetimepad import ledger as ledgers
 from common.onetimepad.cipher import CHUNK_BYTES
-from common.onetimepad.envelope import OVERHEAD_BYTES, PAD_ID_BYTES, Header, PadName, Stretch
+from common.onetimepad.envelope import (
+    HEADER_BYTES,
+    OVERHEAD_BYTES,
+    PAD_ID_BYTES,
+    TAG_BYTES,
+    TAG_KEY_BYTES,
+    Contents,
+    FileHeader,
+    Header,
+    PadName,
+    Stretch,
+)
+from common.onetimepad.interface import Incoming, Outgoing
 
 DEFAULT_ALICE_SHARE = 0.5
 """Alice's share of the key, unless told at first use."""
@@ -51,6 +64,7 @@ class Pad:
     def __init__(self, path: Path, end: Party | None = None, alice_share: float | None = None) -> None:
         self.path = path
         self.ledger_path = path.with_name(path.name + ".ledger")
+        self.precious = frozenset({path.resolve(), self.ledger_path.resolve()})
         count_bytes = _checked_size(path)
         pad_id = self.read(0, PAD_ID_BYTES)
         with ledgers.locked(self.ledger_path) as ledger:
@@ -71,10 +85,60 @@ class Pad:
         if alice_share is not None and PAD_ID_BYTES + int((count_bytes - PAD_ID_BYTES) * alice_share) != self.name.boundary:
             raise ConfigurationError(f"--alice-share {alice_share:g}: the parts of {path} were fixed otherwise at its first use")
 
+    @property
+    def most_encrypted_bytes(self) -> int:
+        """Length above which no encrypted message can be for this pad."""
+        return HEADER_BYTES + self.name.count_bytes + TAG_BYTES
+
     def count_left_bits(self) -> int:
         """Return how many bits are left for messages from this end, tags included."""
         with ledgers.locked(self.ledger_path) as ledger:
-            return 8 * (self.name.part_of(self.end).end - self._next_offset(ledger))
+            return 8 * max(0, self.name.part_of(self.end).end - self._next_offset(ledger))
+
+    @contextmanager
+    def sending(self, contents: Contents) -> Iterator[Outgoing]:
+        """Spend key on a message, and erase it once the message is written.
+
+        Parameters
+        ----------
+        contents : Contents
+            What is to be encrypted.
+
+        Yields
+        ------
+        Outgoing
+            Header and key.
+        """
+        header = FileHeader(self.name, self.end, self.burn_to_send(contents.count_bytes), contents)
+        yield Outgoing(header, _Stream(self, header))
+        self.erase(header.stretch)
+
+    @contextmanager
+    def receiving(self, header: Header, *, what: str) -> Iterator[Incoming]:
+        """Find the key of a message, and erase it once the message is written.
+
+        Parameters
+        ----------
+        header : Header
+            As it arrived, not yet authenticated.
+        what : str
+            Where it comes from, for messages.
+
+        Yields
+        ------
+        Incoming
+            The key.
+
+        Raises
+        ------
+        ConfigurationError
+            If its key lies in a key store.
+        """
+        if not isinstance(header, FileHeader):
+            raise ConfigurationError(f"{what} was encrypted with key of a running node: decrypt it with --config in place of --key")
+        self.expect(header, what=what)
+        yield Incoming(_Stream(self, header), lambda: self.burn_received(header, what=what))
+        self.erase(header.stretch)
 
     def burn_to_send(self, count_bytes: int) -> int:
         """Spend key on a message to the other end; durable when this returns.
@@ -101,7 +165,7 @@ class Pad:
             stretch = Stretch(self._next_offset(ledger), OVERHEAD_BYTES + count_bytes)
             missing = stretch.end - part.end
             if missing > 0:
-                left = part.end - stretch.offset
+                left = max(0, part.end - stretch.offset)
                 raise KeyExhaustedError(
                     f"{self.path} is {8 * missing} bits short: the message takes {8 * count_bytes} bits and its tag {8 * OVERHEAD_BYTES}, "
                     f"{8 * left} are left for messages from {self.end.name.capitalize()}. Distil more key; no other cipher stands in for it"
@@ -110,12 +174,12 @@ class Pad:
         self._refuse_erased_stretch(stretch)
         return stretch.offset
 
-    def expect(self, header: Header, *, what: str) -> None:
+    def expect(self, header: FileHeader, *, what: str) -> None:
         """Check that a message can be one from the other end that was not decrypted before; spends nothing.
 
         Parameters
         ----------
-        header : Header
+        header : FileHeader
             As it arrived, not yet authenticated.
         what : str
             Where it comes from, for messages.
@@ -141,18 +205,18 @@ class Pad:
         if header.sender is self.end:
             raise ConfigurationError(f"{what} was encrypted at this end ({self.end.name.capitalize()}): decrypt it at the other")
         part = self.name.part_of(header.sender)
-        if header.offset < part.offset or header.stretch.end > part.end:
+        if header.offset < part.offset + TAG_KEY_BYTES or header.stretch.end > part.end:
             raise AuthenticationError(f"{what} claims key outside of its sender's part: it was altered on the way")
         with ledgers.locked(self.ledger_path) as ledger:
             self._refuse_replay(ledger, header.stretch, what)
         self._refuse_erased_stretch(header.stretch)
 
-    def burn_received(self, header: Header, *, what: str) -> None:
+    def burn_received(self, header: FileHeader, *, what: str) -> None:
         """Spend the key of a message whose tag is right; durable when this returns.
 
         Parameters
         ----------
-        header : Header
+        header : FileHeader
             Authenticated.
         what : str
             Where it comes from, for messages.
@@ -209,7 +273,7 @@ class Pad:
     def _next_offset(self, ledger: ledgers.OpenLedger) -> int:
         """Where the next message from this end begins; the ledger is append-only, so it only grows."""
         ends = [stretch.end for use, stretch in ledger.burnt if use == "sent"]
-        return max([self.name.part_of(self.end).offset, *ends])
+        return max([self.name.part_of(self.end).offset + TAG_KEY_BYTES, *ends])
 
     def _refuse_replay(self, ledger: ledgers.OpenLedger, stretch: Stretch, what: str) -> None:
         for _, spent in ledger.burnt:
@@ -219,15 +283,33 @@ class Pad:
                 raise KeyAlreadyTakenError(f"{what} claims key that another message has spent already; ask for it anew")
 
     def _refuse_erased_stretch(self, stretch: Stretch) -> None:
-        """Key that reads as zeros was used and erased, whatever the ledger says; true key does so with probability 2^-256."""
+        """Key that reads as zeros was used and erased, whatever the ledger says; true key does so with probability 2^-128."""
         if not any(self.read(stretch.offset, OVERHEAD_BYTES)):
             raise KeyAlreadyTakenError(f"{self.path} was used beyond what {self.ledger_path} says: an old ledger; distil a new key")
 
     def _refuse_erased(self, name: PadName) -> None:
         for party in Party:
             part = name.part_of(party)
-            if part.count_bytes >= OVERHEAD_BYTES and not any(self.read(part.offset, OVERHEAD_BYTES)):
+            if part.count_bytes >= TAG_KEY_BYTES + OVERHEAD_BYTES and not any(self.read(part.offset + TAG_KEY_BYTES, OVERHEAD_BYTES)):
                 raise KeyAlreadyTakenError(f"{self.path} was used before and {self.ledger_path} is gone: distil a new key")
+
+
+class _Stream:
+    """The key of one message in a key file."""
+
+    def __init__(self, pad: Pad, header: FileHeader) -> None:
+        self._pad = pad
+        self._reached = header.offset
+        self._tag_key_offset = pad.name.part_of(header.sender).offset
+
+    @property
+    def tag_key(self) -> bytes:
+        return self._pad.read(self._tag_key_offset, TAG_KEY_BYTES)
+
+    def read(self, count_bytes: int) -> bytes:
+        key = self._pad.read(self._reached, count_bytes)
+        self._reached += count_bytes
+        return key
 
 
 def _checked_size(path: Path) -> int:

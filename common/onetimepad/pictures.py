@@ -10,18 +10,19 @@ says and the key can pay.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from common.errors import AuthenticationError, ConfigurationError
-from common.onetimepad.cipher import check, decrypt, encrypt
-from common.onetimepad.envelope import HEADER_BYTES, TAG_BYTES, Header, Kind
+from common.onetimepad.cipher import CHUNK_BYTES, Decryption, encrypt
+from common.onetimepad.envelope import TAG_BYTES, Contents, Header, Kind, altered
 from common.onetimepad.files import PIPE, published, refuse_confusion
-from common.onetimepad.pad import Pad
+from common.onetimepad.interface import OneTimePad
+from common.onetimepad.store_envelope import read_header
 
 CHUNK_NAME = b"qkDP"
 """Name of the PNG chunk that holds header and tag."""
@@ -32,12 +33,12 @@ MODES = {"L": 1, "RGB": 3, "RGBA": 4}
 _MODE_OF_CHANNELS = {channels: mode for mode, channels in MODES.items()}
 
 
-def encrypt_picture(pad: Pad, source: Path, target: Path) -> Header:
+def encrypt_picture(pad: OneTimePad, source: Path, target: Path) -> Header:
     """Encrypt the pixels of a picture.
 
     Parameters
     ----------
-    pad : Pad
+    pad : OneTimePad
         Key of this end.
     source : Path
         A picture in any format that Pillow reads.
@@ -60,23 +61,22 @@ def encrypt_picture(pad: Pad, source: Path, target: Path) -> Header:
     refuse_confusion(pad, source, target)
     picture = _plain(source)
     pixels = picture.tobytes()
-    shape: dict[str, Any] = {"width": picture.width, "height": picture.height, "channels": MODES[picture.mode]}
-    header = Header(pad.name, pad.end, pad.burn_to_send(len(pixels)), len(pixels), Kind.PICTURE, **shape)
-    *ciphertext, tag = encrypt(pad, header, [pixels])
-    chunks = PngInfo()
-    chunks.add(CHUNK_NAME, header.encoded() + tag)
-    with published(target) as sink:
-        Image.frombytes(picture.mode, picture.size, b"".join(ciphertext)).save(sink, "PNG", pnginfo=chunks)
-    pad.erase(header.stretch)
-    return header
+    contents = Contents(len(pixels), Kind.PICTURE, picture.width, picture.height, MODES[picture.mode])
+    with pad.sending(contents) as message:
+        *ciphertext, tag = encrypt(message.key, message.header, _cut(pixels))
+        chunks = PngInfo()
+        chunks.add(CHUNK_NAME, message.header.encoded() + tag)
+        with published(target) as sink:
+            Image.frombytes(picture.mode, picture.size, b"".join(ciphertext)).save(sink, "PNG", pnginfo=chunks)
+    return message.header
 
 
-def decrypt_picture(pad: Pad, source: Path, target: Path) -> Header:
+def decrypt_picture(pad: OneTimePad, source: Path, target: Path) -> Header:
     """Decrypt a picture, of which nothing is written before its tag has been checked.
 
     Parameters
     ----------
-    pad : Pad
+    pad : OneTimePad
         Key of this end.
     source, target : Path
         PNG, both.
@@ -100,24 +100,25 @@ def decrypt_picture(pad: Pad, source: Path, target: Path) -> Header:
     what = str(source)
     try:
         with Image.open(BytesIO(source.read_bytes()), formats=("PNG",)) as picture:
-            envelope = _envelope(picture, what)
-            header = Header.decoded(envelope, what=what)
-            pad.expect(header, what=what)
-            if header.kind is not Kind.PICTURE or len(envelope) != HEADER_BYTES + TAG_BYTES:
-                raise AuthenticationError(f"{what} contradicts itself in its header: it was altered on the way")
-            if (*picture.size, MODES.get(picture.mode)) != (header.width, header.height, header.channels):
-                raise AuthenticationError(f"{what} has not the size or the colours its header says: it was altered on the way")
+            envelope = BytesIO(_envelope(picture, what))
+            header, tag = read_header(envelope.read, what=what), envelope.read()
+            contents = header.contents
+            if contents.kind is not Kind.PICTURE or len(tag) != TAG_BYTES:
+                raise altered(what, "contradicts itself in its header")
+            if (*picture.size, MODES.get(picture.mode)) != (contents.width, contents.height, contents.channels):
+                raise altered(what, "has not the size or the colours its header says")
             ciphertext = picture.tobytes()
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as broken:
         if isinstance(broken, FileNotFoundError):
             raise ConfigurationError(f"{what}: no such file") from None
         raise AuthenticationError(f"{what} cannot be read as PNG: it was cut or altered on the way; ask for it again") from None
-    check(pad, header, [ciphertext], envelope[HEADER_BYTES:])
-    pad.burn_received(header, what=what)
-    pixels = b"".join(decrypt(pad, header, [ciphertext]))
-    with published(target, mode=0o600) as sink:
-        Image.frombytes(_MODE_OF_CHANNELS[header.channels], (header.width, header.height), pixels).save(sink, "PNG")
-    pad.erase(header.stretch)
+    with pad.receiving(header, what=what) as message:
+        decryption = Decryption(message.key, header, tag)
+        decryption.check(_cut(ciphertext))
+        message.burn()
+        pixels = b"".join(decryption.release(_cut(ciphertext)))
+        with published(target, mode=0o600) as sink:
+            Image.frombytes(_MODE_OF_CHANNELS[contents.channels], (contents.width, contents.height), pixels).save(sink, "PNG")
     return header
 
 
@@ -161,6 +162,12 @@ def _envelope(picture: Image.Image, what: str) -> bytes:
             f"{what} is a picture but not an encrypted one, or a program has saved it anew: send the file as it was written"
         )
     return found[0]
+
+
+def _cut(data: bytes) -> Iterator[bytes]:
+    """Cut into chunks."""
+    for first in range(0, len(data), CHUNK_BYTES):
+        yield data[first : first + CHUNK_BYTES]
 
 
 def _refuse_pipes(source: Path, target: Path) -> None:

@@ -260,7 +260,12 @@ def _read(link: str) -> dict[str, Any]:
     if path.suffix == ".toml":
         if not path.is_file():
             raise ConfigurationError(f"link profile {link!r}: no such file")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as refused:
+            raise ConfigurationError(f"link profile {link!r}: {refused.strerror}; make it readable for this user") from None
+        except UnicodeDecodeError as invalid:
+            raise ConfigurationError(f"link profile {link!r}: not TOML: {invalid}") from None
     elif link in profile_names():
         text = resources.files(__package__).joinpath(f"{link}.toml").read_text(encoding="utf-8")
     else:

@@ -8,12 +8,12 @@ connection may carry many requests, one after another.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from typing import Any
 from common.errors import ConfigurationError, QkdError
 from common.observability.logs import logger
 from common.service.exits import exit_status
+from common.service.unix_path import reachable
 
-MOST_REQUEST_BYTES = 1 << 18
-"""Longest request line: the pieces of a long pad fit in."""
+MOST_REQUEST_BYTES = 1 << 22
+"""Longest request line: the pieces of the longest pad fit in."""
 
 MOST_CLIENTS = 16
 """Commands answered at a time."""
@@ -52,6 +53,27 @@ class Answer:
 
 
 Handler = Callable[[Mapping[str, Any]], Awaitable[Answer]]
+
+
+@dataclass(slots=True)
+class Connection:
+    """A connection of a command.
+
+    Attributes
+    ----------
+    endings : dict[int, callable]
+        What is called when it ends, however it ends, by numbers that the handlers choose.
+    """
+
+    endings: dict[int, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+
+
+_ASKING: ContextVar[Connection] = ContextVar("asking")
+
+
+def asking() -> Connection:
+    """Return the connection whose request is being answered."""
+    return _ASKING.get()
 
 
 class AdminServer:
@@ -104,6 +126,8 @@ class AdminServer:
             writer.close()
             return
         self._clients.add(writer)
+        connection = Connection()
+        _ASKING.set(connection)
         try:
             while line := await asyncio.wait_for(reader.readline(), IDLE_SECONDS):
                 await self._reply(await self._answered(line), writer)
@@ -112,6 +136,8 @@ class AdminServer:
         finally:
             self._clients.discard(writer)
             writer.close()
+            for end in tuple(connection.endings.values()):
+                await end()
 
     async def _answered(self, line: bytes) -> Answer | QkdError:
         try:
@@ -140,16 +166,6 @@ class AdminServer:
                 writer.write(bytes(answer.key))
                 answer.key[:] = bytes(len(answer.key))
         await writer.drain()
-
-
-@contextlib.contextmanager
-def reachable(path: Path) -> Iterator[str]:
-    """Give ``path`` a short name while the body runs: the kernel takes unix socket paths of at most 107 bytes."""
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
 
 
 def _is_ours(connection: socket.socket) -> bool:

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import common.errors
 from common.errors import QkdError, TransportError
-from common.service.admin import reachable
 from common.service.settings import NodeSettings, load_settings
+from common.service.unix_path import reachable
 
 ANSWER_SECONDS = 30.0
 """How long an answer may take."""
@@ -95,8 +95,43 @@ class AdminClient:
         TransportError
             If the daemon goes away.
         """
+        self.send(command, **fields)
+        return self.receive()
+
+    def send(self, command: str, **fields: Any) -> None:
+        """Send a request, whose answer ``receive`` will return; the daemon works on it meanwhile.
+
+        Parameters
+        ----------
+        command : str
+            Its name.
+        fields : object
+            What it needs to know, fit for JSON.
+
+        Raises
+        ------
+        TransportError
+            If the daemon is gone.
+        """
         try:
             self._socket.sendall(json.dumps({"command": command, **fields}).encode() + b"\n")
+        except OSError:
+            raise self._gone() from None
+
+    def receive(self) -> tuple[dict[str, Any], bytearray]:
+        """Return the answer to the oldest request that was sent.
+
+        Returns
+        -------
+        tuple[dict, bytearray]
+            The result, and the key: to be wiped by whoever asked.
+
+        Raises
+        ------
+        TransportError
+            If the daemon goes away.
+        """
+        try:
             line = self._file.readline()
             answer = json.loads(line) if line else {}
             key = bytearray(answer.get("key_bytes", 0))
@@ -104,10 +139,13 @@ class AdminClient:
         except (OSError, ValueError):
             whole = False
         if not whole:
-            raise TransportError(f"the daemon at {self._path} went away before it answered")
+            raise self._gone()
         if not answer["ok"]:
             raise _error(answer)
         return answer["result"], key
+
+    def _gone(self) -> TransportError:
+        return TransportError(f"the daemon at {self._path} went away before it answered")
 
 
 def _error(answer: dict[str, Any]) -> QkdError:

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from common.errors import ConfigurationError, KeyExhaustedError
-from common.keystore.interface import AuditEntry, Levels, Piece, Taken
+from common.keystore.interface import AuditEntry, Levels, Taken
 from common.keystore.ownership import DELIVERIES, PADS, OwnershipRule, Pool
 from common.service.admin import Answer, Handler
+from common.service.pads import PadCommands, count_of, pieces_of, purpose_of
+from common.service.reserve import RENEW
 
 if TYPE_CHECKING:
     from common.service.node import Node
@@ -36,14 +38,17 @@ class NodeCommands:
         self._node = node
         self.handlers: dict[str, Handler] = {
             "status": self.status,
+            "blocks": self.blocks,
+            "steps": self.steps,
             "keys status": self.keys_status,
             "keys audit": self.keys_audit,
             "keys export": self.keys_export,
             "pad take": self.pad_take,
             "pad expect": self.pad_expect,
-            "pad return": self.pad_return,
             "stop": self.stop,
         }
+        self.pads = PadCommands(node.kind.party, node.pad_id, node.workers, lambda: node.store, node.audit, self._waiting)
+        self.handlers |= self.pads.handlers
 
     async def status(self, _request: Mapping[str, Any]) -> Answer:
         """Say how the node does.
@@ -73,7 +78,9 @@ class NodeCommands:
             "handshakes": node.transport.counts.failed_handshakes,
             "greetings": node.desk.count_refused,
             "repeated_greetings": node.desk.count_repeated,
+            "notices": node.desk.count_notices,
             "messages": node.count_refused,
+            "pad_messages": self.pads.count_forged,
             "transcript_tags": node.count_tags_refused,
         }
         levels = levels_report(await node.read_levels())
@@ -94,13 +101,21 @@ class NodeCommands:
         }
         return Answer(result)
 
+    async def blocks(self, request: Mapping[str, Any]) -> Answer:
+        """Return what became of blocks, those behind entry ``after``: counts, leakage, ledger, bounds, reason."""
+        return Answer({"blocks": self._node.history.blocks(count_of(request, "after", 0))})
+
+    async def steps(self, request: Mapping[str, Any]) -> Answer:
+        """Return how blocks came along, in steps shorter than a block, those behind entry ``after``."""
+        return Answer({"steps": self._node.history.steps(count_of(request, "after", 0))})
+
     async def keys_status(self, _request: Mapping[str, Any]) -> Answer:
         """Say how full the store is."""
         return Answer(levels_report(await self._node.read_levels()))
 
     async def keys_audit(self, request: Mapping[str, Any]) -> Answer:
         """Return the ledger behind line ``after``, and the newest lines of the audit trail."""
-        after, most = _count(request, "after", 0), min(_count(request, "most", MOST_AUDIT_LINES), MOST_AUDIT_LINES)
+        after, most = count_of(request, "after", 0), min(count_of(request, "most", MOST_AUDIT_LINES), MOST_AUDIT_LINES)
         ledger = await self._node.workers.write(self._node.store.audit, after, most)
         trail = await self._node.workers.write(self._node.audit.last, most)
         return Answer({"ledger": [_entry(entry) for entry in ledger], "trail": trail})
@@ -118,22 +133,15 @@ class NodeCommands:
         party = self._node.kind.party
         if "pieces" in request:
             return await self._expected(DELIVERIES[party.peer], request, "export")
-        return await self._taken(DELIVERIES[party], _count(request, "count_bytes"), "export")
+        return await self._taken(DELIVERIES[party], count_of(request, "count_bytes"), "export")
 
     async def pad_take(self, request: Mapping[str, Any]) -> Answer:
         """Hand out pad for a message from this end."""
-        return await self._taken(PADS[self._node.kind.party], _count(request, "count_bytes"), _purpose(request))
+        return await self._taken(PADS[self._node.kind.party], count_of(request, "count_bytes"), purpose_of(request))
 
     async def pad_expect(self, request: Mapping[str, Any]) -> Answer:
         """Hand out the pad of a message from the peer."""
-        return await self._expected(PADS[self._node.kind.party.peer], request, _purpose(request))
-
-    async def pad_return(self, request: Mapping[str, Any]) -> Answer:
-        """Take back the pad of a message that turned out to be forged."""
-        handout = _count(request, "handout")
-        await self._node.workers.write(self._node.store.give_back, handout)
-        await self._node.workers.write(self._node.audit.record, "key returned", handout=handout)
-        return Answer({"handout": handout})
+        return await self._expected(PADS[self._node.kind.party.peer], request, purpose_of(request))
 
     async def stop(self, _request: Mapping[str, Any]) -> Answer:
         """Stop the service."""
@@ -150,7 +158,7 @@ class NodeCommands:
 
     async def _expected(self, pool: Pool, request: Mapping[str, Any], purpose: str) -> Answer:
         node = self._node
-        taken = await node.workers.write(node.store.expect, pool, _pieces(request), purpose)
+        taken = await node.workers.write(node.store.expect, pool, pieces_of(request), purpose)
         return await self._handed_out(taken, purpose)
 
     async def _handed_out(self, taken: Taken, purpose: str) -> Answer:
@@ -202,7 +210,10 @@ def levels_report(levels: Levels) -> dict[str, Any]:
             "pairs": levels.reserve_pairs,
             "target_pairs": levels.reserve_target_pairs,
             "low": levels.reserve_low,
+            "empty": levels.reserve_empty,
             "cursor": levels.mask_cursor,
+            "hash_key": levels.hash_key,
+            "advice": RENEW if levels.reserve_empty else None,
         },
     }
 
@@ -218,26 +229,3 @@ def _entry(entry: AuditEntry) -> dict[str, Any]:
         "at": entry.at_s,
         "returned": entry.returned,
     }
-
-
-def _count(request: Mapping[str, Any], name: str, default: int | None = None) -> int:
-    value = request.get(name, default)
-    if type(value) is not int or value < 0:
-        raise ConfigurationError(f"admin socket: {name} has to be a count")
-    return value
-
-
-def _purpose(request: Mapping[str, Any]) -> str:
-    purpose = request.get("purpose", "one-time pad")
-    if not isinstance(purpose, str):
-        raise ConfigurationError("admin socket: purpose has to be a text")
-    return purpose
-
-
-def _pieces(request: Mapping[str, Any]) -> list[Piece]:
-    pieces = request.get("pieces")
-    if not isinstance(pieces, list) or not all(
-        isinstance(piece, list) and len(piece) == 3 and all(type(number) is int for number in piece) for piece in pieces
-    ):
-        raise ConfigurationError("admin socket: pieces are lists of block, first byte and length")
-    return [Piece(*piece) for piece in pieces]

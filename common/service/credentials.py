@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 import zmq
+from zmq.utils import z85
 
 from common.channel.authentication import HASH_KEY_BYTES, ChannelSecrets
 from common.errors import ConfigurationError
@@ -76,19 +78,25 @@ def read_private(path: Path, what: str) -> bytes:
     ConfigurationError
         If it cannot be read, belongs to somebody else, or others may read it.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as refused:
-        raise ConfigurationError(f"{what} {path}: {refused.strerror}; run qkd provision, or correct the path") from None
-    with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(descriptor)  # of the very file that is read, not of whatever the path names by then
-        if not stat.S_ISREG(state.st_mode):
-            raise ConfigurationError(f"{what} {path}: not a regular file")
+    with _opened(path, what) as file:
+        state = os.fstat(file.fileno())  # of the very file that is read, not of whatever the path names by then
         if state.st_uid not in {os.geteuid(), 0}:
             raise ConfigurationError(f"{what} {path}: belongs to user {state.st_uid}; give it to the user of this service (chown)")
         if state.st_mode & 0o077:
             raise ConfigurationError(f"{what} {path}: others may read it (mode {state.st_mode & 0o777:04o}); run chmod 600 {path}")
         return file.read()
+
+
+def _opened(path: Path, what: str) -> BinaryIO:
+    """Open a regular file; anything else is refused, and a FIFO must not hold up the start."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as refused:
+        raise ConfigurationError(f"{what} {path}: {refused.strerror}; run qkd provision, or correct the path") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ConfigurationError(f"{what} {path}: not a regular file; run qkd provision, or correct the path")
+    return os.fdopen(descriptor, "rb")
 
 
 def read_channel_keys(key: Path, peer_key: Path) -> ChannelKeys:
@@ -110,16 +118,25 @@ def read_channel_keys(key: Path, peer_key: Path) -> ChannelKeys:
         If a file is missing or no key.
     """
     secret = read_private(key, "channel key").strip()
-    try:
-        peer_public = peer_key.read_bytes().strip()
-    except OSError as refused:
-        raise ConfigurationError(
-            f"channel key of the peer {peer_key}: {refused.strerror}; run qkd provision, or correct the path"
-        ) from None
+    with _opened(peer_key, "channel key of the peer") as file:
+        peer_public = file.read().strip()
     for path, found in ((key, secret), (peer_key, peer_public)):
         if len(found) != CHANNEL_KEY_BYTES:
-            raise ConfigurationError(f"channel key {path}: {len(found)} characters, a CURVE key has {CHANNEL_KEY_BYTES}")
+            raise ConfigurationError(
+                f"channel key {path}: {len(found)} characters, a CURVE key has {CHANNEL_KEY_BYTES}; run qkd provision, or correct the path"
+            )
+        if not _is_z85(found):
+            raise ConfigurationError(f"channel key {path}: not in the Z85 alphabet; run qkd provision, or correct the path")
     return ChannelKeys(secret, peer_public)
+
+
+def _is_z85(key: bytes) -> bool:
+    """Whether every five characters of ``key`` are a number of 32 bits (ZeroMQ RFC 32)."""
+    values = [z85.Z85MAP.get(character, 85**5) for character in key]
+    return all(
+        sum(85**place * value for place, value in enumerate(reversed(values[start : start + 5]))) < 1 << 32
+        for start in range(0, len(values), 5)
+    )
 
 
 def read_secrets(path: Path) -> ChannelSecrets:

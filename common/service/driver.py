@@ -30,6 +30,7 @@ from common.conversation.events import (
     RunOperation,
     SetDeadline,
     TaskKey,
+    Told,
     Transmit,
 )
 from common.conversation.operations import OperationTarget, StageKey, TakeMask
@@ -114,6 +115,8 @@ class SessionEnd:
         A new greeting of the peer that took its place, to be given to the next session.
     was_greeted : bool
         Whether both ends held the session's keys.
+    was_distilling : bool
+        Whether slots were matched: all that has to fit did, so what ended the session is no lasting fault.
     stopped : bool
         Whether we were asked to stop.
     """
@@ -121,6 +124,7 @@ class SessionEnd:
     error: Exception | None
     greeting: bytes | None = None
     was_greeted: bool = False
+    was_distilling: bool = False
     stopped: bool = False
 
 
@@ -168,6 +172,10 @@ class SessionDriver:
         How long a conversation waits for a peer that is not busy, unless it sets a deadline of its own.
     after_step : callable
         Called on the loop after every step of the machine, for counters.
+    abandon : callable
+        Called on the loop when nothing can come of the session any more: computations that wait for the stream should fail at once.
+    watch : callable
+        Called on the loop with whatever conversations tell about how far they have come.
     """
 
     def __init__(
@@ -179,6 +187,8 @@ class SessionDriver:
         desk: GreetingDesk,
         receive_seconds: float = 30.0,
         after_step: Callable[[], None] = lambda: None,
+        watch: Callable[[Any], None] = lambda _value: None,
+        abandon: Callable[[], None] = lambda: None,
     ) -> None:
         self.count_stale = 0
         self._machine = machine
@@ -188,6 +198,8 @@ class SessionDriver:
         self._desk = desk
         self._receive_seconds = receive_seconds
         self._after_step = after_step
+        self._abandon = abandon
+        self._watch = watch
         self._happened: asyncio.Queue[Completed | Failed | _Frame | _Passed | _Finish] = asyncio.Queue()
         self._room = asyncio.Semaphore(MOST_ARRIVALS)
         self._running: set[asyncio.Future[Any]] = set()
@@ -200,6 +212,8 @@ class SessionDriver:
         self._peer_is_over = False
         self._committing: int | None = None
         self._is_stopping = self._is_leaving = False
+        self._logged_state = SessionState.IDLE
+        self._was_distilling = False
         self._end: SessionEnd | None = None
 
     async def run(self, greeting: bytes | None = None) -> SessionEnd:
@@ -220,6 +234,7 @@ class SessionDriver:
             await self._step(self._machine.start)
             while self._end is None:
                 await self._take_in(await self._happened.get())
+            self._abandon()
             await self._say_over()
             if not self._is_leaving:
                 await self._settle()
@@ -230,7 +245,7 @@ class SessionDriver:
                 timer.handle.cancel()
             self._channel.busy = False
             await asyncio.gather(*helpers, return_exceptions=True)
-        return replace(self._end, greeting=self._left_greeting() or self._end.greeting)
+        return replace(self._end, greeting=self._left_greeting() or self._end.greeting, was_distilling=self._was_distilling)
 
     def _left_greeting(self) -> bytes | None:
         """Return the newest greeting that came too late for this session: it is meant for the next one."""
@@ -304,10 +319,14 @@ class SessionDriver:
                 break
         if self._machine.state in ENDS and self._end is None:
             self._end = SessionEnd(self._machine.failure, was_greeted=self._is_greeted)
+        if self._machine.state is not self._logged_state:
+            self._logged_state = self._machine.state
+            self._was_distilling = self._was_distilling or self._logged_state is SessionState.DISTILLING
+            logger("driver").info("session moved on", state=self._logged_state.name.lower())
         if self._machine.count_refused == refused:  # a forgery keeps no deadline from passing
             self._arm()
         else:
-            logger("driver").warning("message refused", refused=self._machine.count_refused)
+            self._desk.log.warning("message refused", refused=self._machine.count_refused)
         self._channel.busy = bool(self._running)
         self._after_step()
         self._finish_unless_committing()
@@ -330,6 +349,8 @@ class SessionDriver:
             case SetDeadline(task, seconds):
                 self._explicit[task] = seconds
                 self._set_timer(task, seconds, is_explicit=True)
+            case Told(value=value):
+                self._watch(value)
             case Ended(task, error=error):
                 self._forget(task)
                 self._is_greeted = self._is_greeted or (task == GREETING_KEY and error is None)
@@ -375,9 +396,15 @@ class SessionDriver:
             await self._message(data)
         elif kind == OVER:
             ended = ended_session(self._desk.seal, self._desk.party.peer, data)
-            self._peer_is_over = self._peer_is_over or (ended is not None and ended == self._session)
+            if ended is None:
+                self._desk.refuse_notice()
+            elif ended == self._session:
+                self._peer_is_over = True
+                self._abandon()  # what still computes may come to its end, but nothing new is wanted of the stream
         elif kind == REFUSED and self._has_spoken and not self._is_greeted:
             self._end = self._end or SessionEnd(AuthenticationError(f"the peer refused our greeting: {DIFFERENT}"))
+        elif kind != REFUSED:
+            self._desk.refuse_notice()
 
     async def _greeting(self, frame: bytes, data: bytes) -> None:
         try:
@@ -386,11 +413,7 @@ class SessionDriver:
             self._end = self._end or SessionEnd(foreign, was_greeted=self._is_greeted)
             return
         if message is None:
-            logger("driver").warning(
-                "greeting refused",
-                refused=self._desk.count_refused,
-                advice=DIFFERENT,
-            )
+            self._desk.log.warning("greeting refused", refused=self._desk.count_refused, advice=DIFFERENT)
             with contextlib.suppress(TransportError):
                 await self._channel.send(bytes((REFUSED,)))
             if not self._desk.has_agreed and self._desk.count_refused % BAD_STARTS == 0:
@@ -400,7 +423,7 @@ class SessionDriver:
         elif isinstance(message, Welcome) and message.answered_nonce != self._our_nonce:
             self.count_stale += 1
         elif isinstance(message, Hello) and not self._desk.is_new(message):
-            logger("driver").warning("greeting repeated", repeated=self._desk.count_repeated)
+            self._desk.log.warning("greeting repeated", repeated=self._desk.count_repeated)
         elif self._is_answered:
             if isinstance(message, Hello):
                 self._end = self._end or SessionEnd(

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from common.errors import AuthenticationError, ConfigurationError, KeyExhaustedError, ProtocolError, QkdError, StreamError, TransportError
+from common.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    KeyExhaustedError,
+    PeerNotMetError,
+    ProtocolError,
+    QkdError,
+    StreamError,
+    TransportError,
+)
 
 EXIT_STATUS: tuple[tuple[type[QkdError], int], ...] = (
     (ConfigurationError, 2),
     (KeyExhaustedError, 4),
+    (PeerNotMetError, 3),
     (AuthenticationError, 5),
     (ProtocolError, 3),
     (TransportError, 3),

@@ -12,6 +12,7 @@ from common.channel.authentication import MAC_BYTES, GreetingSeal
 from common.channel.codec import Party, decode
 from common.channel.messages import Hello, Message
 from common.errors import AuthenticationError
+from common.observability.logs import SparingLogger
 
 MOST_GREETINGS = 4096
 """Greetings remembered, so that none is answered twice."""
@@ -21,6 +22,9 @@ BAD_STARTS = 3
 
 DIFFERENT = "compare authentication.secret of both ends (qkd provision writes the same to both), or somebody holds the channel keys"
 """What to do about a greeting whose code is wrong."""
+
+MEDDLER = "the connection is the peer's, what it carries is not: renew the channel keys and secrets of both ends"
+"""What to do about forged words on an encrypted channel."""
 
 
 @dataclass(slots=True)
@@ -37,15 +41,21 @@ class GreetingDesk:
         Greetings with a wrong code.
     count_repeated : int
         Right greetings that had come before: somebody plays back what he overheard.
+    count_notices : int
+        Notices with a wrong code, and frames that are nothing we know.
     has_agreed : bool
         Whether any session of this process was ever agreed on; until then a peer that cannot be understood is a bad start.
+    log : SparingLogger
+        For what anybody who can write to the channel can bring about, session after session.
     """
 
     seal: GreetingSeal
     party: Party
     count_refused: int = 0
     count_repeated: int = 0
+    count_notices: int = 0
     has_agreed: bool = False
+    log: SparingLogger = field(default_factory=lambda: SparingLogger("driver"))
     _answered: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
 
     def opened(self, data: bytes) -> Message | None:
@@ -57,6 +67,11 @@ class GreetingDesk:
             self.count_refused += 1
             return None
         return decode(body).message
+
+    def refuse_notice(self) -> None:
+        """Count a notice with a wrong code, or a frame of an unknown kind."""
+        self.count_notices += 1
+        self.log.warning("notice refused", refused=self.count_notices, advice=MEDDLER)
 
     def is_new(self, hello: Hello) -> bool:
         """Say whether ``hello`` has never been answered; a repeated one is counted."""

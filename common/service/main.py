@@ -14,7 +14,7 @@ from common.observability.logs import configure_logs, logger
 from common.service.exits import exit_status
 from common.service.node import Node, NodeKind
 from common.service.settings import load_settings
-from common.service.startup import check_packages, harden, version
+from common.service.startup import check_packages, harden
 
 LEAVING_SECONDS = 0.2
 """How long threads that still compute may take to end by themselves once all else has stopped."""
@@ -40,7 +40,6 @@ def run_service(kind: NodeKind, config: Path) -> int:
         check_packages(kind.package)
         settings = load_settings(config, kind.settings)
         configure_logs(settings.log.level, settings.log.format)
-        logger("node").info("starting", node=kind.name, version=version(), config=str(config))
         failure = asyncio.run(_until_told(Node(kind, settings)))
     except QkdError as refused:
         failure = refused

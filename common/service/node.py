@@ -17,13 +17,15 @@ from typing import Any, Protocol
 
 from common.channel.authentication import ChannelSecrets, GreetingSeal
 from common.channel.codec import Party
+from common.conversation.session import SessionState
 from common.distillation.link_session import Greeting, LinkSession
 from common.distillation.pipeline import Playbook
 from common.distillation.recipe import Recipe
 from common.errors import AuthenticationError, KeyStoreError
+from common.kernels.loading import load_kernels
 from common.keystore.interface import KeyStore, Levels
 from common.observability.audit import AuditTrail
-from common.observability.logs import logger
+from common.observability.logs import SparingLogger, logger
 from common.profiles.link import LinkProfile
 from common.service.admin import AdminServer
 from common.service.commands import NodeCommands
@@ -31,9 +33,13 @@ from common.service.counters import LagCounter, LinkCounters
 from common.service.credentials import read_channel_keys, read_secrets
 from common.service.driver import SessionDriver, SessionEnd
 from common.service.greetings import GreetingDesk
+from common.service.history import LinkHistory
 from common.service.notify import notify, watchdog_seconds
+from common.service.pads import pad_id
+from common.service.reserve import ReserveWatch
+from common.service.room import DiskRoom
 from common.service.settings import NodeSettings
-from common.service.startup import check_folder, load_kernels, read_link
+from common.service.startup import check_folder, read_link, settle_memory, version
 from common.service.store import open_store
 from common.service.supervisor import Supervisor
 from common.service.transport import Transport
@@ -60,6 +66,9 @@ class Source(Protocol):
 
     def open(self) -> Playbook:
         """Return the halves of a new session, played on what comes from now on."""
+
+    def abandon(self) -> None:
+        """Let computations of the session that has ended fail at once, where they wait for the stream."""
 
     def statistics(self) -> dict[str, Any]:
         """Say what came in, and what was measured on it."""
@@ -120,23 +129,30 @@ class Node:
         check_folder(settings.resolved(settings.node.state), "node.state")
         check_folder(settings.resolved(settings.node.runtime), "node.runtime")
         keys = read_channel_keys(settings.resolved(settings.channel.key), settings.resolved(settings.channel.peer_key))
+        self.pad_id = pad_id(keys)
         self.audit = AuditTrail(settings.resolved(settings.node.state) / "audit.jsonl")
+        self._room = DiskRoom(settings.resolved(settings.node.state))
+        self._log = SparingLogger("node")
         self.workers = Workers()
         self.transport = Transport(settings.channel, keys)
         self.desk = GreetingDesk(GreetingSeal(self.secrets), kind.party)
         self.counters = LinkCounters(self.profile.source.clock_hz)
+        self.history = LinkHistory()
         self.lag = LagCounter()
         self.began = time.monotonic()
         self.last_failure: dict[str, Any] | None = None
         self.count_tags_refused = 0
         self.session: LinkSession | None = None
         self.levels: Levels | None = None
-        self.supervisor = Supervisor(self._open_session, self._before_session, self._after_session, self.desk)
+        self.supervisor = Supervisor(
+            self._open_session, self._before_session, self._after_session, self.desk, knock=self.transport.wait_greeting
+        )
         self._store: KeyStore | None = None
         self.stopping = asyncio.Event()
         self._driver: SessionDriver | None = None
+        self._only_meets = False
         self._count_refused_before = 0
-        self._is_low = False
+        self._reserve = ReserveWatch(self.secrets, settings.resolved(settings.channel.renewal))
         self.recipe = dataclasses.replace(recipe, digest=hashlib.sha256(recipe.digest + settings.store.rule.digest).digest())
         self.source = kind.open_source(settings, self.profile, self.recipe)
         self.admin = AdminServer(settings.resolved(settings.admin.socket), NodeCommands(self).handlers)
@@ -186,8 +202,17 @@ class Node:
             await self.source.start()
             self.stopping = stopping
             helpers = [asyncio.create_task(task) for task in (self._measure_lag(), self._keep_house(), self._stop_on(stopping))]
+            settle_memory()
             await self._audit("service started", node=self.kind.name, link=self.profile.name)
-            logger("node").info("ready", node=self.kind.name, link=self.profile.name, kernels_loaded=loaded, kernels_to_compile=missing)
+            logger("node").info(
+                "ready",
+                node=self.kind.name,
+                link=self.profile.name,
+                version=version(),
+                folder=str(self.settings.folder),
+                kernels_loaded=loaded,
+                kernels_to_compile=missing,
+            )
             notify("READY=1")
             bad = await self.supervisor.run()
             if bad is not None:
@@ -220,18 +245,45 @@ class Node:
     async def _audit(self, event: str, **fields: Any) -> None:
         await self.workers.write(self.audit.record, event, **fields)
 
+    def _note(self, event: str, **fields: Any) -> None:
+        """Audit what has happened already, without waiting for it."""
+        self.workers.write(self.audit.record, event, **fields).add_done_callback(self._complain)
+
+    def _complain(self, noted: asyncio.Future[None]) -> None:
+        if not noted.cancelled() and (error := noted.exception()) is not None:
+            self._log.warning("audit trail", error=error)
+
     async def _before_session(self) -> None:
         """Wait until a session makes sense."""
+        await self._wait_for_room()
         if self.settings.channel.connect is not None:  # who connects speaks first, and has nobody to speak to before
             await self.transport.wait_present()
         await self.source.wait_ready()
-        while (await self.read_levels()).full:
-            logger("node").info("key store full: distillation waits")
+        while await self.workers.write(self._room.is_short):  # noqa: ASYNC110 - a disk tells nobody
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+        await self._take_in_masks()
 
-    def _open_session(self) -> SessionDriver:
+    async def _wait_for_room(self) -> None:
+        """Wait while the store is full, unless the peer was started anew: until both have met again, neither may hand out key."""
+        gone = asyncio.create_task(self.transport.wait_absent())
+        is_asked = is_said = False
+        try:
+            while (levels := await self.read_levels()).full and levels.met and not levels.doubted and not is_asked:
+                if not is_said:
+                    logger("node").info("key store full: distillation waits")
+                is_said = True
+                await asyncio.sleep(HOUSEKEEPING_SECONDS)
+                is_asked = gone.done() or self.transport.is_greeted
+            self._only_meets = levels.full and not levels.doubted
+        finally:
+            gone.cancel()
+
+    async def _open_session(self) -> SessionDriver:
         self._count_refused_before = self.count_refused
-        self.session = LinkSession(self.kind.party, self.secrets, self.recipe, self.kind.greeting, self.source.open(), masks=self.store)
+        playbook = self.source.open()
+        self.session = await self.workers.step(  # it begins to hash at once, with a kernel that may have to be compiled
+            LinkSession, self.kind.party, self.secrets, self.recipe, self.kind.greeting, playbook, masks=self.store
+        )
         self._driver = SessionDriver(
             self.session,
             self.transport,
@@ -240,21 +292,26 @@ class Node:
             self.desk,
             self.settings.channel.receive_seconds,
             self._after_step,
+            self.history.watch,
+            self.source.abandon,
         )
         return self._driver
 
     def _after_step(self) -> None:
         """Take the blocks that have ended out of the session: it would keep them for ever."""
+        if self._only_meets and self.session is not None and self.session.state is SessionState.DISTILLING and self._driver is not None:
+            self._driver.stop()
         if self.session is None or not self.session.outcomes:
             return
         ended = self.session.outcomes[:]
         self.session.outcomes.clear()
         for outcome in ended:
             self.counters.add(outcome)
+            self.history.add_block(outcome)
             reason = outcome.reason.label if outcome.reason else None
             logger("node").info("block ended", block=outcome.number, secret_bits=outcome.secret_bits, reason=reason)
             if outcome.secret_bits:
-                self.workers.write(self.audit.record, "key committed", block=outcome.number, secret_bits=outcome.secret_bits)
+                self._note("key committed", block=outcome.number, secret_bits=outcome.secret_bits)
         if self.levels is not None and self.levels.full and self._driver is not None:
             self._driver.stop()
 
@@ -268,16 +325,20 @@ class Node:
             logger("node").error(
                 "transcript tag refused", refused=self.count_tags_refused, advice="somebody holds our message keys: renew them"
             )
-        self.workers.write(self.audit.record, "session failed", error=str(error), error_class=type(error).__name__)
+        self._note("session failed", error=str(error), error_class=type(error).__name__)
 
     async def read_levels(self) -> Levels:
         """Ask the store how full it is."""
         self.levels = await self.workers.write(self.store.levels)
-        if self.levels.reserve_low != self._is_low:
-            self._is_low = self.levels.reserve_low
-            say = logger("node").warning if self._is_low else logger("node").info
-            say("authentication reserve low" if self._is_low else "authentication reserve refilled", pairs=self.levels.reserve_pairs)
+        self._reserve.note(self.levels)
         return self.levels
+
+    async def _take_in_masks(self) -> bool:
+        """Look for masks that a person has renewed; say whether there were any."""
+        renewed = await self.workers.write(self._reserve.take_in, self.store)
+        if renewed:
+            await self._audit("masks renewed", first=(await self.read_levels()).mask_cursor)
+        return renewed
 
     async def _keep_house(self) -> None:
         while True:
@@ -286,6 +347,9 @@ class Node:
                 if expired:
                     await self._audit("key expired", bits=expired)
                 await self.read_levels()
+                renewed, is_short = await self._take_in_masks(), await self.workers.write(self._room.is_short)
+                if (renewed or is_short) and self._driver is not None:
+                    self._driver.stop()  # both ends come to know of new masks in the greeting of the next session
             except KeyStoreError as error:
                 logger("node").error("key store", error=error)
             await asyncio.sleep(HOUSEKEEPING_SECONDS)

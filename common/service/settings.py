@@ -7,10 +7,11 @@ own ``settings`` modules add what they ask for.
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from common.errors import ConfigurationError
 from common.keystore.ownership import OwnershipRule
@@ -90,6 +91,13 @@ class ChannelSection(Section):
     heartbeat_seconds: Seconds = 2.0
     silence_seconds: Seconds = 10.0
     receive_seconds: Seconds = 30.0
+
+    @field_validator("bind", "connect")
+    @classmethod
+    def _is_address(cls, address: str | None) -> str | None:
+        if address is not None and not 0 < int(address.rpartition(":")[2]) < 1 << 16:
+            raise ValueError("write tcp://HOST:PORT with a port from 1 to 65535")
+        return address
 
 
 class StreamSection(Section):
@@ -216,7 +224,25 @@ def load_settings(path: Path, kind: type[S]) -> S:
     try:
         settings = kind.model_validate(tree)
     except ValidationError as invalid:
-        faults = "; ".join(f"{'.'.join(str(part) for part in fault['loc']) or 'file'}: {fault['msg']}" for fault in invalid.errors())
-        raise ConfigurationError(f"configuration {path}: {faults}") from None
+        raise ConfigurationError(f"configuration {path}: {'; '.join(_explained(fault) for fault in invalid.errors())}") from None
+    if any("\0" in text for text in _texts(tree)):
+        raise ConfigurationError(f"configuration {path}: a text holds the character U+0000; no name of a file or socket does")
     settings._folder = path.absolute().parent  # noqa: SLF001 - pydantic sets private attributes only from outside
     return settings
+
+
+def _explained(fault: Mapping[str, Any]) -> str:
+    """Return one line for a fault that pydantic found: the key, and what is wrong with it."""
+    key = ".".join(str(part) for part in fault["loc"])
+    known = {"extra_forbidden": "there is no such setting", "missing": "has to be given"}
+    wrong = known.get(fault["type"], str(fault["msg"]).removeprefix("Value error, "))
+    return f"{key}: {wrong}" if key else wrong
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield all texts in ``value``, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for entry in value.values() if isinstance(value, dict) else value:
+            yield from _texts(entry)

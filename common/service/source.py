@@ -19,6 +19,12 @@ class Station(Protocol):
     def problem(self) -> str:
         """What is wrong with its stream; empty while all is well."""
 
+    def begin(self) -> None:
+        """Serve a new session."""
+
+    def abandon(self) -> None:
+        """Let computations of a session that has ended fail at once."""
+
     def close(self) -> None:
         """Stop reading and wake whoever waits."""
 
@@ -66,7 +72,13 @@ class StationSource(Generic[S]):
     def open(self) -> Playbook:
         """Return the halves of a new session."""
         assert self._station is not None
+        self._station.begin()
         return self._play(self._station)
+
+    def abandon(self) -> None:
+        """Let computations of the session that has ended fail at once, where they wait for the stream."""
+        if self._station is not None:
+            self._station.abandon()
 
     def statistics(self) -> dict[str, Any]:
         """Say what came in so far."""

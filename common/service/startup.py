@@ -1,19 +1,18 @@
 """What is checked before a service starts, so that a bad start leaves nothing half-started: one line that says what, where and what to do.
 
-Also what a process that holds keys forbids itself (core dumps, files for others), and the loading of compiled kernels, so that the first
-block does not pay for it.
+Also what a process that holds keys forbids itself (core dumps, files for others), and what it does with its memory once all is loaded.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import importlib.metadata
 import os
 import resource
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import common
 from common.distillation.recipe import Recipe
@@ -55,6 +54,16 @@ def harden() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         logger("startup").warning("core dumps are not forbidden", error=os.strerror(ctypes.get_errno()))
+
+
+def settle_memory() -> None:
+    """Let the garbage collector work from here on, and leave what is loaded by now out of it.
+
+    The mains switch it off while they import. What was imported stays to the end, a few hundred thousand objects; looking through all of
+    them would hold every thread for a tenth of a second now and then.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 def check_folder(path: Path, key: str) -> None:
@@ -107,45 +116,6 @@ def read_link(settings: NodeSettings) -> tuple[LinkProfile, Recipe]:
             f"node.digest: {settings.node.link} has digest {found}, not {wanted}; restore the profile or correct the digest"
         )
     return profile, recipe
-
-
-def load_kernels() -> tuple[int, int]:
-    """Load what the compiler's cache holds of every kernel imported so far.
-
-    Returns
-    -------
-    tuple[int, int]
-        Compiled versions loaded, and kernels of which the cache holds none: these compile when they are first called.
-    """
-    count_loaded = count_missing = 0
-    for dispatcher in _kernels():
-        signatures = _cached_signatures(dispatcher)
-        count_missing += not signatures and not dispatcher.signatures
-        for signature in signatures:
-            dispatcher.compile(signature)
-            count_loaded += 1
-    return count_loaded, count_missing
-
-
-def _kernels() -> list[Any]:
-    """Every kernel of ours in any imported module, once."""
-    ours = ("alice", "bob", "common")
-    modules = [module for name, module in tuple(sys.modules.items()) if name.split(".")[0] in ours and module is not None]
-    found = {
-        id(value): value for module in modules for value in vars(module).values() if hasattr(value, "py_func") and hasattr(value, "compile")
-    }
-    return list(found.values())
-
-
-def _cached_signatures(dispatcher: Any) -> list[Any]:  # noqa: ANN401 - Numba's dispatchers have no type
-    """Signatures of a kernel that the cache holds for this processor; none where Numba keeps its index otherwise than we know."""
-    try:
-        cache = dispatcher._cache  # noqa: SLF001 - Numba offers no public way to ask
-        index = cache._cache_file._load_index()  # noqa: SLF001 - likewise
-        target = dispatcher.targetctx.codegen()
-        return [key[0] for key in index if key == cache._index_key(key[0], target)]  # noqa: SLF001 - likewise
-    except (AttributeError, TypeError, LookupError, OSError):
-        return []
 
 
 def version() -> str:

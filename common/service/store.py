@@ -9,6 +9,7 @@ from common.keystore.sealing import load_master_key
 from common.keystore.sqlite import SqliteKeyStore
 from common.service.credentials import read_masks
 from common.service.settings import NodeSettings
+from common.service.startup import check_folder
 
 
 def open_store(settings: NodeSettings, party: Party, secrets: ChannelSecrets) -> KeyStore:
@@ -29,7 +30,7 @@ def open_store(settings: NodeSettings, party: Party, secrets: ChannelSecrets) ->
         Open.
     """
     path = settings.resolved(settings.store.path)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_folder(path.parent, "store.path")
     return SqliteKeyStore(
         path,
         party,

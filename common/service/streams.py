@@ -21,7 +21,8 @@ from time import monotonic
 from typing import Final, Literal, Self
 
 from common.errors import ConfigurationError, QkdError, StreamError
-from common.timetags.live import TAG_BYTES, StreamItem, StreamKind, StreamParser, TagBatch
+from common.observability.logs import SparingLogger
+from common.timetags.live import TAG_BYTES, StreamItem, StreamKind, StreamParser, TagBatch, TagStream
 
 READ_BYTES: Final = 1 << 20
 """Bytes asked for at a time."""
@@ -37,7 +38,10 @@ LONGEST_PAUSE_SECONDS: Final = 2.0
 """Pause before the first and before late attempts to reconnect; it doubles between them."""
 
 QUEUE_BYTES: Final = 16 << 20
-"""Tags that wait: 1.8 million."""
+"""Tags that wait: 1.8 million; what a sender that does not wait may be ahead of us."""
+
+PAUSABLE_QUEUE_BYTES: Final = 1 << 19
+"""Tags that wait where the sender waits as well: a few batches do, and whoever matches slots anew has less to search."""
 
 LONGEST_UNIX_PATH: Final = 107
 """Bytes of a unix socket's path the kernel takes."""
@@ -126,23 +130,24 @@ class StreamCounts:
 
 
 class BatchQueue:
-    """A bounded queue between the reading thread and a station.
+    """A bounded queue between the reading thread and a station; what waits of an earlier run of the sender is dropped when another begins.
 
     Parameters
     ----------
     pausable : bool
         Whether the reading thread waits while the queue is full; else tags that arrive then are dropped.
-    capacity_bytes : int
-        Tags that may wait.
+    capacity_bytes : int | None
+        Tags that may wait; chosen by what the sender does unless given.
     """
 
-    def __init__(self, *, pausable: bool = True, capacity_bytes: int = QUEUE_BYTES) -> None:
+    def __init__(self, *, pausable: bool = True, capacity_bytes: int | None = None) -> None:
         self.count_dropped_batches = self.count_dropped_tags = 0
         self._pausable = pausable
-        self._capacity_bytes = capacity_bytes
+        self._capacity_bytes = capacity_bytes or (PAUSABLE_QUEUE_BYTES if pausable else QUEUE_BYTES)
         self._waiting: deque[StreamItem] = deque()
         self._waiting_bytes = 0
         self._is_closed = self._has_dropped = False
+        self._run = ""
         self._changed = threading.Condition()
 
     def put(self, item: StreamItem) -> None:
@@ -155,6 +160,10 @@ class BatchQueue:
         """
         size = _size(item)
         with self._changed:
+            if isinstance(item, TagStream) and item.run:
+                if item.run != self._run:
+                    self._forget()  # of another time scale: who emitted them has moved on as well, and no session could match them
+                self._run = item.run
             if self._pausable:
                 self._changed.wait_for(lambda: self._is_closed or self._has_room(size))
             elif isinstance(item, TagBatch) and not item.ended:
@@ -195,6 +204,11 @@ class BatchQueue:
             self._is_closed = True
             self._changed.notify_all()
 
+    def _forget(self) -> None:
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._has_dropped = False
+
     def _has_room(self, size: int) -> bool:
         return not self._waiting or self._waiting_bytes + size <= self._capacity_bytes
 
@@ -221,6 +235,7 @@ class StreamClient:
         self.counts = StreamCounts()
         self._kind: StreamKind = kind
         self._deliver = deliver
+        self._log = SparingLogger("stream")
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{kind}-stream", daemon=True)
 
@@ -241,7 +256,9 @@ class StreamClient:
             try:
                 self._read_connection()
             except (OSError, QkdError) as problem:
-                self.counts.problem = f"{self.address}: {problem}"
+                reason = getattr(problem, "strerror", None) or problem
+                self.counts.problem = f"{self.address}: {reason}"
+                self._log.warning(f"no {self._kind} stream", address=str(self.address), error=str(reason), advice="does anybody serve it?")
             if self.counts.batches > before or monotonic() - began > LONGEST_PAUSE_SECONDS:
                 pause_seconds = FIRST_PAUSE_SECONDS
             self._stopping.wait(pause_seconds)

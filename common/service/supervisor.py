@@ -7,6 +7,7 @@ person can mend (other secrets, other parameters) are a bad start, and the servi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -30,7 +31,7 @@ class RestartPolicy:
     jitter : float
         Share of the wait that is left to chance, so that two ends do not keep step.
     steady_seconds : float
-        A session that lasted so long was a good one: the next failure counts as the first.
+        A session that lasted so long, or matched its slots, was a good one: the next failure counts as the first.
     """
 
     first_seconds: float = 0.2
@@ -58,6 +59,11 @@ class RestartPolicy:
         return full * (1 - self.jitter * chance)
 
 
+async def _silence() -> None:
+    """Wait for ever: nobody ever knocks."""
+    await asyncio.Event().wait()
+
+
 class Supervisor:
     """Opens sessions as long as the service runs.
 
@@ -73,15 +79,18 @@ class Supervisor:
         Knows whether any session was ever agreed on.
     policy : RestartPolicy
         Waits.
+    knock : callable
+        Waits until the peer greets: whoever is greeted keeps nobody waiting.
     """
 
     def __init__(
         self,
-        open_session: Callable[[], SessionDriver],
+        open_session: Callable[[], Awaitable[SessionDriver]],
         before_session: Callable[[], Awaitable[None]],
         after_session: Callable[[SessionEnd], None],
         desk: GreetingDesk,
         policy: RestartPolicy | None = None,
+        knock: Callable[[], Awaitable[None]] = _silence,
     ) -> None:
         self.activity: Literal["waiting", "in session", "backing off", "stopped"] = "waiting"
         self.count_sessions = 0
@@ -91,6 +100,7 @@ class Supervisor:
         self._after_session = after_session
         self._desk = desk
         self._policy = policy or RestartPolicy()
+        self._knock = knock
         self._driver: SessionDriver | None = None
         self._stopping = asyncio.Event()
         self._lasted_seconds = 0.0
@@ -111,6 +121,8 @@ class Supervisor:
                 break
             end = await self._session(greeting)
             greeting = end.greeting
+            if end.was_distilling or self._lasted_seconds >= self._policy.steady_seconds:
+                failures = []
             if end.error is not None:
                 failures.append(end.error)
             else:
@@ -120,9 +132,7 @@ class Supervisor:
             if greeting is None:
                 self.activity = "backing off"
                 chance = random.random()  # noqa: S311 - spreads two ends, guards nothing
-                await self._unless_stopped(asyncio.sleep(self._policy.wait_seconds(max(1, len(failures)), chance)))
-            if self._lasted_seconds >= self._policy.steady_seconds:
-                failures = []
+                await self._unless_stopped(self._wait_or_knock(self._policy.wait_seconds(max(1, len(failures)), chance)))
         self.activity = "stopped"
         return None
 
@@ -136,7 +146,9 @@ class Supervisor:
         began = time.monotonic()
         self.activity = "in session"
         self.count_sessions += 1
-        self._driver = self._open_session()
+        self._driver = await self._open_session()
+        if self._stopping.is_set():
+            self._driver.stop(leaving=True)
         try:
             end = await self._driver.run(greeting)
         finally:
@@ -159,6 +171,11 @@ class Supervisor:
             return newest[-1]
         alike = any(all(isinstance(error, kind) for error in newest) for kind in (AuthenticationError, RemoteProtocolError))
         return newest[-1] if len(newest) == BAD_STARTS and alike else None
+
+    async def _wait_or_knock(self, seconds: float) -> None:
+        """Wait, but no longer than until the peer greets."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._knock(), seconds)
 
     async def _unless_stopped(self, awaited: Awaitable[None]) -> bool:
         """Wait for something, or until asked to stop; say whether it came."""

@@ -12,7 +12,6 @@ ZeroMQ RFC 26 (CURVE), RFC 27 (ZAP).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +22,10 @@ from zmq.auth.asyncio import AsyncioAuthenticator
 from zmq.utils.monitor import parse_monitor_message
 
 from common.errors import ConfigurationError, TransportError
-from common.observability.logs import logger
+from common.observability.logs import SparingLogger, logger
 from common.service.credentials import ChannelKeys
 from common.service.settings import ChannelSection
-from common.service.wire import ALIVE, ANSWER, BUSY, MAXIMUM_FRAME_BYTES, alive_frame
+from common.service.wire import ALIVE, ANSWER, BUSY, GREETING, MAXIMUM_FRAME_BYTES, alive_frame
 
 PEER = b"peer"
 """Routing id of the connecting end: a new connection of the peer takes the place of a dead one."""
@@ -40,11 +39,12 @@ FRAMES_IN_MEMORY = 8
 HANDSHAKE_MILLISECONDS = 5000
 """How long a handshake may take; a stranger cannot hold a connection open for longer."""
 
-LONGEST_RECONNECT_MILLISECONDS = 2000
+LONGEST_RECONNECT_MILLISECONDS = 500
 """Upper end of the growing wait between attempts to connect."""
 
-LOG_SECONDS = 1.0
-"""A refused stranger is logged at most this often; all of them are counted."""
+FIRST_PATIENCE_SECONDS = 2.0
+LONGEST_PATIENCE_SECONDS = 10.0
+"""How long the connecting end waits for a sign of the peer before it begins anew with another socket; it doubles between these."""
 
 FAILED_HANDSHAKE = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
@@ -83,7 +83,7 @@ class _Doorkeeper(AsyncioAuthenticator):
         self._peer_public = peer_public
         self._counts = counts
         self._address = ""
-        self._logged = -LOG_SECONDS
+        self._log = SparingLogger("transport")
         self.configure_curve_callback(domain="*", credentials_provider=self)
 
     async def handle_zap_message(self, msg: list[bytes]) -> None:
@@ -96,14 +96,12 @@ class _Doorkeeper(AsyncioAuthenticator):
         if key == self._peer_public:
             return True
         self._counts.strangers += 1
-        if time.monotonic() - self._logged >= LOG_SECONDS:
-            self._logged = time.monotonic()
-            logger("transport").warning(
-                "stranger refused",
-                address=self._address,
-                refused=self._counts.strangers,
-                advice="if this should be the peer, compare its channel.pub with our peer.pub",
-            )
+        self._log.warning(
+            "stranger refused",
+            address=self._address,
+            refused=self._counts.strangers,
+            advice="if this should be the peer, compare its channel.pub with our peer.pub",
+        )
         return False
 
 
@@ -129,13 +127,18 @@ class Transport:
         self._socket: zmq.asyncio.Socket | None = None
         self._prefix: list[bytes] = []
         self._frames: asyncio.Queue[bytes] = asyncio.Queue(FRAMES_IN_MEMORY)
+        self._greeted = asyncio.Event()
+        self._count_greetings = 0
         self._present = asyncio.Event()
         self._absent = asyncio.Event()
         self._absent.set()
-        self._last_heard = 0.0
+        self._last_heard = self._alone_since = 0.0
+        self._patience_seconds = FIRST_PATIENCE_SECONDS
         self._is_reading = True
         self._sending = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._log = SparingLogger("transport")
+        self._keeper: asyncio.Task[None] | None = None
+        self._followers: list[asyncio.Task[None]] = []
 
     @property
     def is_present(self) -> bool:
@@ -151,35 +154,61 @@ class Transport:
             If the address cannot be bound or is no address.
         """
         bound, connected = self._settings.bind, self._settings.connect
-        address = bound or connected
-        if address is None or (bound and connected):
+        if bool(bound) == bool(connected):
             raise ConfigurationError("channel: give either bind or connect")
+        try:
+            self._open()
+        except zmq.ZMQError as refused:
+            key, advice = (
+                ("channel.bind", "choose another address or stop what uses it") if bound else ("channel.connect", "write tcp://HOST:PORT")
+            )
+            await self.stop()
+            raise ConfigurationError(f"{key} {bound or connected}: {zmq.strerror(refused.errno or 0)}; {advice}") from None
+        self._keeper = asyncio.create_task(self._keep_alive())
+
+    def _open(self) -> None:
+        """Open a socket and follow what comes of it."""
+        bound, connected = self._settings.bind, self._settings.connect
         socket = self._context.socket(zmq.ROUTER if bound else zmq.DEALER)
         self._socket = socket
         self._configure(socket)
-        try:
-            if bound:
-                self._doorkeeper = _Doorkeeper(self._context, self._keys.peer_public, self.counts)
-                self._doorkeeper.start()
-                self._prefix = [PEER]
-                self._serve(socket)
-                monitor = socket.get_monitor_socket(FAILED_HANDSHAKE)
-                socket.bind(address)
-            else:
-                self._join(socket)
-                monitor = socket.get_monitor_socket(FAILED_HANDSHAKE | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
-                socket.connect(address)
-        except zmq.ZMQError as refused:
-            key = "channel.bind" if bound else "channel.connect"
-            await self.stop()
-            raise ConfigurationError(
-                f"{key} {address}: {zmq.strerror(refused.errno or 0)}; choose another address or stop what uses it"
-            ) from None
-        self._tasks = [
-            asyncio.create_task(self._receive(socket)),
-            asyncio.create_task(self._keep_alive()),
-            asyncio.create_task(self._watch(monitor)),
-        ]
+        if bound:
+            self._doorkeeper = _Doorkeeper(self._context, self._keys.peer_public, self.counts)
+            self._doorkeeper.start()
+            self._prefix = [PEER]
+            self._serve(socket)
+            monitor = socket.get_monitor_socket(FAILED_HANDSHAKE)
+            socket.bind(bound)
+        else:
+            self._join(socket)
+            monitor = socket.get_monitor_socket(FAILED_HANDSHAKE | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+            socket.connect(connected or "")
+        self._alone_since = time.monotonic()
+        self._followers = [asyncio.create_task(self._receive(socket)), asyncio.create_task(self._watch(monitor))]
+
+    async def _close(self) -> None:
+        """Close the socket and all that follows it."""
+        for follower in self._followers:
+            follower.cancel()
+        await asyncio.gather(*self._followers, return_exceptions=True)
+        self._followers = []
+        if self._socket is not None:
+            self._socket.disable_monitor()
+            self._socket.close()
+            self._socket = None
+
+    async def _begin_anew(self) -> None:
+        """Connect with another socket: after a breach of protocol ZeroMQ tries no more, and anybody on the way can cause one."""
+        self._log.warning(
+            "peer does not answer", address=self._settings.connect, advice="is its service running, and can it be reached from here?"
+        )
+        self._patience_seconds = min(2 * self._patience_seconds, LONGEST_PATIENCE_SECONDS)
+        async with self._sending:
+            await self._close()
+            try:
+                self._open()
+            except zmq.ZMQError as refused:
+                self._log.warning("cannot connect", error=refused)
 
     def _configure(self, socket: zmq.asyncio.Socket) -> None:
         interval = round(self._settings.heartbeat_seconds * 1000)
@@ -226,20 +255,48 @@ class Transport:
         TransportError
             If the peer is gone, or takes nothing for too long.
         """
-        if self._socket is None:
-            raise TransportError("the channel is closed")
-        try:
-            async with self._sending:
-                await asyncio.wait_for(self._socket.send_multipart([*self._prefix, frame]), self._settings.silence_seconds)
-        except TimeoutError:
-            raise TransportError(f"the peer took nothing for {self._settings.silence_seconds:g} s") from None
-        except zmq.ZMQError as gone:
-            raise TransportError(f"the peer is not connected: {gone.strerror}") from None
+        async with self._sending:
+            if self._socket is None:
+                raise TransportError("the channel is closed")
+            try:
+                sent: asyncio.Future[Any] = asyncio.ensure_future(self._socket.send_multipart([*self._prefix, frame]))
+                await self._sent_or_lost(sent)
+            except zmq.ZMQError as gone:
+                raise TransportError(f"the peer is not connected: {gone.strerror}") from None
         self.counts.sent_bytes += len(frame)
+
+    async def _sent_or_lost(self, sent: asyncio.Future[Any]) -> None:
+        """Wait until a frame is on its way, the peer is gone, or has taken nothing for too long."""
+        if not sent.done():
+            lost = asyncio.create_task(self._absent.wait())
+            try:
+                await asyncio.wait({sent, lost}, timeout=self._settings.silence_seconds, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                lost.cancel()
+                if not sent.done():
+                    sent.cancel()
+        if sent.cancelled() or not sent.done():
+            silence = f"the peer took nothing for {self._settings.silence_seconds:g} s"
+            raise TransportError("the peer is gone" if self._absent.is_set() else silence)
+        sent.result()
 
     async def receive(self) -> bytes:
         """Return the next frame, signs of life left out."""
-        return await self._frames.get()
+        frame = await self._frames.get()
+        if frame[0] == GREETING:
+            self._count_greetings -= 1
+            if not self._count_greetings:
+                self._greeted.clear()
+        return frame
+
+    @property
+    def is_greeted(self) -> bool:
+        """Whether a greeting is there to be received."""
+        return self._greeted.is_set()
+
+    async def wait_greeting(self) -> None:
+        """Wait until a greeting is there to be received."""
+        await self._greeted.wait()
 
     async def wait_present(self) -> None:
         """Wait until the peer gives a sign of life."""
@@ -251,15 +308,11 @@ class Transport:
 
     async def stop(self) -> None:
         """Close everything; frames still on their way get a fifth of a second."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
         self._lost()
-        if self._socket is not None:
-            self._socket.disable_monitor()
-            self._socket.close()
-            self._socket = None
+        await self._close()
         if self._doorkeeper is not None:
             self._doorkeeper.stop()
             self._doorkeeper = None
@@ -282,6 +335,9 @@ class Transport:
             self.counts.received_bytes += len(frame)
             self._is_reading = False  # while we are the slow ones, the peer's silence is our own doing
             await self._frames.put(frame)
+            if frame[0] == GREETING:
+                self._count_greetings += 1
+                self._greeted.set()
             self._is_reading = True
             self._last_heard = time.monotonic()
 
@@ -289,6 +345,7 @@ class Transport:
         self._last_heard = time.monotonic()
         if self._present.is_set():
             return
+        self._patience_seconds = FIRST_PATIENCE_SECONDS
         self.counts.arrivals += 1
         self._absent.clear()
         self._present.set()
@@ -296,15 +353,20 @@ class Transport:
 
     def _lost(self) -> None:
         self.peer_busy = False
+        self._alone_since = time.monotonic()
         self._present.clear()
         self._absent.set()
 
     async def _give_sign(self) -> None:
         if self._socket is None or self._sending.locked():
             return  # a frame under way is a sign of life itself
-        with contextlib.suppress(zmq.ZMQError):
-            sign = alive_frame(busy=self.busy, answer=not self._present.is_set())
+        sign = alive_frame(busy=self.busy, answer=not self._present.is_set())
+        try:
             await self._socket.send_multipart([*self._prefix, sign], flags=zmq.DONTWAIT)
+        except zmq.ZMQError as gone:
+            if gone.errno == zmq.EHOSTUNREACH and self._present.is_set():  # a listening socket knows whether its peer is connected
+                logger("transport").warning("peer gone", detail="the connection was closed")
+                self._lost()
 
     async def _keep_alive(self) -> None:
         while True:
@@ -314,10 +376,12 @@ class Transport:
             if self._present.is_set() and self._is_reading and silent > self._settings.silence_seconds:
                 logger("transport").warning("peer silent", seconds=round(silent, 1))
                 self._lost()
+            alone = time.monotonic() - self._alone_since
+            if self._settings.connect is not None and not self._present.is_set() and alone > self._patience_seconds:
+                await self._begin_anew()
 
     async def _watch(self, monitor: zmq.asyncio.Socket) -> None:
         """Follow what ZeroMQ says about connections."""
-        logged = -LOG_SECONDS
         while True:
             event = parse_monitor_message(await monitor.recv_multipart())["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
@@ -328,6 +392,8 @@ class Transport:
                 self._lost()
             else:
                 self.counts.failed_handshakes += 1
-                if time.monotonic() - logged >= LOG_SECONDS:
-                    logged = time.monotonic()
-                    logger("transport").warning("handshake failed", failed=self.counts.failed_handshakes)
+                self._log.warning(
+                    "handshake failed",
+                    failed=self.counts.failed_handshakes,
+                    advice="compare peer.pub at each end with channel.pub of the other, or somebody meddles with the connection",
+                )

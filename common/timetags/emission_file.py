@@ -15,7 +15,7 @@ from typing import Any, Final
 import h5py
 import numpy as np
 
-from common.errors import ConfigurationError, StreamError
+from common.errors import StreamError
 from common.expander import EXPANDER_NAME, KEY_BYTES
 from common.timetags.attribute import ROOT_ATTRIBUTE, VERSION, read_attribute
 from common.timetags.emission_record import EmissionHeader, EmissionRecord
@@ -143,26 +143,3 @@ def _read_key(attribute: dict[str, Any], path: Path) -> bytes:
     if len(key) != KEY_BYTES:
         raise StreamError(f"{key_path}: an expander key has {KEY_BYTES} bytes")
     return key
-
-
-def require_settings(record: EmissionRecord, settings: tuple[str, ...], clock_hz: float) -> None:
-    """Refuse a record that does not belong to a link.
-
-    Parameters
-    ----------
-    record : EmissionRecord
-        The record.
-    settings : tuple[str, ...]
-        Settings the protocol prepares, in its order.
-    clock_hz : float
-        Clock of the link's profile.
-
-    Raises
-    ------
-    ConfigurationError
-        If the settings or the clock differ.
-    """
-    if record.header.settings != settings:
-        raise ConfigurationError(f"emission record: settings {list(record.header.settings)}, the link's protocol prepares {list(settings)}")
-    if abs(record.header.clock_hz - clock_hz) > 1e-9 * clock_hz:
-        raise ConfigurationError(f"emission record: clock {record.header.clock_hz!r} Hz, source.clock_hz of the link is {clock_hz!r} Hz")

@@ -18,7 +18,7 @@ from typing import Final, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import StreamError
+from common.errors import ConfigurationError, StreamError
 from common.expander import KEY_BYTES, Expander, derive_key
 from common.kernels.chacha20 import chacha20_words
 from common.kernels.settings import classify_words, gather_settings, pack_settings, unpack_settings
@@ -276,3 +276,26 @@ def setting_thresholds(probabilities: tuple[float, ...]) -> NDArray[np.uint32]:
     """
     sums = [fsum(probabilities[: rank + 1]) for rank in range(len(probabilities) - 1)]
     return np.array([min(floor(total * 2**32), 2**32 - 1) for total in sums], np.uint32)
+
+
+def require_settings(record: EmissionRecord, settings: tuple[str, ...], clock_hz: float) -> None:
+    """Refuse a record that does not belong to a link.
+
+    Parameters
+    ----------
+    record : EmissionRecord
+        The record.
+    settings : tuple[str, ...]
+        Settings the protocol prepares, in its order.
+    clock_hz : float
+        Clock of the link's profile.
+
+    Raises
+    ------
+    ConfigurationError
+        If the settings or the clock differ.
+    """
+    if record.header.settings != settings:
+        raise ConfigurationError(f"emission record: settings {list(record.header.settings)}, the link's protocol prepares {list(settings)}")
+    if abs(record.header.clock_hz - clock_hz) > 1e-9 * clock_hz:
+        raise ConfigurationError(f"emission record: clock {record.header.clock_hz!r} Hz, source.clock_hz of the link is {clock_hz!r} Hz")

@@ -2,10 +2,12 @@
 
 A fenced block of kind ``console`` is executed: lines that begin with ``$ `` are commands, lines that begin with ``> `` continue one, the
 lines below are what it prints, ``…`` standing for anything. A command without lines below is only asked for its exit status, which is 0
-unless a line ``# exit N`` stands directly below it. Blocks of one page run in order in one empty folder, with the commands of the
-environment in front on the path. What cannot run here (installing, cloning, services) stands in blocks of kind ``sh`` or ``text``.
+unless a line ``# exit N`` stands directly below it. A command that ends with ``&`` runs until the end of the page, where it is asked to
+stop and has to end well. Blocks of one page run in order in one empty folder, with the commands of the environment in front on the path.
+What cannot run here (installing, cloning, hardware) stands in blocks of kind ``sh`` or ``text``.
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -19,6 +21,7 @@ from tests.support.tree import ROOT, project_files
 
 FENCE = re.compile(r"^(`{3,})console[^\n]*\n(.*?)^\1[ \t]*$", flags=re.MULTILINE | re.DOTALL)
 SECONDS = 120
+STOP_SECONDS = 30
 
 
 @dataclass
@@ -68,14 +71,34 @@ def test_the_commands_of_a_page_run_and_print_what_it_shows(page, tmp_path):
         "COLUMNS": "120",
         "NO_COLOR": "1",
     }
-    for command in commands((ROOT / page).read_text(encoding="utf-8")):
-        ran = subprocess.run(
-            ["bash", "-c", command.text], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
+    with contextlib.ExitStack() as services:
+        for command in commands((ROOT / page).read_text(encoding="utf-8")):
+            if command.text.endswith("&"):
+                services.enter_context(service(command.text.removesuffix("&"), tmp_path, environment))
+                continue
+            ran = subprocess.run(
+                ["bash", "-c", command.text], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+            )
 
-        assert ran.returncode == command.status, f"{command.text}\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
-        printed = " ".join((ran.stdout + ran.stderr).split())
-        assert as_pattern(command.shown).search(printed), f"{command.text}\nshown: {command.shown}\nprinted: {printed[-2000:]}"
+            assert ran.returncode == command.status, f"{command.text}\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
+            printed = " ".join((ran.stdout + ran.stderr).split())
+            assert as_pattern(command.shown).search(printed), f"{command.text}\nshown: {command.shown}\nprinted: {printed[-2000:]}"
+
+
+@contextlib.contextmanager
+def service(text, folder, environment):
+    """Run a command in the background; it has to run still when the page ends, and to end well when it is asked to stop."""
+    log = folder / f".{text.split()[0]}.log"
+    with log.open("wb") as output:
+        running = subprocess.Popen(["bash", "-c", f"exec {text}"], cwd=folder, env=environment, stdout=output, stderr=output)
+    try:
+        yield
+        assert running.poll() is None, f"{text}: ended by itself\n{log.read_text()[-2000:]}"
+        running.terminate()
+        assert running.wait(STOP_SECONDS) == 0, f"{text}\n{log.read_text()[-2000:]}"
+    finally:
+        running.kill()
+        running.wait()
 
 
 def test_blocks_are_read_as_commands_with_their_output():

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from common.channel.codec import Party
-from common.conversation.operations import Settle, TakeMask
+from common.channel.pairs import next_mask
+from common.conversation.operations import DistrustHashKey, Settle, TakeMask
 from common.errors import BlockAborted, KeyExhaustedError
 from common.keystore.interface import Taken
 from common.keystore.ownership import OwnershipRule, Pool
@@ -38,7 +39,14 @@ def live(folder: Path, seed: int) -> None:
     dice = random.Random(seed)
     log_file = os.open(folder / "handed-out", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     stores = {party: opened(folder / f"{party.name}.sqlite", party, rule=RULE) for party in Party}
+    if dice.random() < 0.1:  # a tag was wrong, and the power went before anybody was told
+        store = stores[dice.choice(list(Party))]
+        store.apply(DistrustHashKey(ledger_of(store).hash_key))
     settlements: tuple[Settle, Settle] | None = greet(list(stores.values()))
+    number = ledger_of(stores[Party.ALICE]).hash_key
+    if number:
+        for party, store in stores.items():
+            os.write(log_file, f"{party.name} hash-key reserve 0 {number} 1 {store.hash_key_of(number).hex()}\n".encode())
     while True:
         choice = dice.random()
         if choice < 0.3 or (settlements and choice < 0.6):
@@ -62,7 +70,7 @@ def live(folder: Path, seed: int) -> None:
                     stores[giver.peer].give_back(got.handout)
         else:
             store = stores[dice.choice(list(Party))]
-            index = ledger_of(store).mask_cursor
+            index = next_mask(ledger_of(store).mask_cursor)
             store.apply(TakeMask(index))
             try:
                 mask = store.mask(index, Party.ALICE)

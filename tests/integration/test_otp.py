@@ -30,7 +30,7 @@ def otp(text):
 def test_a_letter_goes_there_and_an_answer_comes_back(keys, capsys):
     assert otp("encrypt --key alice.key --in letter.txt --out letter.otp --json") == 0
     said = json.loads(capsys.readouterr().out)
-    assert (said["message_bits"], said["key_bits_spent"]) == (160, 160 + 256)
+    assert (said["message_bits"], said["key_bits_spent"]) == (160, 160 + 128)
     assert otp("decrypt --key bob.key --in letter.otp --out read.txt") == 0
     assert otp("encrypt --key bob.key --in read.txt --out answer.otp") == 0
     assert otp("decrypt --key alice.key --in answer.otp --out answer.txt") == 0
@@ -97,3 +97,36 @@ def test_a_key_of_any_name_says_whose_it_is(keys):
     assert otp("encrypt --key shared.key --in letter.txt --out letter.otp") == 2
     assert otp("encrypt --key shared.key --end bob --in letter.txt --out letter.otp") == 0
     assert otp("decrypt --key alice.key --in letter.otp --out read.txt") == 0
+
+
+@pytest.mark.usefixtures("keys")
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("--in letter.txt --out x", "--config FILE for a running node, or --key FILE"),
+        ("--key alice.key --config letter.txt --in letter.txt --out x", "--config FILE for a running node, or --key FILE"),
+        ("--config letter.txt --end alice --in letter.txt --out x", "--end and --alice-share go with --key"),
+        ("--config letter.txt --in letter.txt --out x", "not TOML"),
+        ("--key alice.key --in letter.txt --out x --picture --pad-to 64", "--pad-to does not go with --picture"),
+    ],
+)
+def test_options_that_do_not_go_together_are_exit_status_2(arguments, reason, capsys):
+    assert otp(f"encrypt {arguments}") == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_the_length_of_a_letter_can_be_hidden(keys, capsysbinary):
+    assert otp("encrypt --key alice.key --in letter.txt --out letter.otp --pad-to 512") == 0
+    assert (keys / "letter.otp").stat().st_size == 64 + 512 + 16
+    assert otp("decrypt --key bob.key --in letter.otp --out -") == 0
+    assert capsysbinary.readouterr().out.endswith(b"Meet me at the lake.")
+
+
+def test_a_letter_in_the_first_format_is_refused_with_the_reason(keys, capsys):
+    otp("encrypt --key alice.key --in letter.txt --out letter.otp")
+    data = bytearray((keys / "letter.otp").read_bytes())
+    data[8] = 1
+    (keys / "letter.otp").write_bytes(data)
+
+    assert otp("decrypt --key bob.key --in letter.otp --out read.txt") == 2
+    assert "tags can be forged" in capsys.readouterr().err

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from common.channel.codec import Party
 from common.errors import KeyAlreadyTakenError, QkdError
-from common.onetimepad.cipher import check, combine, encrypt
-from common.onetimepad.envelope import OVERHEAD_BYTES, PAD_ID_BYTES, TAG_BYTES, Header, PadName
+from common.onetimepad.cipher import Decryption, combine, encrypt
+from common.onetimepad.envelope import MASK_BYTES, PAD_ID_BYTES, TAG_BYTES, TAG_KEY_BYTES, Contents, FileHeader, PadName
 from tests.reference.polynomial_hash import bits_of, hash_of
 from tests.unit.onetimepad.ends import Ends
 
@@ -29,11 +29,14 @@ def two_ends(count_bytes=KEY_BYTES):
 class Key:
     """A key in memory."""
 
-    def __init__(self, data):
+    def __init__(self, tag_key, data):
+        self.tag_key = tag_key
         self.data = data
+        self.reached = 0
 
-    def read(self, offset, count_bytes):
-        return self.data[offset : offset + count_bytes]
+    def read(self, count_bytes):
+        self.reached += count_bytes
+        return self.data[self.reached - count_bytes : self.reached]
 
 
 @st.composite
@@ -41,22 +44,25 @@ def sealed(draw):
     """A key, a header and the chunks of a message."""
     chunks = draw(st.lists(st.binary(max_size=60), max_size=6))
     length = sum(map(len, chunks))
-    key = draw(st.binary(min_size=OVERHEAD_BYTES + length, max_size=OVERHEAD_BYTES + length))
-    pad = PadName(bytes(PAD_ID_BYTES), PAD_ID_BYTES + len(key), PAD_ID_BYTES + len(key))
-    return Key(bytes(PAD_ID_BYTES) + key), Header(pad, Party.ALICE, PAD_ID_BYTES, length), chunks
+    tag_key = draw(st.binary(min_size=TAG_KEY_BYTES, max_size=TAG_KEY_BYTES))
+    key = draw(st.binary(min_size=MASK_BYTES + length, max_size=MASK_BYTES + length))
+    pad = PadName(bytes(PAD_ID_BYTES), 10_000, 10_000)
+    return tag_key, key, FileHeader(pad, Party.ALICE, PAD_ID_BYTES + TAG_KEY_BYTES, Contents(length)), chunks
 
 
 @given(sealed())
 def test_cipher_and_tag_agree_with_their_definition(given_message):
-    key, header, chunks = given_message
-    *ciphertext, tag = encrypt(key, header, chunks)
-    hash_key, mask, pad = key.data[8:24], key.data[24:40], key.data[40:]
+    tag_key, key, header, chunks = given_message
+    *ciphertext, tag = encrypt(Key(tag_key, key), header, chunks)
+    mask, pad = key[:16], key[16:]
     message = b"".join(chunks)
 
     assert b"".join(ciphertext) == bytes(a ^ b for a, b in zip(message, pad, strict=True))
-    hashed = hash_of(bits_of(header.encoded() + b"".join(ciphertext)), int.from_bytes(hash_key, "little"))
+    hashed = hash_of(bits_of(header.encoded() + b"".join(ciphertext)), int.from_bytes(tag_key, "little"))
     assert int.from_bytes(tag, "little") == hashed ^ int.from_bytes(mask, "little")
-    check(key, header, ciphertext, tag)
+    decryption = Decryption(Key(tag_key, key), header, tag)
+    decryption.check(ciphertext)
+    assert b"".join(decryption.release(ciphertext)) == message
 
 
 @given(st.binary(max_size=300), st.data())
@@ -109,10 +115,10 @@ def test_no_two_messages_share_a_byte_of_key(messages, alice_share):
                 encrypted = ends.send(bytes(length), f"m{number}", sender)
             except QkdError:
                 assume(False)
-            stretches.append(Header.decoded(encrypted.read_bytes(), what="it").stretch)
+            stretches.append(FileHeader.decoded(encrypted.read_bytes(), what="it").stretch)
 
         assert not any(a.overlaps(b) for i, a in enumerate(stretches) for b in stretches[:i])
-        assert all(stretch.offset >= PAD_ID_BYTES and stretch.end <= KEY_BYTES for stretch in stretches)
+        assert all(stretch.offset >= PAD_ID_BYTES + TAG_KEY_BYTES and stretch.end <= KEY_BYTES for stretch in stretches)
 
 
 @given(st.integers(PAD_ID_BYTES, 10_000), st.floats(0, 1))

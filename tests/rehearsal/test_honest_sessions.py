@@ -1,12 +1,13 @@
 """Whole sessions with nobody in between: what every later test of faults stands on."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
 from common.channel.codec import SESSION_SCOPE, Party
-from common.channel.messages import CATALOGUE, Abort
+from common.channel.messages import CATALOGUE, Abort, KeyCommit, KeyCommitted, KeyLengthVerdict, ToeplitzSeed, TranscriptTag
 from common.conversation.events import RunOperation
 from common.conversation.rehearsal import Rehearsal
 from common.conversation.session import SessionState
@@ -65,7 +66,8 @@ def test_sessions_follow_one_another_over_the_same_stores():
 
 def test_no_block_is_made_without_masks_and_the_session_goes_on():
     link = world("ldpc")
-    link.secrets.masks = link.secrets.masks[:32]
+    for store in link.stores.values():
+        store.keep_masks(1)
     run = link.session(most_blocks=3)
 
     check_invariants(link)
@@ -132,6 +134,25 @@ def test_an_adversary_that_only_rewrites_headers_as_they_were_is_not_noticed():
     through = link.session(MacHolder(link.secrets, passed_on))
 
     assert through.sent == plain.sent  # the adversary of the other tests speaks the protocol faultlessly
+
+
+@pytest.mark.parametrize("scenario", ["ldpc", "cascade"])
+def test_tags_come_last_and_only_where_there_is_key(scenario):
+    link = world(scenario)
+    said = [envelope for envelope in link.session(most_blocks=2).envelopes() if envelope.block]
+    for block in (1, 2):
+        kinds = [type(envelope.message) for envelope in said if envelope.block == block]
+        assert kinds[kinds.index(TranscriptTag) :] == [TranscriptTag, TranscriptTag, KeyCommit, KeyCommitted]
+        assert kinds.index(KeyLengthVerdict) < kinds.index(ToeplitzSeed) < kinds.index(TranscriptTag)
+
+    fruitless = world(scenario)
+    fruitless.recipe = dataclasses.replace(
+        fruitless.recipe, setting=dataclasses.replace(fruitless.recipe.setting, probability_multi_photon=1.0)
+    )
+    run = fruitless.session(most_blocks=2)
+    assert not any(run.secret_bits.values())
+    assert TranscriptTag not in {type(envelope.message) for envelope in run.envelopes()}
+    assert not any(store.masks for store in fruitless.stores.values())
 
 
 def test_session_messages_are_few_and_block_messages_name_their_block():

@@ -55,7 +55,8 @@ def test_no_secret_shows_in_errors_tracebacks_or_reprs(scenario):
         for wire in (Disturbed("drop", index), MacHolder(link.secrets, broken(index))):
             listener = Listener()
             link = world(scenario)
-            link.secrets.masks = link.secrets.masks[: 32 * (index % 3)]
+            for store in link.stores.values():
+                store.keep_masks(index % 3)
             run = link.session(wire, listener, most_blocks=2)
             texts = listener.texts
             for session in run.sessions.values():

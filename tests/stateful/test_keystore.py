@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from common.channel.codec import Party
-from common.conversation.operations import CommitKey, MeetPeer, OpenBlock, Settle, StageKey, TakeMask
+from common.channel.pairs import next_hash_key
+from common.conversation.operations import CommitKey, DistrustHashKey, MeetPeer, OpenBlock, Settle, StageKey, TakeMask
 from common.errors import QkdError
 from common.keystore import check
 from common.keystore.interface import Piece
@@ -41,6 +42,7 @@ class BothStores(RuleBasedStateMachine):
         self.now_s = 1e9
         self.generation = 0
         self.expected = []
+        self.reserved = []
         options: dict[str, Any] = {
             "masks": MASKS,
             "rule": RULE,
@@ -99,7 +101,7 @@ class BothStores(RuleBasedStateMachine):
 
     @rule(next_block=st.integers(1, 14), newest=st.integers(0, 13), vouched=st.booleans())
     def meet(self, next_block, newest, vouched):
-        self.both(lambda store: store.apply(MeetPeer(next_block, newest)))
+        self.both(lambda store: store.apply(MeetPeer(next_block, newest, ledger_of(store).hash_key)))
         if vouched:
             self.both(lambda store: store.apply(Settle((), ())))
         else:
@@ -110,11 +112,42 @@ class BothStores(RuleBasedStateMachine):
         ledger = ledger_of(self.model)
         newest = max(ledger.lengths, default=0)
         self.both(lambda store: store.apply(OpenBlock(max(ledger.next_block, newest + 1))))
-        self.both(lambda store: store.apply(MeetPeer(newest + 1, newest)))
+        self.both(lambda store: store.apply(MeetPeer(newest + 1, newest, ledger.hash_key)))
+
+    @rule(ahead=st.integers(-1, 2), skip=st.integers(0, 9))
+    def change_hash_key(self, ahead, skip):
+        """To the next one, as a greeting does; or to one that no greeting leads to."""
+        ledger = ledger_of(self.model)
+        number = next_hash_key(max(ledger.mask_cursor, ledger.least_hash_key) + skip) + 8 * ahead
+        self.both(lambda store: store.apply(MeetPeer(ledger.next_block, 0, max(0, number))))
+        self.both(lambda store: store.hash_key_of(number))
+
+    @rule(older=st.integers(0, 8))
+    def distrust(self, older):
+        number = max(0, ledger_of(self.model).hash_key - older)
+        self.both(lambda store: store.apply(DistrustHashKey(number)))
 
     @rule(pool=own_pools, count_bytes=counts)
     def take(self, pool, count_bytes):
         self.both(lambda store: store.take(pool, count_bytes, "letter"))
+
+    @rule(pool=own_pools, count_bytes=counts)
+    def reserve(self, pool, count_bytes):
+        handout = self.both(lambda store: store.reserve(pool, count_bytes, "file"))
+        if not isinstance(handout, type):
+            self.reserved.append(handout.number)
+
+    @precondition(lambda self: self.reserved or self.expected)
+    @rule(data=st.data(), count_bytes=counts, is_tag=st.booleans())
+    def read_on(self, data, count_bytes, is_tag):
+        number = data.draw(st.sampled_from(self.reserved + self.expected))
+        self.both(lambda store: store.tag_key(number) if is_tag else store.read(number, count_bytes))
+
+    @precondition(lambda self: self.reserved or self.expected)
+    @rule(data=st.data())
+    def release(self, data):
+        number = data.draw(st.sampled_from(self.reserved + self.expected))
+        self.both(lambda store: store.release(number))
 
     @rule(pool=pools, count_bytes=st.sampled_from([0, 1]), pieces=st.lists(anywhere, min_size=1, max_size=3))
     def ask_in_vain(self, pool, count_bytes, pieces):
@@ -127,9 +160,10 @@ class BothStores(RuleBasedStateMachine):
         if committed:
             block = data.draw(st.sampled_from(committed[-3:]))
             pieces = data.draw(st.lists(st.builds(Piece, st.just(block), st.integers(0, 300), counts), min_size=1, max_size=2))
-            taken = self.both(lambda store: store.expect(pool, pieces, "letter"))
+            at_once = data.draw(st.booleans())
+            taken = self.both(lambda store: (store.expect if at_once else store.follow)(pool, pieces, "letter"))
             if not isinstance(taken, type):
-                self.expected.append(taken.handout)
+                self.expected.append(taken.handout if at_once else taken.number)
 
     @precondition(lambda self: self.expected)
     @rule(data=st.data(), burn=st.booleans())
@@ -154,15 +188,18 @@ class BothStores(RuleBasedStateMachine):
         self.store = opened(self.path, Party.ALICE, **self.options)
 
     @precondition(lambda self: self.generation < 2)
-    @rule(count_pairs=st.integers(0, 3))
-    def renew(self, count_pairs):
+    @rule(count_pairs=st.integers(0, 9), running=st.booleans())
+    def renew(self, count_pairs, running):
         self.generation += 1
         self.options = self.options | {"masks": ProvisionedMasks(bytes([self.generation]) * 32 * count_pairs, self.generation)}
+        if running:
+            assert self.both(lambda store: store.renew(self.options["masks"]))
+            assert not self.both(lambda store: store.renew(MASKS))
+            return
         self.store.close()
         self.store = opened(self.path, Party.ALICE, **self.options)
         self.model.close()
-        self.model._masks = self.options["masks"]
-        self.model._mask_cursor = max(self.model._mask_cursor, self.model._masks.first)
+        self.model.renew(self.options["masks"])
 
     @invariant()
     def they_agree(self):

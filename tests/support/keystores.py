@@ -11,6 +11,7 @@ import numpy as np
 
 from common.bits import Bits, SecretBits, count_bytes, count_words
 from common.channel.codec import Party
+from common.channel.pairs import agreed_hash_key, next_mask
 from common.conversation.operations import CommitKey, Ledger, MeetPeer, OpenBlock, ReadLedger, Settle, StageKey, TakeMask
 from common.keystore.masks import ProvisionedMasks
 from common.keystore.ownership import OwnershipRule
@@ -55,8 +56,10 @@ def greet(ends: Sequence[Any]) -> tuple[Settle, Settle]:
     one, other = ends
     ledgers = [ledger_of(store) for store in ends]
     settlements = []
+    has_old_copy = any(max(this.lengths, default=0) >= that.next_block for this, that in (tuple(ledgers), tuple(reversed(ledgers))))
+    hash_key = agreed_hash_key(*ledgers, renewed=has_old_copy)
     for store, ours, theirs in ((one, *ledgers), (other, *reversed(ledgers))):
-        store.apply(MeetPeer(theirs.next_block, max(theirs.lengths, default=0)))
+        store.apply(MeetPeer(theirs.next_block, max(theirs.lengths, default=0), hash_key))
         shared = tuple(block for block, count in ours.lengths.items() if theirs.lengths.get(block) == count)
         settlements.append(Settle(shared, tuple(ours.lengths.keys() - set(shared))))
     return settlements[0], settlements[1]
@@ -67,7 +70,7 @@ def distil(ends: Sequence[Any], count_bits: int, settlements: tuple[Settle, Sett
     one, other = ends
     ledgers = [ledger_of(store) for store in ends]
     block = max(ledger.next_block for ledger in ledgers)
-    mask_index = max(ledger.mask_cursor for ledger in ledgers)
+    mask_index = next_mask(max(ledger.mask_cursor for ledger in ledgers))
     for store in (one, other):
         store.apply(OpenBlock(block))
     one.apply(TakeMask(mask_index))

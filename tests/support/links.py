@@ -18,14 +18,17 @@ import bob.playbook
 from common.channel.authentication import MAC_BYTES, ChannelSecrets
 from common.channel.codec import Envelope, Party, decode
 from common.channel.messages import TranscriptTag
-from common.conversation.operations import OpenBlock, TakeMask
+from common.channel.pairs import is_hash_key
+from common.conversation.operations import DistrustHashKey, MeetPeer, OpenBlock, TakeMask
 from common.conversation.rehearsal import End, Interrupter, Rehearsal, Wire, faithful, uninterrupted
 from common.distillation.link_session import LinkSession
 from common.distillation.recipe import Recipe
 from common.distillation.synchronisation import SacrificedDetections
 from common.distillation.values import FramedDetections
 from common.errors import StreamError
+from common.keystore.masks import ProvisionedMasks
 from common.keystore.memory import MemoryKeyStore
+from common.keystore.ownership import OwnershipRule
 from common.profiles.link import load_profile
 from common.randomness import SeededRandomness
 
@@ -146,12 +149,15 @@ class TinyDetections:
 
 
 class RecordingStore(MemoryKeyStore):
-    """A store that remembers which blocks were opened and which masks taken."""
+    """A store that remembers which blocks were opened, which masks taken, and which hash keys used; all key is for applications."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, owner: Party, masks: bytes) -> None:
+        super().__init__(owner, masks=ProvisionedMasks(masks), rule=OwnershipRule(reserve_target_pairs=0))
         self.opened: list[int] = []
         self.masks: list[int] = []
+        self.hash_keys: list[int] = []
+        self.distrusted: set[int] = set()
+        self.reused: set[int] = set()
 
     def apply(self, operation: object) -> object:
         result = super().apply(operation)
@@ -159,7 +165,16 @@ class RecordingStore(MemoryKeyStore):
             self.opened.append(operation.block)
         elif isinstance(operation, TakeMask):
             self.masks.append(operation.mask_index)
+        elif isinstance(operation, MeetPeer):
+            self.hash_keys.append(operation.hash_key)
+            self.reused |= {operation.hash_key} & self.distrusted
+        elif isinstance(operation, DistrustHashKey):
+            self.distrusted.add(operation.hash_key)
         return result
+
+    def keep_masks(self, count: int) -> None:
+        """Forget all provisioned masks but the first."""
+        self._reserve.provisioned = ProvisionedMasks(self._reserve.provisioned.masks[: 32 * count])
 
 
 @dataclass
@@ -191,14 +206,16 @@ class World:
     detections: TinyDetections
     secrets: ChannelSecrets
     randomness: dict[Party, SeededRandomness]
-    stores: dict[Party, RecordingStore] = field(default_factory=lambda: {party: RecordingStore() for party in Party})
+    stores: dict[Party, RecordingStore]
     tags: dict[tuple[Party, int], set[bytes]] = field(default_factory=lambda: defaultdict(set))
 
     @classmethod
-    def new(cls, recipe: Recipe, seed: int = 1, stream: Stream | None = None, count_masks: int = 24) -> World:
+    def new(cls, recipe: Recipe, seed: int = 1, stream: Stream | None = None, count_masks: int = 64) -> World:
         stream = stream or tiny_stream()
         secrets = ChannelSecrets.draw(SeededRandomness(seed, "provisioned"), count_masks)
-        return cls(recipe, TinyEmission(stream), TinyDetections(stream), secrets, {p: SeededRandomness(seed, p.name) for p in Party})
+        stores = {party: RecordingStore(party, secrets.masks) for party in Party}
+        randomness = {party: SeededRandomness(seed, party.name) for party in Party}
+        return cls(recipe, TinyEmission(stream), TinyDetections(stream), secrets, randomness, stores)
 
     def prepare(self, wire: Wire = faithful, interrupter: Interrupter = uninterrupted, most_blocks: int | None = 2) -> Run:
         """A session that has not begun."""
@@ -207,7 +224,15 @@ class World:
             Party.BOB: (bob.playbook.GREETING, bob.playbook.playbook(self.recipe, cast("Any", self.detections))),
         }
         sessions = {
-            party: LinkSession(party, self.secrets, self.recipe, playbooks[party][0], playbooks[party][1], most_blocks=most_blocks)
+            party: LinkSession(
+                party,
+                self.secrets,
+                self.recipe,
+                playbooks[party][0],
+                playbooks[party][1],
+                most_blocks=most_blocks,
+                masks=self.stores[party],
+            )
             for party in Party
         }
         sent: list[tuple[Party, bytes]] = []
@@ -245,6 +270,9 @@ def check_invariants(world: World) -> None:
             assert held[block] == key, f"block {block} differs between the ends"
         assert store.opened == sorted(set(store.opened)), "a block number was used twice"
         assert store.masks == sorted(set(store.masks)), "a mask pair was used twice"
+        assert not any(is_hash_key(number) for number in store.masks), "a pair kept for a hash key hid a tag"
+        assert store.hash_keys == sorted(store.hash_keys), "an older hash key was used again"
+        assert not store.reused, "a hash key was used again after a tag under it was wrong"
     assert all(len(tags) == 1 for tags in world.tags.values()), "one mask hid two tags"
     for used in (world.emission.looked_up, world.detections.taken):
         slots = np.concatenate([np.zeros(0, np.int64), *used])

@@ -47,6 +47,7 @@ class Relay:
     def __exit__(self, *_error: object) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join(10)
+        self._loop.close()
 
     def drop_connections(self) -> None:
         """Reset every connection; both ends may connect anew."""
@@ -63,6 +64,10 @@ class Relay:
         await self._over.wait()
         self._abort()
         server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.count_connections += 1

@@ -9,8 +9,8 @@ import pytest
 
 from common.errors import ConfigurationError, StreamError
 from common.timetags import emission_file
-from common.timetags.emission_file import read_emission, require_settings, write_emission
-from common.timetags.emission_record import EmissionHeader, EmissionRecord
+from common.timetags.emission_file import read_emission, write_emission
+from common.timetags.emission_record import EmissionHeader, EmissionRecord, require_settings
 
 BB84 = ("Z0", "Z1", "X0", "X1")
 HEADER = EmissionHeader(228e6, 1000, 997, BB84, (0.25, 0.25, 0.25, 0.25))

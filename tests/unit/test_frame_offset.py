@@ -35,7 +35,8 @@ def search(settings, slot, outcome, **changed):
         return settings[first - FIRST : first - FIRST + count]
 
     arguments = {"expected_offset": FIRST, "reach_slots": 2_500_000} | changed
-    return find_frame_offset(window, SETTINGS, FIRST, COUNT, slot, outcome, **arguments), max(asked)
+    found = find_frame_offset(window, SETTINGS, FIRST, COUNT, slot, outcome, **arguments)
+    return found, max(asked, default=0)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +63,30 @@ def test_with_a_divider_only_its_multiples_and_their_neighbours_are_tried(beside
 
     assert found.offset == true
     assert found.candidates <= 5 * 5000
+
+
+@pytest.mark.parametrize(("seed", "qber", "count"), [(11, 0.02, 600), (12, 0.11, 600), (13, 0.2, 2000), (14, 0.05, 300)])
+def test_fetching_only_the_settings_that_are_asked_for_finds_the_same_offset(seed, qber, count):
+    settings = record(seed)
+    true = FIRST // 256 * 256 + 256 * (5000 + seed) + 1
+    slot, outcome = disclosed(settings, seed, true, qber=qber, count=count)
+    asked = []
+
+    def lookup(slots):
+        assert FIRST <= slots.min()
+        assert slots.max() < FIRST + COUNT
+        asked.append(slots.size)
+        return settings[slots - FIRST]
+
+    dense, _ = search(settings, slot, outcome, stride=256)
+    sparse, _ = search(settings, slot, outcome, stride=256, lookup=lookup)
+
+    assert dense.offset == sparse.offset == true
+    assert sparse.score_bits == pytest.approx(dense.score_bits)
+    assert sum(asked) < 120 * sparse.candidates
+    noise = np.random.default_rng(seed).integers(0, 4, count).astype(np.uint8)
+    with pytest.raises(StreamError, match="not found"):
+        search(settings, slot, noise, stride=256, lookup=lookup)
 
 
 def test_neighbouring_slots_do_not_pass_for_the_right_one():

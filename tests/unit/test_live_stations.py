@@ -188,6 +188,57 @@ def test_an_old_computation_ends_when_another_session_begins(tags):
     assert "another session" in failures[0]
 
 
+def test_computations_of_an_abandoned_session_end_at_once_and_the_next_session_is_served(tags):
+    station = station_on(batches(tags, [100_000]), PROFILE, wait_seconds=20.0)
+    opened_session(station)
+    station.abandon()
+    with pytest.raises(StreamError, match="session is over"):
+        station.take(100_000, 1, 1)
+    with pytest.raises(StreamError, match="session is over"):
+        station.sacrifice(1)
+    station.begin()
+    opened_session(station)
+    assert station.take(0, 1, 1).slots.size
+
+    source = begun(emission_station(EmissionStream(HEADER, KEY, "r"), EmissionProgress(1, False, 9), wait_seconds=20.0))
+    threading.Timer(0.05, source.abandon).start()
+    with pytest.raises(StreamError, match="session is over"):
+        source.look_up(np.array([10], np.int64))
+    with pytest.raises(StreamError, match="session is over"):
+        begun(source)
+    source.begin()
+    assert begun(source).look_up(np.array([9], np.int64)).size == 1
+
+
+def test_once_matched_the_slots_of_a_run_need_no_search_whoever_asks(tags):
+    station = station_on([*batches(tags, [50_000], ends=False), *batches(tags, [50_000], run="another")], PROFILE)
+    first = station.sacrifice(0)
+    station.matched(Frames(5_000_000, int(first.slots[-1]) + 5_000_001, 1 << 40), PROFILE.security.frame_pulses)
+    taken = station.take(0, 1, 1)
+    second = station.sacrifice(0)
+    station.matched(Frames(0, int(second.slots[-1]) + 1, 1 << 40), PROFILE.security.frame_pulses)
+
+    assert taken.slots[0] > first.slots[-1] + 5_000_000
+    assert second.slots[0] > taken.slots[-1]
+    assert station.take(0, 1, 1).slots[0] > second.slots[-1]
+    with pytest.raises(StreamError, match="began anew"):
+        station.take(1, 1 << 20, 1 << 30)
+    assert np.array_equal(station.sacrifice(0).slots, first.slots), "of another run nothing is known"
+
+
+def test_tags_of_an_earlier_run_are_passed_over_once_another_has_begun(tags):
+    station = station_on([*batches(tags, [50_000], ends=False), *batches(tags, [50_000], run="another")], PROFILE)
+    opened_session(station)
+    station.deliver(TagStream(dict(tags.channels), tags.sync_divider, "another"))  # as the reading thread sees it, long before its turn
+
+    with pytest.raises(StreamError, match="began anew"):
+        station.take(0, 1, 1)
+    opened_session(station)
+
+    assert station.counts.runs == 2
+    assert station.take(0, 1, 1).slots.size
+
+
 def test_an_emission_in_place_of_tags_is_refused():
     with pytest.raises(StreamError, match="in place of time tags"):
         station_on([EmissionProgress(1, False, 0)], PROFILE).sacrifice(0)

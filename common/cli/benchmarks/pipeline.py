@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from common.channel.codec import Party
 from common.cli.benchmarks.measurement import Measurement, Request
 from common.cli.offline import distil_offline, system_or_seeded
-from common.cli.report import link_report
+from common.cli.report import offline_report
 from common.conversation.events import Output, RunOperation
 from common.conversation.operations import OpenBlock
 from common.conversation.rehearsal import Moment
@@ -113,7 +113,7 @@ def _distilled(request: Request, profile: LinkProfile, emulated: Emulation, qber
             raise LocalProtocolError(f"benchmark: the emulated link opened no block: {outcome.failures}")
         seconds = min(seconds, watch.ended - watch.opened if run else seconds)
     first = replace(outcome, outcomes={party: blocks[:1] for party, blocks in outcome.outcomes.items()})
-    report = link_report(profile, first, seeded=True)
+    report = offline_report(profile, first, seeded=True)
     sifted, secret_bits, reconciliation = report["sifted_bits"], report["secret_bits"], report["reconciliation"]
     return Measurement(
         stage="pipeline",

@@ -6,6 +6,7 @@ with ``send_tags`` and ``check_tags``; what they cost is charged here.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,11 +118,12 @@ def check_tags(
     failed = gave_up | (ours != np.frombuffer(said.tags, "<u4"))
     flags = corrected.reshape(-1)[: segments.key.bits.count]
     before, after, bases = segments.key.bits.words, Bits.from_flags(flags).words, segments.key.bases.words
-    right = Bits.from_flags(_spread(~failed, segments)).words
-    errors_z, errors_x = (count_errors(before & mask, after & mask) for mask in (right & ~bases, right & bases))
+    right = Bits.from_flags(_spread(~failed, segments))
+    errors_z, errors_x = (count_errors(before & mask, after & mask) for mask in (right.words & ~bases, right.words & bases))
     errors = errors_z, errors_x
     yield from send(ReconciliationOutcome(segments.count_segments, Bits.from_flags(failed).to_bytes(), *errors))
-    return _reconciled(segments, flags, failed, errors, leakage)
+    differed = Bits((before ^ after) & right.words, right.count)
+    return dataclasses.replace(_reconciled(segments, flags, failed, errors, leakage), right=right, differed=differed)
 
 
 def segment_tags(rows: NDArray[np.uint8], hash_key: bytes) -> NDArray[np.uint32]:

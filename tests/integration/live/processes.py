@@ -1,5 +1,6 @@
 """A whole link as real processes on loopback: provisioned, started, asked, killed, stopped."""
 
+import json
 import os
 import signal
 import subprocess
@@ -24,12 +25,16 @@ PATIENCE_SECONDS = 240.0
 class LiveLink:
     """Three processes and their folder."""
 
+    SETTINGS: tuple[str, ...] = SHORT_NIEDERSACHSEN
+    """Changes to the profile, before those a test asks for."""
+
     def __init__(self, folder: Path, *settings: str) -> None:
         self.folder = folder
-        provision(load_profile("niedersachsen", [*SHORT_NIEDERSACHSEN, *settings]), folder, Hosts())
+        provision(load_profile("niedersachsen", [*self.SETTINGS, *settings]), folder, Hosts())
         self.port = free_port()
         self.replace("alice", "tcp://127.0.0.1:7701", f"tcp://127.0.0.1:{self.port}")
         self.replace("bob", "tcp://127.0.0.1:7701", f"tcp://127.0.0.1:{self.port}")
+        self.environment: dict[str, str] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def config(self, name: str) -> Path:
@@ -44,7 +49,9 @@ class LiveLink:
         for name in names or MODULES:
             with (self.folder / f"{name}.log").open("ab") as log:
                 command = [sys.executable, "-m", MODULES[name], "--config", str(self.config(name))]
-                self.processes[name] = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                self.processes[name] = subprocess.Popen(
+                    command, cwd=self.folder, env=os.environ | self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
 
     def log(self, name: str) -> str:
         path = self.folder / f"{name}.log"
@@ -77,10 +84,24 @@ class LiveLink:
     def wait_for_exit(self, name: str) -> int:
         return self.processes.pop(name).wait(PATIENCE_SECONDS)
 
-    def kill(self, name: str) -> None:
-        process = self.processes.pop(name)
-        process.kill()
-        process.wait()
+    def kill(self, *names: str) -> None:
+        """Kill processes at the same instant, as far as one machine can."""
+        killed = [self.processes.pop(name) for name in names]
+        for process in killed:
+            process.kill()
+        for process in killed:
+            process.wait()
+
+    def pause(self, name: str) -> None:
+        self.processes[name].send_signal(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        self.processes[name].send_signal(signal.SIGCONT)
+
+    def events(self, name: str) -> list[dict]:
+        """Lines of a process's log; a last one that a kill cut off counts for nothing."""
+        lines = [line for line in self.log(name).splitlines() if line.startswith("{") and line.endswith("}")]
+        return [json.loads(line) for line in lines]
 
     def stop(self, name: str) -> tuple[int, float]:
         """Exit status after SIGTERM, and how long it took, seconds."""

@@ -177,7 +177,7 @@ def test_a_link_held_to_real_time_takes_its_time(tmp_path):
     with fibre(tmp_path, "speed = 1.0"):
         _, bob = both(tmp_path)
         began = time.monotonic()
-        batches = bob.read(lambda items: len(items) > 20)[1:]
+        batches = bob.read(lambda items: len(items) > 60)[1:]
         elapsed_seconds = time.monotonic() - began
 
         link_seconds = (batches[-1].t_ps[-1] - batches[0].t_ps[0]) * 1e-12

@@ -175,7 +175,7 @@ def test_what_breaks_its_own_limits_is_never_sent(envelope):
     "message",
     [
         ToeplitzSeed(0, 1, bytes(MAXIMUM_FIELD_BYTES + 1)),
-        Hello(bytes(32), bytes(32), 0, 0, tuple(range(MAXIMUM_ITEMS + 1)), ()),
+        Hello(bytes(32), bytes(32), 0, 0, 0, 0, tuple(range(MAXIMUM_ITEMS + 1)), ()),
         Abort(256),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from common.channel.authentication import ChannelSecrets
 from common.channel.codec import Party
 from common.channel.transcript import BlockTranscript, SessionTranscript, TranscriptAuthenticator, forgery_bound
-from common.errors import AbortReason, AuthenticationError, BlockAborted, LocalProtocolError
+from common.errors import AbortReason, AuthenticationError, BlockAborted, KeyNotFoundError, LocalProtocolError
 from common.randomness import SeededRandomness
 from tests.reference import polynomial_hash as slow
 
@@ -168,6 +168,39 @@ def test_the_bound_counts_every_coefficient_of_all_four_hashes():
     assert count_bytes == said + 3 * (8 + 16)
     lengths = [8 + 12, 8 + 5 + 8 + 1000, 8 + 7, 72]
     assert forgery_bound(count_bytes) >= sum(math.ceil(length / 16) + 1 for length in lengths) * 2.0**-128
+
+
+def test_a_greeting_is_kept_as_it_is_until_there_is_a_hash_key():
+    one, kept, known = authenticator(), SessionTranscript(), SessionTranscript(authenticator())
+    for transcript in (kept, known):
+        transcript.sent.append(b"hello")
+        transcript.heard.append(b"welcome")
+        transcript.sent.append(b"")
+    with pytest.raises(LocalProtocolError, match="before a hash key"):
+        kept.sent.digest()
+    assert kept.sent.count_bytes == known.sent.count_bytes
+    hashed = kept.hashed(one)
+
+    assert (hashed.sent.digest(), hashed.heard.digest()) == (known.sent.digest(), known.heard.digest())
+    assert repr(kept.sent) == "KeptMessages()"
+    with pytest.raises(LocalProtocolError, match="hashed before"):
+        hashed.hashed(one)
+
+
+def test_the_hash_key_is_the_one_that_was_agreed_on():
+    secrets = ChannelSecrets(bytes(32), HASH_KEY, bytes(64))
+    with pytest.raises(KeyNotFoundError, match="hash key 7"):
+        TranscriptAuthenticator(secrets, None, 7)
+
+    class Store(ChannelSecrets):
+        def hash_key_of(self, number):
+            return bytes([number]) * 32
+
+    other = TranscriptAuthenticator(secrets, Store(bytes(32), HASH_KEY, bytes(64)), 7)
+    for one, key in ((TranscriptAuthenticator(secrets), HASH_KEY), (other, bytes([7]) * 32)):
+        expected = authenticator(key)
+        ours, wanted = one.joined(b"x"), expected.joined(b"x")
+        assert ours.digest() == wanted.digest()
 
 
 def test_digests_and_authenticators_do_not_show_themselves():

@@ -105,6 +105,25 @@ def test_an_abort_is_an_end_of_the_conversation_and_not_of_the_session():
     assert peer.engine.failure is None
 
 
+def test_an_abort_for_a_wrong_tag_is_known_as_such():
+    peer = Peer()
+    peer.engine.start(hears(KeyCommit), 1, 1)
+    output = ended(peer.says(Abort(int(AbortReason.AUTHENTICATION_FAILED))))
+
+    assert isinstance(output.error, BlockAborted)
+    assert output.error.reason is AbortReason.AUTHENTICATION_FAILED
+
+
+def test_a_greeting_says_nothing_about_blocks():
+    peer = Peer()
+    peer.engine = Engine(Party.ALICE, SessionSeal(SECRETS, bytes(32), bytes(32)), None)
+    peer.engine.start(hears(KeyCommit), 0, 1)
+    output = ended(peer.says(KeyCommit(1), block=1))
+
+    assert isinstance(output.error, RemoteProtocolError)
+    assert "in the greeting" in str(output.error)
+
+
 @pytest.mark.parametrize("closed", [False, True])
 def test_anything_but_an_abort_for_an_ended_conversation_breaks_the_rules(closed):
     peer = Peer()

@@ -7,7 +7,6 @@ import pytest
 from common.channel.authentication import ChannelSecrets, GreetingSeal
 from common.channel.codec import Party
 from common.channel.messages import Hello, Welcome
-from common.channel.transcript import TranscriptAuthenticator
 from common.conversation.engine import Engine
 from common.conversation.events import TaskKey
 from common.conversation.operations import MOST_LISTED_BLOCKS, Ledger, Settle
@@ -34,8 +33,8 @@ DIGEST = bytes(32)
 class Stands:
     """A store that only says where it stands."""
 
-    def __init__(self, next_block=1, mask_cursor=0, lengths=None):
-        self._ledger = Ledger(next_block, mask_cursor, lengths or {})
+    def __init__(self, next_block=1, mask_cursor=0, lengths=None, hash_key=0, least_hash_key=0):
+        self._ledger = Ledger(next_block, mask_cursor, lengths or {}, hash_key, least_hash_key)
 
     def apply(self, _operation):
         return self._ledger
@@ -44,7 +43,7 @@ class Stands:
 def met(ours: Stands, theirs: Stands, digests=(DIGEST, DIGEST)):
     """What both halves of a greeting settle, or the errors they raise."""
     secrets = ChannelSecrets.draw(SeededRandomness(1, "greeting"), 1)
-    engines = {party: Engine(party, GreetingSeal(secrets), TranscriptAuthenticator(secrets)) for party in Party}
+    engines = {party: Engine(party, GreetingSeal(secrets), None) for party in Party}
     rehearsal = Rehearsal({party: End(engines[party], store) for party, store in zip(Party, (ours, theirs), strict=True)})
     for party, half, digest in zip((Party.BOB, Party.ALICE), (welcome, greet), reversed(digests), strict=True):
         rehearsal.add(party, engines[party].start(half(digest), 0, 1))
@@ -57,7 +56,7 @@ def test_both_ends_agree_on_what_neither_has_used():
     ours, theirs = met(Stands(5, 2, {3: 100}), Stands(4, 7, {3: 100}))
 
     assert isinstance(ours, Agreement)
-    assert (ours.next_block, ours.mask_cursor) == (theirs.next_block, theirs.mask_cursor) == (5, 7)
+    assert (ours.next_block, ours.mask_cursor) == (theirs.next_block, theirs.mask_cursor) == (5, 8)  # pair 7 is no mask
     assert (ours.hello_nonce, ours.welcome_nonce) == (theirs.hello_nonce, theirs.welcome_nonce)
     assert ours.hello_nonce != ours.welcome_nonce
     assert ours.settlement == theirs.settlement == Settle((3,), ())
@@ -88,7 +87,8 @@ def test_a_long_list_is_cut_to_its_newest_blocks_and_says_nothing_about_older_on
 def test_a_new_store_meets_an_old_one():
     ours, theirs = met(Stands(), Stands(100_000, 500, dict.fromkeys(range(90_000, 100_000), 10)))
 
-    assert (ours.next_block, ours.mask_cursor) == (100_000, 500)
+    assert (ours.next_block, ours.mask_cursor) == (100_000, 504)
+    assert ours.hash_key == theirs.hash_key == 503, "an old copy may not know which hash keys are not trusted"
     assert ours.settlement == Settle((), ())
     assert len(theirs.settlement.erase) == MOST_LISTED_BLOCKS
 
@@ -108,7 +108,7 @@ def test_other_parameters_are_refused_at_both_ends():
     ],
 )
 def test_a_list_that_no_store_would_give_is_refused(fields, complaint):
-    told = {"next_block": 1, "mask_cursor": 0, "block_numbers": (), "block_lengths": (), **fields}
+    told = {"next_block": 1, "mask_cursor": 0, "hash_key": 0, "least_hash_key": 0, "block_numbers": (), "block_lengths": (), **fields}
     half = greet(DIGEST)
     next(half)  # the deadline
     next(half)
@@ -127,6 +127,30 @@ def test_a_peer_that_claims_to_be_impossibly_far_ahead_is_refused(ahead):
     assert "further ahead" in str(ours)
 
 
+def test_both_ends_go_on_with_the_newest_hash_key_that_both_trust():
+    for ours, theirs, agreed, cursor in (
+        (Stands(1, 3), Stands(1, 2), 0, 3),
+        (Stands(1, 8, None, 7), Stands(1, 2), 7, 8),
+        (Stands(1, 8, None, 7, 1), Stands(1, 2, None, 0, 1), 7, 8),
+        (Stands(1, 3, None, 0, 1), Stands(1, 2), 7, 8),
+        (Stands(1, 8, None, 7, 8), Stands(1, 20, None, 7, 0), 23, 24),
+        (Stands(1, 15), Stands(1, 0), 0, 16),
+    ):
+        for ends in ((ours, theirs), (theirs, ours)):
+            agreements = met(*ends)
+            assert [(one.hash_key, one.mask_cursor) for one in agreements] == [(agreed, cursor)] * 2
+
+
+@pytest.mark.parametrize(
+    "impossible", [Stands(1, 9, None, 5), Stands(1, 7, None, 7), Stands(1, 0, None, 15), Stands(1, 3, None, 0, 5)], ids=str
+)
+def test_a_hash_key_that_no_store_can_have_is_refused(impossible):
+    ours, _ = met(Stands(), impossible)
+
+    assert isinstance(ours, RemoteProtocolError)
+    assert "hash key" in str(ours)
+
+
 def test_a_welcome_to_another_greeting_is_refused():
     half = greet(DIGEST)
     next(half)  # the deadline
@@ -136,7 +160,7 @@ def test_a_welcome_to_another_greeting_is_refused():
     assert isinstance(getattr(effect, "message", None), Hello)
     next(half)
     with pytest.raises(RemoteProtocolError, match="another greeting"):
-        half.send(Welcome(bytes(32), b"\1" * 32, DIGEST, 1, 0, (), ()))
+        half.send(Welcome(bytes(32), b"\1" * 32, DIGEST, 1, 0, 0, 0, (), ()))
 
 
 def test_without_a_store_nothing_is_kept():

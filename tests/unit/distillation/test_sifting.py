@@ -9,7 +9,7 @@ import pytest
 from common.channel.fields import MAXIMUM_ITEMS
 from common.channel.messages import DetectionAnnouncement, SiftingReply
 from common.conversation.rehearsal import rehearse
-from common.distillation.sifting import BlockProgress, announce, sift
+from common.distillation.sifting import FRESH_BYTES, BlockProgress, announce, sift
 from common.distillation.values import FramedDetections
 from common.errors import RemoteProtocolError
 from common.kernels.gaps import encode_gaps
@@ -52,11 +52,26 @@ def test_tested_rounds_are_chosen_afresh_every_time():
     assert len({getattr(said[1], "tested", None) for _, _, said in runs}) == 4
 
 
+def carried_out(effect):
+    return effect.function(*effect.arguments) if hasattr(effect, "function") else bytes(effect.count_bytes)
+
+
+def test_fresh_bytes_are_drawn_when_the_measurement_is_finished_and_never_before():
+    half: Any = announce(RECIPE, PROGRESS, lambda *_: detections())
+    effect, order = next(half), []
+    while not hasattr(effect, "message"):
+        order.append("drawn" if hasattr(effect, "count_bytes") else effect.function.__name__)
+        effect = half.send(carried_out(effect))
+
+    assert order[:2] == ["<lambda>", "drawn"]
+    assert effect.message.fresh == bytes(FRESH_BYTES)
+
+
 def announcement(**changes):
     half: Any = announce(RECIPE, PROGRESS, lambda *_: detections())
     effect = next(half)
     while not hasattr(effect, "message"):
-        effect = half.send(effect.function(*effect.arguments))
+        effect = half.send(carried_out(effect))
     return dataclasses.replace(effect.message, **changes)
 
 
@@ -66,7 +81,7 @@ def heard(said, progress=PROGRESS):
     next(half)
     effect = half.send(said)
     while not hasattr(effect, "message"):
-        effect = half.send(effect.function(*effect.arguments) if hasattr(effect, "function") else bytes(effect.count_bytes))
+        effect = half.send(carried_out(effect))
     return effect.message
 
 
@@ -113,7 +128,7 @@ def test_a_reply_that_does_not_fit_is_refused(reply):
     half: Any = announce(RECIPE, PROGRESS, lambda *_: detections())
     effect = next(half)
     while not hasattr(effect, "message"):
-        effect = half.send(effect.function(*effect.arguments))
+        effect = half.send(carried_out(effect))
     half.send(None)
     fields = {"count_detections": 120, "kept": bytes(15), "tested": bytes(15)} | reply
     if reply == {"kept": bytes(15)}:

@@ -62,6 +62,9 @@ def test_stores_that_agree_have_no_faults(paths):
         (1, "UPDATE blocks SET reserve_first = 16 WHERE block = 2", "same mask pairs"),
         (1, "UPDATE uses SET first_byte = first_byte + 1 WHERE kind = 'received' AND pool = 'alice-pad'", "never handed out"),
         (0, "UPDATE state SET next_block = 2", "never opened"),
+        (0, "UPDATE uses SET kind = 'hash-key' WHERE kind = 'mask'", "pair 18 was used as a hash-key"),
+        (0, "UPDATE blocks SET reserve_first = reserve_first + 5 WHERE block = 1", "pair 23 was used as a mask"),
+        (1, "UPDATE state SET mask_cursor = 3", "the cursor stands at 3"),
         (0, "UPDATE uses SET pool = 'bob-delivery', block = 77 WHERE use = 1", "a part that is none"),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from common.channel.codec import Party
 from common.errors import ConfigurationError
 from common.keystore.masks import GENERATION_PAIRS, ProvisionedMasks, mask_of
-from common.keystore.ownership import DELIVERIES, PADS, BlockFacts, OwnershipRule, Pool, share_out
+from common.keystore.ownership import DELIVERIES, PADS, TAG_KEY_BYTES, BlockFacts, OwnershipRule, Pool, share_out
 
 weights = st.tuples(*[st.integers(0, 50)] * 4).filter(any)
 rules = st.builds(lambda target, four: OwnershipRule(target, *four), st.integers(0, 300), weights)
@@ -55,8 +55,12 @@ def test_new_masks_lie_above_all_that_were_ever_used(known, rule):
 def test_shares_follow_their_weights_to_a_byte(count_bits, four):
     shared = share_out(BlockFacts(count_bits, 0, 0), OwnershipRule(0, *four))
     sizes = {part.pool: part.count_bits // 8 for part in shared.parts}
-    for pool, weight in zip(list(Pool)[1:], four, strict=True):
-        assert abs(sizes.get(pool, 0) - (count_bits // 8) * weight / sum(four)) < 1
+    tags = [sizes.get(pool, 0) for pool in (Pool.ALICE_TAG, Pool.BOB_TAG)]
+    assert sum(tags) == min(2 * TAG_KEY_BYTES, count_bits // 8)
+    assert max(tags) <= TAG_KEY_BYTES
+    for pool, weight in zip([pool for pool in Pool if pool.asker], four, strict=True):
+        assert abs(sizes.get(pool, 0) - (count_bits // 8 - sum(tags)) * weight / sum(four)) < 1
+        assert not sizes.get(pool) or tags == [TAG_KEY_BYTES, TAG_KEY_BYTES], "a pad without the key of its tags"
 
 
 def test_each_end_asks_for_its_own_pools():
@@ -71,7 +75,7 @@ def test_a_rule_that_shares_out_nothing_is_refused(numbers):
         OwnershipRule(*numbers)
 
 
-@pytest.mark.parametrize("text", ["", "2:1,1,1,1,1", "1:1,1,1,1", "1:1,1,1,1,x", "1:-1,1,1,1,1"])
+@pytest.mark.parametrize("text", ["", "1:1,1,1,1,1", "2:1,1,1,1", "2:1,1,1,1,x", "2:-1,1,1,1,1"])
 def test_a_stored_rule_that_is_unknown_is_refused(text):
     with pytest.raises(ConfigurationError):
         OwnershipRule.of_text(text)

@@ -132,9 +132,9 @@ def test_masks_that_are_open_are_forgotten_with_the_process(tmp_path):
 
 def test_only_the_last_masks_stay_open(tmp_path):
     with closing(opened(tmp_path / "a")) as store:
-        for index in range(8):
+        for index in range(7):
             store.apply(TakeMask(index))
-        assert store.mask(7, Party.ALICE)
+        assert store.mask(6, Party.ALICE)
         with pytest.raises(BlockAborted):
             store.mask(0, Party.ALICE)
 

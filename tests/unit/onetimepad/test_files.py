@@ -1,6 +1,8 @@
 """Files and messages through the one-time pad, and what is refused on the way."""
 
+import errno
 import io
+import os
 import sys
 from types import SimpleNamespace
 
@@ -9,7 +11,8 @@ import pytest
 from common.channel.codec import Party
 from common.errors import AuthenticationError, ConfigurationError, KeyAlreadyTakenError, LocalProtocolError
 from common.onetimepad import files
-from common.onetimepad.envelope import HEADER_BYTES, TAG_BYTES
+from common.onetimepad.cipher import combine, encrypt
+from common.onetimepad.envelope import HEADER_BYTES, MASK_BYTES, PAD_ID_BYTES, TAG_BYTES, Contents, FileHeader
 from common.onetimepad.files import PIPE, decrypt_file, encrypt_file
 from common.onetimepad.pad import Pad
 from tests.unit.onetimepad.ends import Ends
@@ -176,3 +179,59 @@ def test_a_file_that_is_no_message_says_so(ends):
 
     with pytest.raises(ConfigurationError, match="not a one-time-pad file"):
         ends.receive(ends.folder / "other")
+
+
+def test_who_knows_a_message_that_never_arrived_cannot_use_its_pad_for_a_tag_of_her_own(ends):
+    """She knows message and ciphertext, so the pad; she names pad she knows as mask and pad of a message that she makes."""
+    known = bytes(200)
+    encrypted = ends.send(known)
+    data = encrypted.read_bytes()
+    header = FileHeader.decoded(data[:HEADER_BYTES], what="it")
+    pad = combine(data[HEADER_BYTES:-TAG_BYTES], known)
+
+    class Known:
+        def __init__(self, tag_key):
+            self.tag_key, self.left = tag_key, pad
+
+        def read(self, count_bytes):
+            key, self.left = self.left[:count_bytes], self.left[count_bytes:]
+            return key
+
+    for offset in (header.offset + MASK_BYTES, PAD_ID_BYTES, header.offset):
+        forged = FileHeader(header.pad, header.sender, offset, Contents(11))
+        for guess in (pad[:16], pad[16:32], bytes(16)):
+            encrypted.write_bytes(forged.encoded() + b"".join(encrypt(Known(guess), forged, [b"attack now!"])))
+            with pytest.raises(AuthenticationError):
+                ends.receive(encrypted)
+
+
+def test_a_ledger_of_an_earlier_version_is_refused(ends):
+    ends.pad(Party.ALICE)
+    path = ends.folder / "alice.key.ledger"
+    path.write_text(path.read_text().replace('"version": 2', '"version": 1'))
+
+    with pytest.raises(ConfigurationError, match="earlier version"):
+        ends.pad(Party.ALICE)
+
+
+def test_a_file_is_replaced_whole_and_others_may_read_what_is_encrypted(ends):
+    (ends.folder / "message.otp").write_bytes(b"an older one")
+
+    assert ends.receive(ends.send(MESSAGE)) == MESSAGE
+    assert (ends.folder / "message.otp").stat().st_mode & 0o444
+
+
+def test_a_disk_without_nameless_files_does_as_well(ends, monkeypatch):
+    true_open = os.open
+
+    def refusing(path, flags, *arguments, **named):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "not here")
+        return true_open(path, flags, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refusing)
+    before = {path.name for path in ends.folder.iterdir()}
+
+    assert ends.receive(ends.send(MESSAGE)) == MESSAGE
+    assert {path.name for path in ends.folder.iterdir()} >= before
+    assert not [path for path in ends.folder.iterdir() if path.name.startswith(".")]

@@ -12,7 +12,7 @@ import pytest
 
 from common.channel.codec import Party
 from common.errors import KeyAlreadyTakenError
-from common.onetimepad.envelope import HEADER_BYTES, Header
+from common.onetimepad.envelope import HEADER_BYTES, FileHeader
 from common.onetimepad.files import decrypt_file, encrypt_file
 from tests.unit.onetimepad.ends import Ends
 
@@ -80,7 +80,7 @@ def stopped_at_every_moment(action):
 
 
 def header_of(path):
-    return Header.decoded(path.read_bytes()[:HEADER_BYTES], what=str(path))
+    return FileHeader.decoded(path.read_bytes()[:HEADER_BYTES], what=str(path))
 
 
 def test_a_sender_stopped_anywhere_never_uses_key_twice(tmp_path):

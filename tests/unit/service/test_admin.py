@@ -72,7 +72,7 @@ def test_the_socket_is_ours_alone_also_where_its_path_is_long(tmp_path):
 def test_an_endless_request_is_cut_off(tmp_path):
     def question():
         with AdminClient(tmp_path / "admin.sock") as client, pytest.raises(TransportError):
-            client.ask("give", count=0, rubbish="x" * (1 << 20))
+            client.ask("give", count=0, rubbish="x" * (3 << 20) + "y" * (3 << 20))
 
     asked(tmp_path / "admin.sock", question)
 

@@ -12,7 +12,7 @@ from common.conversation.session import SessionState
 from common.errors import AuthenticationError, LocalProtocolError, TransportError
 from common.keystore.memory import MemoryKeyStore
 from common.service.driver import SessionDriver
-from common.service.wire import GREETING, OVER, REFUSED, SESSION
+from common.service.wire import GREETING, OVER, REFUSED, SESSION, over_frame
 from common.service.workers import Workers
 from tests.support.links import World, check_invariants, tiny_recipe
 from tests.unit.service.nodes import MemoryChannel, desks
@@ -216,6 +216,29 @@ def test_a_computation_in_a_thread_leaves_the_loop_free():
 
     assert ended.error is None
     assert machine.events == [Completed(KEY, True)]  # the loop set it while the computation waited
+
+
+@pytest.mark.parametrize("end", ["stopped", "over at the peer's"])
+def test_a_computation_that_waits_for_the_stream_keeps_no_session_from_ending(end):
+    async def scenario():
+        workers, abandoned = Workers(2), threading.Event()
+        channel = MemoryChannel.pair()[Party.ALICE]
+        desk = desks(World.new(tiny_recipe("cascade")).secrets)[Party.ALICE]
+        driver = SessionDriver(
+            Machine([RunComputation(KEY, abandoned.wait, (60.0,))]), channel, MemoryKeyStore(), workers, desk, abandon=abandoned.set
+        )
+        running = asyncio.create_task(driver.run())
+        await asyncio.sleep(0.05)
+        if end == "stopped":
+            driver.stop()
+        else:
+            driver._session = bytes(16)
+            channel.deliver(over_frame(desk.seal, Party.BOB, bytes(16)))
+        ended = await asyncio.wait_for(running, 10)
+        workers.stop()
+        return ended
+
+    assert asyncio.run(scenario()).error is None
 
 
 def test_a_mistake_in_a_computation_ends_the_session_and_names_no_value():

@@ -73,6 +73,19 @@ def test_a_full_queue_drops_what_a_stream_that_cannot_wait_brings_and_says_so():
     assert (queue.count_dropped_batches, queue.count_dropped_tags) == (3, 9)
 
 
+def test_what_waits_of_an_earlier_run_is_dropped_when_another_begins():
+    queue = BatchQueue(pausable=True, capacity_bytes=1000)
+    for item in (TagStream({"H": 0}, 0, "one"), batch(1), TagStream({"H": 0}, 0, "one"), batch(2), TagStream({"H": 0}, 0), batch(3)):
+        queue.put(item)
+    assert next_of(queue).run == "one"
+    queue.put(TagStream({"H": 0}, 0, "two"))
+    queue.put(batch(4))
+
+    assert next_of(queue).run == "two"
+    assert next_of(queue).sequence == 4
+    assert queue.next(0.0) is None
+
+
 def test_a_closed_queue_wakes_whoever_waits():
     queue = BatchQueue()
     threading.Timer(0.05, queue.close).start()

@@ -1,6 +1,7 @@
 """Sessions follow one another; waits grow; a start that only a person can mend is given up."""
 
 import asyncio
+from typing import ClassVar
 
 import pytest
 
@@ -30,7 +31,17 @@ class Session:
         self.stopped.set()
 
 
-def supervised(*ends, agreed=False):
+class Noting(RestartPolicy):
+    """Notes which failure in a row each wait is for."""
+
+    asked: ClassVar[list[int]] = []
+
+    def wait_seconds(self, count_failures, chance):
+        self.asked.append(count_failures)
+        return 0.001 * chance
+
+
+def supervised(*ends, agreed=False, policy=QUICK, **options):
     """Run one session after another; the last one lasts until it is stopped."""
 
     async def scenario():
@@ -38,7 +49,7 @@ def supervised(*ends, agreed=False):
         desk.has_agreed = agreed
         left, opened = [*ends, None], []
 
-        def open_session():
+        async def open_session():
             opened.append(Session(left.pop(0)))
             if opened[-1].end is None:
                 asyncio.get_running_loop().call_later(0.01, supervisor.stop)
@@ -47,7 +58,7 @@ def supervised(*ends, agreed=False):
         async def at_once():
             pass
 
-        supervisor = Supervisor(open_session, at_once, lambda _end: None, desk, QUICK)
+        supervisor = Supervisor(open_session, at_once, lambda _end: None, desk, policy, **options)
         return await asyncio.wait_for(supervisor.run(), 5), opened, supervisor
 
     return asyncio.run(scenario())
@@ -86,6 +97,44 @@ def test_nothing_is_a_bad_start_once_a_session_was_agreed_on():
     bad, _, _ = supervised(*[SessionEnd(AuthenticationError("forged"))] * 4, agreed=True)
 
     assert bad is None
+
+
+def test_a_stop_while_a_session_is_being_opened_ends_it_at_once():
+    async def scenario():
+        session = Session(None)
+
+        async def open_session():
+            supervisor.stop()
+            return session
+
+        async def at_once():
+            pass
+
+        desk = desks(World.new(tiny_recipe("cascade")).secrets)[Party.BOB]
+        supervisor = Supervisor(open_session, at_once, lambda _end: None, desk, QUICK)
+        await asyncio.wait_for(supervisor.run(), 5)
+        return session.stopped.is_set()
+
+    assert asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("has_matched", "asked"), [(False, [1, 2, 3]), (True, [1, 1, 1])])
+def test_a_session_that_matched_its_slots_was_a_good_one_however_short(has_matched, asked):
+    Noting.asked.clear()
+    supervised(*[SessionEnd(TransportError("gone"), was_distilling=has_matched)] * 3, policy=Noting())
+
+    assert Noting.asked[:3] == asked
+
+
+def test_whoever_is_greeted_keeps_nobody_waiting():
+    async def at_once():
+        pass
+
+    patient = RestartPolicy(first_seconds=1000, most_seconds=1000, jitter=0)
+    bad, opened, _ = supervised(SessionEnd(TransportError("gone")), policy=patient, knock=at_once)
+
+    assert bad is None
+    assert len(opened) == 2
 
 
 def test_waits_grow_to_a_bound_and_keep_their_jitter():

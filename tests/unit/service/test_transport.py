@@ -1,6 +1,7 @@
 """The channel between two daemons: one peer, nobody else, and it knows when he is gone."""
 
 import asyncio
+import contextlib
 
 import pytest
 import zmq
@@ -9,7 +10,9 @@ import zmq.asyncio
 from common.errors import ConfigurationError, TransportError
 from common.service.credentials import ChannelKeys
 from common.service.transport import Transport
-from common.service.wire import MAXIMUM_FRAME_BYTES, SESSION
+from common.service.wire import GREETING, MAXIMUM_FRAME_BYTES, SESSION
+from tests.support.noise import DEEDS, OneDeed
+from tests.support.relay import BACKWARD, FORWARD, Relay
 from tests.unit.service.nodes import connected, free_port, key_pair, sections
 
 FRAME = bytes((SESSION,)) + b"hello"
@@ -103,6 +106,88 @@ def test_both_ends_notice_when_the_other_one_goes_and_when_he_comes_back():
         return arrivals
 
     assert asyncio.run(scenario()) == 2
+
+
+def test_whoever_waits_to_send_hears_at_once_that_the_peer_is_gone():
+    async def scenario():
+        (ours, our_secret), (theirs, their_secret) = key_pair(), key_pair()
+        joining, listening = sections(free_port(), silence_seconds=60.0)
+        server, client = Transport(listening, ChannelKeys(their_secret, ours)), Transport(joining, ChannelKeys(our_secret, theirs))
+        await server.start()
+        await client.start()
+        await asyncio.wait_for(asyncio.gather(client.wait_present(), server.wait_present()), 5)
+
+        async def send_for_ever():
+            while True:
+                await client.send(b"\x02" * 100_000)
+
+        sending = asyncio.create_task(send_for_ever())
+        await asyncio.sleep(0.2)
+        assert not sending.done()
+        await server.stop()
+        with pytest.raises(TransportError, match="the peer is gone"):
+            await asyncio.wait_for(sending, 5)
+        await client.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_greeting_that_waits_is_known_until_it_is_received():
+    async def scenario():
+        async with connected() as (joining, listening):
+            await joining.send(FRAME)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(listening.wait_greeting(), 0.3)
+            await joining.send(bytes((GREETING,)) + b"hello")
+            await asyncio.wait_for(listening.wait_greeting(), 5)
+            assert await listening.receive() == FRAME
+            await asyncio.wait_for(listening.wait_greeting(), 0.1)
+            await listening.receive()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(listening.wait_greeting(), 0.1)
+
+    asyncio.run(scenario())
+
+
+PLACES = (0, 70, 500, 1000)
+"""Bytes after which a deed is done: in the greeting of ZeroMQ, in the handshake, in the first frames."""
+
+
+async def recovered_from(deed, direction, after_bytes):
+    """Whether the channel comes back by itself after one deed on the wire; None where the wire was too quiet for it."""
+    (ours, our_secret), (theirs, their_secret) = key_pair(), key_pair()
+    port = free_port()
+    done = OneDeed(deed, direction, after_bytes)
+    with Relay(port, done) as relay:
+        client = Transport(sections(relay.port)[0], ChannelKeys(our_secret, theirs))
+        server = Transport(sections(port)[1], ChannelKeys(their_secret, ours))
+        await server.start()
+        await client.start()
+        try:
+            for _ in range(50):
+                if done.done:
+                    break
+                await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
+            for _ in range(150):  # what was queued may be lost with its connection, so it is said again
+                if client.is_present and server.is_present:
+                    with contextlib.suppress(TransportError, TimeoutError):
+                        await client.send(FRAME)
+                        return done.done and await asyncio.wait_for(server.receive(), 1) == FRAME
+                await asyncio.sleep(0.1)
+            return False
+        finally:
+            await client.stop()
+            await server.stop()
+
+
+@pytest.mark.parametrize("direction", [FORWARD, BACKWARD])
+def test_whatever_is_done_to_the_bytes_once_the_channel_comes_back(direction):
+    async def scenario():
+        tried = [(deed, after_bytes) for deed in DEEDS for after_bytes in PLACES]
+        return dict(zip(tried, await asyncio.gather(*(recovered_from(deed, direction, after) for deed, after in tried)), strict=True))
+
+    assert [case for case, came_back in asyncio.run(scenario()).items() if not came_back] == []
 
 
 def test_a_port_in_use_is_named():

@@ -1,0 +1,70 @@
+"""Blocks and steps as plain dictionaries, ready for JSON: what a running node answers, and what every report is added up from.
+
+Nothing here is secret: both ends said these numbers in public, or could have.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from common.blocks import BasisCounts
+from common.distillation.steps import StepReport
+from common.distillation.values import BlockOutcome
+
+
+def block_report(outcome: BlockOutcome) -> dict[str, Any]:
+    """Describe one block.
+
+    Parameters
+    ----------
+    outcome : BlockOutcome
+        How the block ended.
+
+    Returns
+    -------
+    dict
+        Number, length, reason and failed bound, leakage, transcript bytes under our tag; ``counts``, ``corrected`` and ``segments`` where
+        it was closed; ``ledger``, ``epsilon`` and bounds where a length was computed.
+    """
+    report: dict[str, Any] = {
+        "number": outcome.number,
+        "secret_bits": outcome.secret_bits,
+        "reason": outcome.reason.label if outcome.reason else None,
+        "bound": outcome.length.bound if outcome.length else "",
+        "leakage": outcome.leakage.items,
+        "authenticated_bytes": outcome.authenticated_bytes,
+        "ends_stream": outcome.ends_stream,
+    }
+    if outcome.block:
+        counts = outcome.block.counts
+        report |= {
+            "counts": {
+                "pulses": counts.pulses,
+                "frames": counts.frames,
+                "detections": counts.detections,
+                "cross_clicks": counts.cross_clicks,
+                "Z": _basis(counts.z),
+                "X": _basis(counts.x),
+                "table": counts.table,
+            },
+            "corrected": {"Z": outcome.block.corrected[0], "X": outcome.block.corrected[1]},
+            "segments": {"count": outcome.block.count_segments, "failed": outcome.block.count_failed},
+        }
+    if outcome.length:
+        report |= {
+            "ledger": outcome.length.ledger,
+            "epsilon": outcome.length.epsilon,
+            "phase_error_bound": outcome.length.phase_error_bound,
+            "multi_photon_bound": outcome.length.multi_photon_bound,
+        }
+    return report
+
+
+def step_report(step: StepReport) -> dict[str, Any]:
+    """Describe one ``step``, by the names of its fields."""
+    return dataclasses.asdict(step)
+
+
+def _basis(counts: BasisCounts) -> dict[str, int]:
+    return dataclasses.asdict(counts)
