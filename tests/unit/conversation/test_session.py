@@ -142,7 +142,9 @@ def test_both_ends_go_on_with_the_newest_hash_key_that_both_trust():
 
 
 @pytest.mark.parametrize(
-    "impossible", [Stands(1, 9, None, 5), Stands(1, 7, None, 7), Stands(1, 0, None, 15), Stands(1, 3, None, 0, 5)], ids=str
+    "impossible",
+    [Stands(1, 9, None, 5), Stands(1, 7, None, 7), Stands(1, 0, None, 15), Stands(1, 3, None, 0, 5)],
+    ids=["a mask's number", "not taken yet", "nothing taken at all", "distrust of what is not in use"],
 )
 def test_a_hash_key_that_no_store_can_have_is_refused(impossible):
     ours, _ = met(Stands(), impossible)
