@@ -9,6 +9,8 @@ are others. Comes from ``qkd-fibre`` or a laboratory's source, goes to ``alice.p
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import secrets
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,6 +20,7 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from alice.answered import AnsweredSlots
 from alice.frame_offset import WORKING_QBER, find_frame_offset
 from alice.station import NOISY_QBER
 from common.errors import QkdError, StreamError
@@ -113,6 +116,13 @@ class _GrowingRecord:
         return settings
 
 
+def _name_of(opened: EmissionStream) -> str:
+    """Name a run that is not named after its slots' settings; a packed one without a name is another at each connection."""
+    if opened.run or opened.expander_key is None:
+        return opened.run or secrets.token_hex(8)
+    return hashlib.sha256(b"qkdlink run" + opened.expander_key).hexdigest()
+
+
 _Condition = Callable[[_GrowingRecord], bool]
 
 
@@ -133,9 +143,20 @@ class LiveEmissionStation:
         Patience of a computation.
     packed_bytes : int
         Packed settings kept.
+    answered : AnsweredSlots | None
+        How far was answered in earlier sessions; None begins anew and remembers as long as the station lives.
     """
 
-    def __init__(self, profile: LinkProfile, *, wait_seconds: float = WAIT_SECONDS, packed_bytes: int = PACKED_BYTES) -> None:
+    def __init__(
+        self,
+        profile: LinkProfile,
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+        packed_bytes: int = PACKED_BYTES,
+        answered: AnsweredSlots | None = None,
+    ) -> None:
+        self._answered = answered or AnsweredSlots()
+        self._run = ""
         self._profile = profile
         self._wait_seconds = wait_seconds
         self._packed_bytes = packed_bytes
@@ -150,7 +171,7 @@ class LiveEmissionStation:
         self._count_attempts = 0
 
     @classmethod
-    def connect(cls, address: StreamAddress, profile: LinkProfile) -> Self:
+    def connect(cls, address: StreamAddress, profile: LinkProfile, answered: AnsweredSlots) -> Self:
         """Begin to read a source.
 
         Parameters
@@ -159,28 +180,30 @@ class LiveEmissionStation:
             Where it is served.
         profile : LinkProfile
             The link.
+        answered : AnsweredSlots
+            How far was answered before.
 
         Returns
         -------
         LiveEmissionStation
             Reading; ``close`` ends it.
         """
-        station = cls(profile)
+        station = cls(profile, answered=answered)
         station._client = StreamClient(address, "emission", station.deliver)
         station._client.start()
         return station
 
     @property
     def first_slot(self) -> int:
-        """First slot of the record; 0 before it has begun."""
+        """First slot of the record that was not answered for yet; 0 before it has begun."""
         opened = self._opened
-        return 0 if opened is None else opened.header.first_slot
+        return 0 if opened is None else max(opened.header.first_slot, self._answered.through(self._run) + 1)
 
     @property
     def count_slots(self) -> int:
-        """Slots the record will have at most."""
+        """Slots from there on that the record will have at most."""
         opened = self._opened
-        return UNKNOWN_SLOTS if opened is None else opened.header.count_slots
+        return UNKNOWN_SLOTS if opened is None else max(0, opened.header.end_slot - self.first_slot)
 
     @property
     def emitted_through_slot(self) -> int | None:
@@ -243,7 +266,7 @@ class LiveEmissionStation:
                 self._changed.notify_all()
 
     def look_up(self, slots: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the settings of scattered slots, as soon as all of them have been emitted.
+        """Return the settings of scattered slots, as soon as all of them have been emitted; they are never returned again.
 
         Parameters
         ----------
@@ -259,14 +282,19 @@ class LiveEmissionStation:
         ------
         StreamError
             If the source began anew in this session, does not get there in time, or settings are no longer kept.
+        RemoteProtocolError
+            If a slot was answered for before.
+        KeyStoreError
+            If it cannot be noted that they were answered for.
         """
         if not slots.size:
             return np.zeros(0, np.uint8)
-        last = int(slots.max())
+        first, last = int(slots.min()), int(slots.max())
         with self._changed:
             self._wait(lambda record: record.end_slot > last or self._count_runs != self._session_run, f"slot {last}")
-            record = self._same_run()
-            return record.look_up(slots)
+            settings, run = self._same_run().look_up(slots), self._run
+        self._answered.answer(run, first, last)
+        return settings
 
     def find_offset(self, slots: NDArray[np.int64], outcomes: NDArray[np.uint8], stride: int) -> int | None:
         """Look for the offset at which sacrificed detections fit what was emitted; a session begins with it.
@@ -293,7 +321,7 @@ class LiveEmissionStation:
         with self._changed:
             self._wait(lambda record: record.end_slot > record.first_slot, "anything to be emitted")
             self._session_run = self._count_runs
-            record = self._same_run()
+            record, run = self._same_run(), self._run
             first, count = record.first_slot, record.end_slot - record.first_slot
 
         def window(begin: int, length: int) -> NDArray[np.uint8]:
@@ -325,6 +353,7 @@ class LiveEmissionStation:
                 if self._is_abandoned:
                     raise
                 continue
+            self._answered.pass_over(run, min(int(slots[-1]) + found.offset, record.end_slot - 1))
             self._last_offset, self._count_attempts = found.offset, 0
             return found.offset
         self._count_attempts += 1
@@ -367,7 +396,7 @@ class LiveEmissionStation:
         if not goes_on:
             self._count_runs += 1
             self._last_offset = None
-        self._opened, self._record = opened, _GrowingRecord(opened, self._packed_bytes)
+        self._opened, self._record, self._run = opened, _GrowingRecord(opened, self._packed_bytes), _name_of(opened)
 
     def _wait(self, condition: _Condition, what: str) -> None:
         """Wait until the record fulfils a condition; the lock is held."""

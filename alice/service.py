@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import alice
+from alice.answered import AnsweredSlots
 from alice.live import LiveEmissionStation
 from alice.playbook import GREETING, playbook
 from alice.settings import AliceSettings
@@ -36,7 +37,7 @@ def open_source(settings: NodeSettings, profile: LinkProfile, recipe: Recipe) ->
     """
     address = StreamAddress.parse(settings.stream.address, settings.folder)
     return StationSource(
-        lambda: LiveEmissionStation.connect(address, profile),
+        lambda: LiveEmissionStation.connect(address, profile, AnsweredSlots(settings.resolved(settings.node.state) / "answered.json")),
         lambda station: playbook(recipe, station),
         _described,
         lambda station: not station.problem,

@@ -138,7 +138,7 @@ def started(module: str, *arguments: str, log: IO[bytes]) -> subprocess.Popen[by
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the body as Ctrl-C does, so that whatever it started is stopped.
+    """Let SIGTERM and SIGHUP end the body as Ctrl-C does, so that whatever it started is stopped; what is ignored (``nohup``) stays so.
 
     Yields
     ------
@@ -152,7 +152,8 @@ def ended_by_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread may say what signals do
         yield
         return
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heeded = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
     try:
         yield
     finally:

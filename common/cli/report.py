@@ -209,7 +209,7 @@ def _summed_ledgers(blocks: Sequence[Block]) -> dict[str, float | int]:
 
 
 def _session_epsilon(kept: Sequence[Block]) -> dict[str, float]:
-    """Add up what was promised for every block of key, and the forgery bounds of the tags really sent."""
+    """Add up what was promised for every block of key, and the forgery bounds of the tags really sent for those blocks."""
     names = ("secrecy", "correctness", "authentication")
     promised = {name: fsum(block["epsilon"].get(name, 0.0) for block in kept) for name in names}
     return promised | {"forgery_bound_of_tags": fsum(2 * forgery_bound(block["authenticated_bytes"]) for block in kept)}

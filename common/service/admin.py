@@ -1,7 +1,8 @@
 """The admin socket: how the commands on this machine ask the running daemon, over a unix socket that only its user can open.
 
 A request is one JSON line ``{"command": …}``; the answer is one JSON line, ``{"ok": true, "result": …}`` or ``{"ok": false, "error": …,
-"exit": …}``. Where the answer says ``key_bytes``, so many raw bytes of key follow it; they are wiped here once they are on their way. A
+"exit": …}``. Where the answer says ``key_bytes``, so many raw bytes of key follow it; the answer itself is wiped once they are on
+their way, what the socket buffers of it is freed. A
 connection may carry many requests, one after another.
 """
 
@@ -30,7 +31,7 @@ MOST_CLIENTS = 16
 """Commands answered at a time."""
 
 IDLE_SECONDS = 120.0
-"""How long a connection may be quiet."""
+"""How long a connection may be quiet that holds nothing open; who checks a long message is quiet for as long as that takes."""
 
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred of unix(7): process, user, group."""
@@ -129,7 +130,7 @@ class AdminServer:
         connection = Connection()
         _ASKING.set(connection)
         try:
-            while line := await asyncio.wait_for(reader.readline(), IDLE_SECONDS):
+            while line := await asyncio.wait_for(reader.readline(), None if connection.endings else IDLE_SECONDS):
                 await self._reply(await self._answered(line), writer)
         except (TimeoutError, ValueError, ConnectionError):
             pass  # an idle, endless or broken client: nothing to say to it

@@ -1,7 +1,7 @@
-"""What a running node does for the commands on its machine: status, key levels, pads, export, audit, stop.
+"""What a running node does for the commands on its machine: status, key levels, export, audit, stop; pads are ``common.service.pads``.
 
-Key leaves the store here and nowhere else in the service; each handout is in the store's ledger and in the audit trail before its bits
-are read.
+Key leaves the store here and there, and nowhere else in the service; each handout is in the store's ledger before its bits are read, and
+in the audit trail before they leave the node.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from common.errors import ConfigurationError, KeyExhaustedError
-from common.keystore.interface import AuditEntry, Levels, Taken
-from common.keystore.ownership import DELIVERIES, PADS, OwnershipRule, Pool
+from common.keystore.interface import AuditEntry, Levels, Piece, Taken
+from common.keystore.ownership import DELIVERIES, OwnershipRule, Pool
 from common.service.admin import Answer, Handler
-from common.service.pads import PadCommands, count_of, pieces_of, purpose_of
+from common.service.pads import PadCommands, count_of, pieces_of
 from common.service.reserve import RENEW
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MOST_AUDIT_LINES = 1000
 """Lines of the ledger in one answer."""
+
+EXPORT = "export"
+"""What the ledger says an export was for."""
 
 
 class NodeCommands:
@@ -43,8 +46,6 @@ class NodeCommands:
             "keys status": self.keys_status,
             "keys audit": self.keys_audit,
             "keys export": self.keys_export,
-            "pad take": self.pad_take,
-            "pad expect": self.pad_expect,
             "stop": self.stop,
         }
         self.pads = PadCommands(node.kind.party, node.pad_id, node.workers, lambda: node.store, node.audit, self._waiting)
@@ -123,6 +124,16 @@ class NodeCommands:
     async def keys_export(self, request: Mapping[str, Any]) -> Answer:
         """Hand out delivery key to a person: from our own pool, or the pieces that were exported at the other end.
 
+        Parameters
+        ----------
+        request : dict
+            ``yes``, and ``count_bytes`` or ``pieces``.
+
+        Returns
+        -------
+        Answer
+            Which key it is, and the key.
+
         Raises
         ------
         ConfigurationError
@@ -130,43 +141,34 @@ class NodeCommands:
         """
         if request.get("yes") is not True:
             raise ConfigurationError("keys export takes key out of the store for good: say so with --yes")
-        party = self._node.kind.party
+        node = self._node
+        party = node.kind.party
         if "pieces" in request:
-            return await self._expected(DELIVERIES[party.peer], request, "export")
-        return await self._taken(DELIVERIES[party], count_of(request, "count_bytes"), "export")
-
-    async def pad_take(self, request: Mapping[str, Any]) -> Answer:
-        """Hand out pad for a message from this end."""
-        return await self._taken(PADS[self._node.kind.party], count_of(request, "count_bytes"), purpose_of(request))
-
-    async def pad_expect(self, request: Mapping[str, Any]) -> Answer:
-        """Hand out the pad of a message from the peer."""
-        return await self._expected(PADS[self._node.kind.party.peer], request, purpose_of(request))
+            taken = await node.workers.write(self._follow, DELIVERIES[party.peer], pieces_of(request))
+        else:
+            taken = await self._taken(DELIVERIES[party], count_of(request, "count_bytes"))
+        place = {"pool": taken.pool.value, "handout": taken.handout}
+        await node.workers.write(node.audit.record, "key handed out", bytes=len(taken.key), purpose=EXPORT, **place)
+        return Answer({**place, "pieces": [dataclasses.astuple(piece) for piece in taken.pieces]}, taken.key)
 
     async def stop(self, _request: Mapping[str, Any]) -> Answer:
         """Stop the service."""
         self._node.stopping.set()
         return Answer({"stopping": True})
 
-    async def _taken(self, pool: Pool, count_bytes: int, purpose: str) -> Answer:
+    async def _taken(self, pool: Pool, count_bytes: int) -> Taken:
         node = self._node
         try:
-            taken = await node.workers.write(node.store.take, pool, count_bytes, purpose)
+            return await node.workers.write(node.store.take, pool, count_bytes, EXPORT)
         except KeyExhaustedError as short:
             raise KeyExhaustedError(f"{short}{await self._waiting(pool, count_bytes)}") from None
-        return await self._handed_out(taken, purpose)
 
-    async def _expected(self, pool: Pool, request: Mapping[str, Any], purpose: str) -> Answer:
-        node = self._node
-        taken = await node.workers.write(node.store.expect, pool, pieces_of(request), purpose)
-        return await self._handed_out(taken, purpose)
-
-    async def _handed_out(self, taken: Taken, purpose: str) -> Answer:
-        pieces = [dataclasses.astuple(piece) for piece in taken.pieces]
-        await self._node.workers.write(
-            self._node.audit.record, "key handed out", pool=taken.pool.value, bytes=len(taken.key), purpose=purpose, handout=taken.handout
-        )
-        return Answer({"handout": taken.handout, "pool": taken.pool.value, "pieces": pieces}, taken.key)
+    def _follow(self, pool: Pool, pieces: list[Piece]) -> Taken:
+        """Take what the peer has exported, for good, in one go of the store's thread: no tag will ask for it back."""
+        store = self._node.store
+        taken = store.expect(pool, pieces, EXPORT)
+        store.burn(taken.handout)
+        return taken
 
     async def _waiting(self, pool: Pool, count_bytes: int) -> str:
         """Say how many bits are missing, and how long the link needs for them at its present rate."""

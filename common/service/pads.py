@@ -154,7 +154,7 @@ class PadCommands:
 
     async def give_back(self, request: Mapping[str, Any]) -> Answer:
         """Take back the pad of a message that turned out to be forged."""
-        handout = count_of(request, "handout")
+        handout = self._held(request).handout.number
         await self._workers.write(self._open_store().give_back, handout)
         self._forget(handout)
         self.count_forged += 1

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from common.errors import KeyAlreadyTakenError, KeyExhaustedError, KeyNotFoundError, KeyStoreError, TransportError
+from common.service.admin_client import AdminClient
 from tests.integration.live.processes import LiveLink
 
 PEER = {"alice": "bob", "bob": "alice"}
 
-POOLS = {"pad": ("pad take", "pad expect"), "delivery": ("keys export", "keys export")}
-"""Commands at the end that takes, and at the end that follows."""
+KINDS = ("pad", "delivery")
 
 SIZES = (1, 16, 32, 100, 700, 3000)
 
@@ -118,9 +118,12 @@ class Application:
             self.failure = failure
 
     def _take(self) -> None:
-        kind, size = self._dice.choice(list(POOLS)), self._dice.choice(SIZES)
+        kind, size = self._dice.choice(KINDS), self._dice.choice(SIZES)
         try:
-            named, key = self._link.ask(self._giver, POOLS[kind][0], count_bytes=size, yes=True, purpose="letter")
+            if kind == "pad":
+                named, key = self._link.take_pad(self._giver, size)
+            else:
+                named, key = self._link.ask(self._giver, "keys export", count_bytes=size, yes=True)
         except TransportError:
             self.counts["take: no answer"] += 1  # what the ledger calls spent and nobody got is lost, as a crash may lose key
             return
@@ -136,7 +139,11 @@ class Application:
         """Ask the other end for the oldest letter's key; what cannot be had yet is asked for later."""
         letter, there = self._letters.popleft(), PEER[self._giver]
         try:
-            named, key = self._expect(letter)
+            if letter.kind == "pad" and self._dice.random() < 0.1:
+                self._give_back(letter)
+                self._letters.append(letter)
+                return
+            key = self._expect(letter)
         except KeyAlreadyTakenError:
             self.counts["follow: answer lost before"] += 1
             return
@@ -150,28 +157,23 @@ class Application:
             return
         if key != letter.key:
             self._handed.faults.append(f"{letter.pool}: {letter.pieces} differ between the ends")
-        if self._dice.random() < 0.1 and self._is_returned(named["handout"]):
-            self._letters.append(letter)
-            return
         self._handed.give(there, letter.pool, letter.pieces, bytes(key))
         self.counts["followed"] += 1
         if self._dice.random() < 0.2:
             self._try_again(letter)
 
-    def _expect(self, letter: Letter) -> tuple[dict, bytes]:
-        command, pieces = POOLS[letter.kind][1], [list(piece) for piece in letter.pieces]
-        named, key = self._link.ask(PEER[self._giver], command, pieces=pieces, yes=True, purpose="letter")
-        return named, bytes(key)
+    def _expect(self, letter: Letter) -> bytes:
+        there, pieces = PEER[self._giver], [list(piece) for piece in letter.pieces]
+        if letter.kind == "pad":
+            return bytes(self._link.follow_pad(there, pieces)[1])
+        return bytes(self._link.ask(there, "keys export", pieces=pieces, yes=True)[1])
 
-    def _is_returned(self, handout: int) -> bool:
-        """Give key back as if its message had been forged; where the daemon dies over it, it may or may not be back."""
-        try:
-            self._link.ask(PEER[self._giver], "pad return", handout=handout)
-        except (TransportError, KeyStoreError):
-            self.counts["return: no answer"] += 1
-        else:
-            self.counts["returned"] += 1
-        return True
+    def _give_back(self, letter: Letter) -> None:
+        """Find a pad and give it back as if its message had been forged; where the daemon dies over it, it may or may not be back."""
+        with AdminClient.of(self._link.config(PEER[self._giver])) as client:
+            named = client.ask("pad follow", pieces=[list(piece) for piece in letter.pieces], purpose="letter")
+            client.ask("pad return", handout=named["handout"])
+        self.counts["returned"] += 1
 
     def _try_again(self, letter: Letter) -> None:
         """Ask for the same key once more: it must be refused."""

@@ -82,7 +82,8 @@ def wait_until(condition, what):
 def running(tmp_path):
     """A demonstration that would go on for ever, its three processes up."""
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "common.cli.main", "demo", *ENDLESS, "--out", str(out)]
+    heeding = ["env", "--default-signal=INT"]  # whoever runs the tests in the background has it ignored
+    command = [*heeding, sys.executable, "-m", "common.cli.main", "demo", *ENDLESS, "--out", str(out)]
     with (tmp_path / "said").open("wb") as said:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
     try:

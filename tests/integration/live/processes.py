@@ -61,6 +61,19 @@ class LiveLink:
         with AdminClient.of(self.config(name)) as client:
             return client.ask_for_key(command, **fields)
 
+    def take_pad(self, name: str, count_bytes: int, purpose: str = "test") -> tuple[dict, bytearray]:
+        """Pad for a message from this end, and what names it."""
+        with AdminClient.of(self.config(name)) as client:
+            named = client.ask("pad reserve", count_bytes=count_bytes, purpose=purpose)
+            return named, client.ask_for_key("pad read", handout=named["handout"], count_bytes=count_bytes)[1]
+
+    def follow_pad(self, name: str, pieces: list, purpose: str = "test") -> tuple[dict, bytearray]:
+        """Pad of a message from the peer, spent as if its tag were right."""
+        with AdminClient.of(self.config(name)) as client:
+            named = client.ask("pad follow", pieces=pieces, purpose=purpose)
+            client.ask("pad burn", handout=named["handout"])
+            return named, client.ask_for_key("pad read", handout=named["handout"], count_bytes=sum(count for _, _, count in pieces))[1]
+
     def status(self, name: str) -> dict:
         return self.ask(name, "status")[0]
 

@@ -67,19 +67,22 @@ class Hunted:
         for name in NODES:
             shutil.copytree(self.link.folder / name / "state", self.link.folder / f"copy of {name}")
         for pool, first, other in (("keys export", "alice", "bob"), ("keys export", "bob", "alice"), ("pad", "alice", "bob")):
-            take, follow = (pool, pool) if pool != "pad" else ("pad take", "pad expect")
-            named, ours = self.link.ask(first, take, yes=True, count_bytes=800, purpose="hunt")
-            _, theirs = self.link.ask(other, follow, yes=True, pieces=named["pieces"], purpose="hunt")
+            if pool == "pad":
+                named, ours = self.link.take_pad(first, 800)
+                _, theirs = self.link.follow_pad(other, named["pieces"])
+            else:
+                named, ours = self.link.ask(first, pool, yes=True, count_bytes=800)
+                _, theirs = self.link.ask(other, pool, yes=True, pieces=named["pieces"])
             assert ours == theirs
             self.secrets[f"{pool} of {first}"] = bytes(ours)
-            self.answers[f"answer to {take}"] = json.dumps(named).encode()
+            self.answers[f"answer to {pool} at {first}"] = json.dumps(named).encode()
 
     def annoy(self) -> None:
         """Provoke what errors can be provoked from outside; what they say is hunted through as well."""
         wrong = ({"pieces": [[1, 0, 10]]}, {"pieces": [[99, 0, 10]]}, {"count_bytes": 10**12}, {"pieces": "x"}, {"count_bytes": -1})
         for name in NODES:
             for fields in wrong:
-                for command in ("pad take", "pad expect", "pad return", "keys export", "nonsense"):
+                for command in ("pad reserve", "pad follow", "pad return", "keys export", "nonsense"):
                     with contextlib.suppress(QkdError):
                         answer, key = self.link.ask(name, command, yes=True, **fields)
                         self.secrets |= {f"{command} of {name} {fields}": bytes(key)} if key else {}
@@ -241,7 +244,7 @@ def test_a_crash_leaves_no_core_dump(hunted, tmp_path):
     dumps_here = killed_by(control, signal.SIGABRT)
     control.returncode = -signal.SIGABRT
 
-    for name, number in (("alice", signal.SIGABRT), ("bob", signal.SIGSEGV), ("fibre", signal.SIGQUIT)):
+    for name, number in (("alice", signal.SIGABRT), ("bob", signal.SIGSEGV), ("fibre", signal.SIGBUS)):
         process = hunted.link.processes.pop(name)
         assert not killed_by(process, number)
         process.returncode = -number

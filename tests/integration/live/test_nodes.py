@@ -35,12 +35,12 @@ def test_both_stores_hold_the_same_key(link):
 
 
 def test_a_message_pad_taken_at_one_end_is_found_at_the_other_and_only_once(link):
-    named, ours = link.ask("bob", "pad take", count_bytes=500, purpose="test")
-    _, theirs = link.ask("alice", "pad expect", pieces=named["pieces"], purpose="test")
+    named, ours = link.take_pad("bob", 500)
+    _, theirs = link.follow_pad("alice", named["pieces"])
 
     assert ours == theirs
     with pytest.raises(Exception, match=r"(?i)before|taken|already"):
-        link.ask("alice", "pad expect", pieces=named["pieces"], purpose="test")
+        link.follow_pad("alice", named["pieces"])
 
 
 def test_the_status_says_how_the_link_does(link):

@@ -104,7 +104,7 @@ def test_a_hash_key_that_one_end_has_given_up_is_replaced_at_both_ends(link):
 
 
 def taken_pad(link, name):
-    return bytes(link.ask(name, "pad take", count_bytes=256, purpose="test")[1])
+    return bytes(link.take_pad(name, 256)[1])
 
 
 @pytest.mark.parametrize(("name", "with_note"), [("alice", True), ("bob", False)])
@@ -135,11 +135,11 @@ def test_a_store_put_back_from_an_old_copy_hands_nothing_out_twice(link, name, w
     again = [taken_pad(link, name) for _ in range(4)]
     chunks = [key[start : start + 16] for key in taken + again for start in range(0, len(key), 16)]
     assert len(set(chunks)) == len(chunks), "key was handed out twice"
-    named, ours = link.ask(name, "pad take", count_bytes=100, purpose="test")
-    _, theirs = link.ask(peer, "pad expect", pieces=named["pieces"], purpose="test")
+    named, ours = link.take_pad(name, 100)
+    _, theirs = link.follow_pad(peer, named["pieces"])
     assert ours == theirs
-    named, theirs = link.ask(peer, "pad take", count_bytes=100, purpose="test")
-    _, ours = link.ask(name, "pad expect", pieces=named["pieces"], purpose="test")
+    named, theirs = link.take_pad(peer, 100)
+    _, ours = link.follow_pad(name, named["pieces"])
     assert ours == theirs
 
 

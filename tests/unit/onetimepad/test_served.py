@@ -230,9 +230,17 @@ def test_no_pad_is_read_before_it_is_burnt_nor_over_another_connection(ends):
         handout = result["handout"]
         with pytest.raises(KeyStoreError, match="until it is burnt"):
             client.ask_for_key("pad read", handout=handout, count_bytes=17)
-        for command in ("pad read", "pad burn", "pad close"):
+        for command in ("pad read", "pad burn", "pad return", "pad close"):
             with pytest.raises(KeyNotFoundError, match="this connection"):
                 ends.ask(Party.BOB, command, handout=handout, count_bytes=16)
+
+
+def test_who_holds_a_pad_may_be_quiet_for_as_long_as_checking_it_takes(ends, monkeypatch):
+    monkeypatch.setattr("common.service.admin.IDLE_SECONDS", 0.05)
+    with AdminClient(ends.nodes[Party.ALICE].socket) as client:
+        result, _ = client.ask_for_key("pad reserve", count_bytes=16)
+        time.sleep(0.3)
+        assert len(client.ask_for_key("pad read", handout=result["handout"], count_bytes=16)[1]) == 16
 
 
 def test_each_byte_is_read_once(ends):
