@@ -83,6 +83,20 @@ class Welcome(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Confirm(Message):
+    """Show that the Hello was no old one: only who holds the secrets now can answer the nonce of the Welcome.
+
+    Attributes
+    ----------
+    answered_nonce : bytes
+        32 bytes, those of the Welcome that is answered.
+    """
+
+    KIND: ClassVar[int] = 102
+    answered_nonce: Bytes32
+
+
+@dataclass(frozen=True, slots=True)
 class Abort(Message):
     """Give up the exchange this message belongs to; the reason is a code and nothing else."""
 
@@ -392,6 +406,7 @@ CATALOGUE: dict[int, type[Message]] = {
     for message in (
         Hello,
         Welcome,
+        Confirm,
         Abort,
         ClockReport,
         FrameRange,

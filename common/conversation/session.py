@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 
-from common.channel.messages import Hello, Welcome
+from common.channel.messages import Confirm, Hello, Welcome
 from common.channel.pairs import PROVISIONED_HASH_KEY, agreed_hash_key, is_hash_key, next_mask
 from common.conversation.effects import Conversation, deadline, draw, persist, receive, send
 from common.conversation.operations import MOST_LISTED_BLOCKS, Ledger, MeetPeer, ReadLedger, Settle
@@ -20,7 +20,7 @@ LARGEST_JUMP = 1 << 32
 """Block numbers or mask pairs the peer may be ahead of us: far more than an old copy can lack, far less than would use them up."""
 
 GREETING_SECONDS = 15.0
-"""Longest wait for the answer to a greeting, which needs neither stream nor computation."""
+"""Longest wait for each end's answer within a greeting, which needs neither stream nor computation."""
 
 
 class SessionState(Enum):
@@ -139,17 +139,40 @@ def greet(parameters_digest: bytes) -> Conversation[Agreement]:
     if theirs.answered_nonce != nonce:
         raise RemoteProtocolError("the peer welcomed another greeting")
     agreement = _agreed(nonce, theirs.nonce, ledger, parameters_digest, theirs)
+    yield from send(Confirm(theirs.nonce))
     yield from persist(MeetPeer(theirs.next_block, _newest(theirs.block_numbers), agreement.hash_key))
     return agreement
 
 
 def welcome(parameters_digest: bytes) -> Conversation[Agreement]:
-    """Answer a greeting; the other half of ``greet``, whose result and errors it shares, given the ``parameters_digest``."""
+    """Answer a greeting; the other half of ``greet``.
+
+    A Hello may be an old one that is played back: nothing is kept before the peer has answered our nonce.
+
+    Parameters
+    ----------
+    parameters_digest : bytes
+        32 bytes over everything both ends have to agree on beforehand.
+
+    Returns
+    -------
+    Agreement
+        Equal at both ends, but for the settlement.
+
+    Raises
+    ------
+    RemoteProtocolError
+        If the peer confirms another greeting, runs with other parameters or lists its blocks in a way no store could.
+    """
     theirs = yield from receive(Hello)
     nonce = yield from draw(32)
     ledger: Ledger = yield from persist(ReadLedger())
     yield from send(Welcome(nonce, theirs.nonce, parameters_digest, *_numbers(ledger), *_blocks(ledger)))
     agreement = _agreed(theirs.nonce, nonce, ledger, parameters_digest, theirs)
+    yield from deadline(GREETING_SECONDS)
+    confirmed = yield from receive(Confirm)
+    if confirmed.answered_nonce != nonce:
+        raise RemoteProtocolError("the peer confirmed another greeting")
     yield from persist(MeetPeer(theirs.next_block, _newest(theirs.block_numbers), agreement.hash_key))
     return agreement
 

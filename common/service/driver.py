@@ -16,7 +16,7 @@ from typing import Any, Protocol, assert_never
 
 from common.channel.authentication import MAC_BYTES
 from common.channel.codec import SESSION_SCOPE, decode
-from common.channel.messages import Hello, Welcome
+from common.channel.messages import Confirm, Hello, Welcome
 from common.conversation.events import (
     Arrived,
     Completed,
@@ -363,8 +363,8 @@ class SessionDriver:
         kind = SESSION if self._is_greeted else GREETING
         if self._is_greeted:
             self._session = self._session or session_of(data)
-        elif isinstance(hello := decode(data[:-MAC_BYTES]).message, Hello):
-            self._our_nonce = hello.nonce
+        elif isinstance(ours := decode(data[:-MAC_BYTES]).message, Hello | Welcome):
+            self._our_nonce = ours.nonce
         self._has_spoken = True
         await self._channel.send(bytes((kind,)) + data)
 
@@ -420,17 +420,15 @@ class SessionDriver:
                 self._end = self._end or SessionEnd(
                     AuthenticationError(f"{self._desk.count_refused} greetings with a wrong code: {DIFFERENT}")
                 )
-        elif isinstance(message, Welcome) and message.answered_nonce != self._our_nonce:
+        elif isinstance(message, Welcome | Confirm) and message.answered_nonce != self._our_nonce:
             self.count_stale += 1
         elif isinstance(message, Hello) and not self._desk.is_new(message):
             self._desk.log.warning("greeting repeated", repeated=self._desk.count_repeated)
-        elif self._is_answered:
-            if isinstance(message, Hello):
-                self._end = self._end or SessionEnd(
-                    TransportError("the peer has opened another session"), frame, was_greeted=self._is_greeted
-                )
+        elif isinstance(message, Hello) and self._is_answered:
+            self._end = self._end or SessionEnd(TransportError("the peer has opened another session"), frame, was_greeted=self._is_greeted)
         else:
             self._is_answered = True
+            self._our_nonce = None  # answered once; until we draw another, whatever else answers it is stale
             if isinstance(message, Hello):
                 self._desk.answer(message)
             await self._step(self._machine.handle, Arrived(data))

@@ -5,6 +5,7 @@ What is remembered here outlives sessions; the driver of each session asks.
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -16,6 +17,9 @@ from common.observability.logs import SparingLogger
 
 MOST_GREETINGS = 4096
 """Greetings remembered, so that none is answered twice."""
+
+GREETING_SEQUENCES = (1, 2)
+"""Numbers of an end's messages in a greeting: one opens or answers, the other confirms."""
 
 BAD_STARTS = 3
 """Greetings that have to fail in the same way, before any ever succeeded, until the start counts as a bad one."""
@@ -61,12 +65,12 @@ class GreetingDesk:
     def opened(self, data: bytes) -> Message | None:
         """Return the message of a greeting whose code is right; where the code of ``data`` is wrong it is counted, and None comes back."""
         body, code = data[:-MAC_BYTES], data[-MAC_BYTES:]
-        try:
-            self.seal.check(self.party.peer, 1, body, code)
-        except AuthenticationError:
-            self.count_refused += 1
-            return None
-        return decode(body).message
+        for sequence in GREETING_SEQUENCES:
+            with contextlib.suppress(AuthenticationError):
+                self.seal.check(self.party.peer, sequence, body, code)
+                return decode(body).message
+        self.count_refused += 1
+        return None
 
     def refuse_notice(self) -> None:
         """Count a notice with a wrong code, or a frame of an unknown kind."""

@@ -15,6 +15,7 @@ from common.channel import messages
 from common.channel.codec import SESSION_SCOPE, Envelope, Party, encode
 from common.channel.messages import (
     Abort,
+    Confirm,
     FrameRange,
     Hello,
     KeyCommit,
@@ -157,6 +158,7 @@ FORGERIES = {
     "hello lists no lengths": (Hello, body(block_numbers=(3, 4))),
     "hello with other parameters": (Hello, body(parameters_digest=bytes(32))),
     "hello with another nonce": (Hello, body(nonce=bytes(32))),
+    "confirm with another nonce": (Confirm, lambda envelope: [encode(body(answered_nonce=bytes(32))(envelope)[0])]),
     "welcome lists a block": (Welcome, body(block_numbers=(1,), block_lengths=(100,), next_block=2)),
     "welcome skips masks": (Welcome, body(mask_cursor=2)),
     "welcome uses up all masks": (Welcome, body(mask_cursor=2**32)),
@@ -369,7 +371,7 @@ def test_two_half_honest_sessions_with_a_man_in_the_middle_release_nothing(scena
 
     run = link.session(MacHolder(link.secrets, answering))
     assert run.sessions[Party.BOB].outcomes or any(run.failures)
-    assert run.sent[4:], "the man in the middle did not even get as far as a block"
+    assert run.sent[5:], "the man in the middle did not even get as far as a block"
     check_invariants(link)
     assert not link.stores[Party.ALICE].committed
     assert not link.stores[Party.BOB].held

@@ -8,6 +8,7 @@ from common.conversation.events import Arrived
 from common.conversation.session import SessionState
 from common.errors import TransportError
 from tests.support.adversaries import RANDOM_BITS, Disturbed, bits_to_flip, with_bit_flipped
+from tests.support.keystores import ledger_of
 from tests.support.links import check_invariants, check_recovery
 from tests.support.scenarios import world
 
@@ -80,7 +81,7 @@ def test_no_order_of_messages_releases_a_key_that_the_other_end_lacks(scenario, 
 
 def test_a_whole_earlier_session_replayed_before_each_message_changes_nothing():
     link = world("ldpc")
-    earlier = link.session(most_blocks=1).sent[2:]
+    earlier = link.session(most_blocks=1).sent[3:]
     for index in range(6, 20, 3):
         link.session(Disturbed("replay", index, earlier), most_blocks=1)
         check_invariants(link)
@@ -99,6 +100,44 @@ def test_a_replayed_greeting_opens_a_session_in_which_nothing_can_be_said():
 
     assert late.sessions[Party.BOB].state is SessionState.FAILED  # its deadline passed
     check_invariants(link)
+    check_recovery(link)
+
+
+@pytest.mark.parametrize("has_restarted", [False, True], ids=["running", "restarted"])
+def test_replayed_hellos_change_nothing_in_a_store(has_restarted):
+    """Not even where they show an old copy, which calls for another hash key: who plays them back could use up all pairs."""
+    link = world("ldpc")
+    hello = next(data for sender, data in check_recovery(link).sent if sender is Party.ALICE)
+    check_recovery(link)
+    check_recovery(link)
+    store = link.stores[Party.BOB]
+    if has_restarted:
+        store.close()
+    before, met = ledger_of(store), store.levels().met
+    assert before.next_block > 2, "the old Hello knows of fewer blocks than Bob holds"
+
+    for _ in range(3):
+        run = link.prepare()
+        run.rehearsal.add(Party.BOB, run.sessions[Party.BOB].start())
+        run.rehearsal.add(Party.BOB, run.sessions[Party.BOB].handle(Arrived(hello)))
+        run.rehearsal.run()
+        assert isinstance(run.sessions[Party.BOB].failure, TransportError)
+        assert (ledger_of(store), store.levels().met) == (before, met)
+    check_recovery(link)
+
+
+@pytest.mark.parametrize("count_greeting", [1, 2])
+def test_a_replayed_confirmation_vouches_for_no_replayed_hello(count_greeting):
+    link = world("ldpc")
+    hello, confirm = [data for sender, data in link.session(most_blocks=1).sent if sender is Party.ALICE][:2]
+    before = ledger_of(link.stores[Party.BOB])
+    late = link.prepare(wire=lambda sender, _data: [(Party.BOB, confirm)] * count_greeting if sender is Party.BOB else [])
+    late.rehearsal.add(Party.BOB, late.sessions[Party.BOB].start())
+    late.rehearsal.add(Party.BOB, late.sessions[Party.BOB].handle(Arrived(hello)))
+    late.rehearsal.run()
+
+    assert str(late.sessions[Party.BOB].failure) == "the peer confirmed another greeting"
+    assert ledger_of(link.stores[Party.BOB]) == before
     check_recovery(link)
 
 

@@ -158,5 +158,5 @@ def test_tags_come_last_and_only_where_there_is_key(scenario):
 def test_session_messages_are_few_and_block_messages_name_their_block():
     envelopes = world("ldpc").session().envelopes()
 
-    assert [envelope.block for envelope in envelopes[:4]] == [SESSION_SCOPE] * 4
-    assert {envelope.block for envelope in envelopes[4:]} == {1, 2}
+    assert [envelope.block for envelope in envelopes[:5]] == [SESSION_SCOPE] * 5
+    assert {envelope.block for envelope in envelopes[5:]} == {1, 2}

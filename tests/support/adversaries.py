@@ -9,7 +9,7 @@ import numpy as np
 
 from common.channel.authentication import MAC_BYTES, ChannelSecrets, GreetingSeal, MessageSeal, SessionSeal
 from common.channel.codec import Envelope, Party, decode, encode
-from common.channel.messages import Hello, Welcome
+from common.channel.messages import Confirm, Hello, Welcome
 from common.conversation.events import Output
 from common.conversation.rehearsal import Moment, Rehearsal
 from common.errors import RemoteProtocolError
@@ -19,6 +19,9 @@ WHOLE_BYTES = 256
 
 RANDOM_BITS = 1000
 """Bits altered in longer ones."""
+
+GREETINGS_TO = {Party.ALICE: 1, Party.BOB: 2}
+"""Greeting messages that each end takes: Welcome; Hello and Confirm."""
 
 Delivery = Iterable[tuple[Party, bytes]]
 
@@ -76,8 +79,8 @@ class Disturbed:
 class MacHolder:
     """Decodes, lets ``script`` say what goes on in place of each message, and seals that with the right codes.
 
-    ``script(sender, envelope)`` yields ``(destination, body)``: bytes go out as they are, envelopes with session, sequence and heard
-    rewritten so that the receiving engine finds nothing amiss.
+    ``script(sender, envelope)`` yields ``(destination, body)``: bytes go out as they are, envelopes with session, sequence, heard
+    and the nonce that a Confirm answers rewritten so that the receiving engine finds nothing amiss.
     """
 
     def __init__(self, secrets: ChannelSecrets, script: Callable[[Party, Envelope], Iterable[tuple[Party, Envelope | bytes]]]) -> None:
@@ -86,13 +89,14 @@ class MacHolder:
         self._greeting = GreetingSeal(secrets)
         self._nonces: dict[Party, dict[type, bytes]] = {party: {} for party in Party}
         self._seals: dict[Party, MessageSeal] = {}
+        self._greeted = dict.fromkeys(Party, 0)
         self._delivered = dict.fromkeys(Party, 0)
         self._sent = dict.fromkeys(Party, 0)
 
     def __call__(self, sender: Party, data: bytes) -> Iterator[tuple[Party, bytes]]:
         envelope = decode(data[:-MAC_BYTES])
         self._note(sender, envelope)
-        if not isinstance(envelope.message, Hello | Welcome):
+        if not isinstance(envelope.message, Hello | Welcome | Confirm):
             self._sent[sender] = envelope.sequence
         for destination, replacement in self._script(sender, envelope):
             yield destination, self._sealed(destination, replacement)
@@ -103,14 +107,15 @@ class MacHolder:
             self._nonces[whose][type(envelope.message)] = envelope.message.nonce
 
     def _sealed(self, destination: Party, replacement: Envelope | bytes) -> bytes:
-        if isinstance(replacement, Envelope) and isinstance(replacement.message, Hello | Welcome):
+        if isinstance(replacement, Envelope) and isinstance(replacement.message, Confirm):
+            answered = self._nonces[destination].get(Welcome, bytes(32))
+            replacement = dataclasses.replace(replacement, message=Confirm(answered))
+        if isinstance(replacement, Envelope) and isinstance(replacement.message, Hello | Welcome | Confirm):
             self._note(destination, replacement)
-            body = encode(replacement)
-            return body + self._greeting.code(destination.peer, 1, body)
-        if isinstance(replacement, bytes):
-            greeting = self._try_greeting(destination, replacement)
-            if greeting:
-                return replacement + self._greeting.code(destination.peer, 1, replacement)
+            return self._greeting_sealed(destination, encode(replacement))
+        if isinstance(replacement, bytes) and self._greeted[destination] < GREETINGS_TO[destination]:
+            self._try_note(destination, replacement)
+            return self._greeting_sealed(destination, replacement)
         seal = self._session_seal(destination)
         self._delivered[destination] += 1
         sequence = self._delivered[destination]
@@ -122,16 +127,17 @@ class MacHolder:
             )
         return replacement + seal.code(destination.peer, sequence, replacement)
 
-    def _try_greeting(self, destination: Party, body: bytes) -> bool:
-        """Whether these bytes are meant for the greeting: nothing else was delivered there before."""
+    def _greeting_sealed(self, destination: Party, body: bytes) -> bytes:
+        self._greeted[destination] += 1
+        return body + self._greeting.code(destination.peer, self._greeted[destination], body)
+
+    def _try_note(self, destination: Party, body: bytes) -> None:
+        """Remember a nonce from bytes that may be anything."""
         nonces = self._nonces[destination]
-        if len(nonces) == 2 or (Hello in nonces and destination is Party.BOB):
-            return False
         try:
             self._note(destination, decode(body))
         except RemoteProtocolError:  # altered beyond reading: the receiver will refuse it too
             nonces.setdefault(Welcome if Hello in nonces else Hello, bytes(32))
-        return True
 
     def _session_seal(self, destination: Party) -> MessageSeal:
         if destination not in self._seals:

@@ -198,8 +198,9 @@ class Editor:
         if frame[0] not in {GREETING, SESSION}:
             return passed_on(sender, frame)
         envelope = decode(frame[1:-MAC_BYTES])
-        if isinstance(envelope.message, Hello | Welcome):
-            self._nonces[type(envelope.message)] = envelope.message.nonce
+        if frame[0] == GREETING:
+            if isinstance(envelope.message, Hello | Welcome):
+                self._nonces[type(envelope.message)] = envelope.message.nonce
         elif self.block is None and (altered := self._edit(envelope.message)) is not None and len(self._nonces) == 2:
             self.block = envelope.block
             return [(sender.peer, self._sealed(sender, dataclasses.replace(envelope, message=altered)))]

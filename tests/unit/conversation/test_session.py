@@ -6,12 +6,14 @@ import pytest
 
 from common.channel.authentication import ChannelSecrets, GreetingSeal
 from common.channel.codec import Party
-from common.channel.messages import Hello, Welcome
+from common.channel.messages import Confirm, Hello, Welcome
+from common.conversation.effects import Deadline, Receive
 from common.conversation.engine import Engine
 from common.conversation.events import TaskKey
 from common.conversation.operations import MOST_LISTED_BLOCKS, Ledger, Settle
 from common.conversation.rehearsal import End, Rehearsal, rehearse
 from common.conversation.session import (
+    GREETING_SECONDS,
     LARGEST_JUMP,
     TRANSITIONS,
     Agreement,
@@ -163,6 +165,19 @@ def test_a_welcome_to_another_greeting_is_refused():
     next(half)
     with pytest.raises(RemoteProtocolError, match="another greeting"):
         half.send(Welcome(bytes(32), b"\1" * 32, DIGEST, 1, 0, 0, 0, (), ()))
+
+
+def test_nothing_is_kept_of_a_hello_before_it_is_confirmed():
+    half = welcome(DIGEST)
+    next(half)
+    half.send(Hello(b"\1" * 32, DIGEST, 1, 0, 0, 0, (), ()))
+    half.send(b"\2" * 32)
+    sent = half.send(Ledger(1, 0, {}))
+    assert isinstance(getattr(sent, "message", None), Welcome)
+    assert next(half) == Deadline(GREETING_SECONDS)
+    assert next(half) == Receive(Confirm)
+    with pytest.raises(RemoteProtocolError, match="another greeting"):
+        half.send(Confirm(b"\1" * 32))
 
 
 def test_without_a_store_nothing_is_kept():

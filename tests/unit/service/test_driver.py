@@ -14,6 +14,7 @@ from common.keystore.memory import MemoryKeyStore
 from common.service.driver import SessionDriver
 from common.service.wire import GREETING, OVER, REFUSED, SESSION, over_frame
 from common.service.workers import Workers
+from tests.support.keystores import ledger_of
 from tests.support.links import World, check_invariants, tiny_recipe
 from tests.unit.service.nodes import MemoryChannel, desks
 
@@ -69,9 +70,10 @@ def test_each_frame_says_which_seal_is_behind_it(world):
 
     kinds = asyncio.run(scenario())
 
-    for sent in kinds.values():
-        assert sent[0] == GREETING
-        assert set(sent[1:-1]) == {SESSION}
+    for party, count_greeting in ((Party.ALICE, 2), (Party.BOB, 1)):
+        sent = kinds[party]
+        assert sent[:count_greeting] == [GREETING] * count_greeting
+        assert set(sent[count_greeting:-1]) == {SESSION}
         assert sent[-1] == OVER
 
 
@@ -142,7 +144,35 @@ def test_a_greeting_that_is_played_back_opens_nothing(world):
     ends, _ = asyncio.run(scenario())
 
     assert ends.desks[Party.BOB].count_repeated == 1
+    assert ends.drivers[Party.BOB].count_stale == 1, "the confirmation came twice as well"
     assert ends.sessions[Party.BOB].state is SessionState.DISTILLING
+
+
+def test_a_greeting_that_an_earlier_life_answered_changes_nothing_and_keeps_nobody_out(world, monkeypatch):
+    """Bob's memory of greetings went with the power; his answer to the old one is never confirmed, whatever old words come with it."""
+
+    async def scenario():
+        first = Ends(world, most_blocks=1)
+        await first.run()
+        old = [frame for frame in first.channels[Party.ALICE].sent if frame[0] == GREETING]
+        store = world.stores[Party.BOB]
+        store.close()
+        before = ledger_of(store)
+        monkeypatch.setattr("common.conversation.session.GREETING_SECONDS", 0.5)
+        second = Ends(world)
+        for frame in old:
+            second.channels[Party.BOB].deliver(frame)
+        ended = (await second.run(Party.BOB))[Party.BOB]
+        return second, ended, before, ledger_of(store), store.levels().met
+
+    ends, ended, before, after, is_met = asyncio.run(scenario())
+
+    assert str(ended.error) == "the peer did not answer in time"
+    assert not ended.was_greeted
+    assert not ends.desks[Party.BOB].has_agreed
+    assert ends.drivers[Party.BOB].count_stale == 1
+    assert (after, is_met) == (before, False)
+    assert [end.error for end in asyncio.run(_run(world, most_blocks=1)).values()] == [None, None]
 
 
 def test_a_session_waits_for_its_first_greeting_without_a_deadline_and_ends_when_the_peer_goes(world):
