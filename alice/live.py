@@ -171,7 +171,7 @@ class LiveEmissionStation:
         self._count_attempts = 0
 
     @classmethod
-    def connect(cls, address: StreamAddress, profile: LinkProfile, answered: AnsweredSlots) -> Self:
+    def connect(cls, address: StreamAddress, profile: LinkProfile, answered: AnsweredSlots | None = None) -> Self:
         """Begin to read a source.
 
         Parameters
@@ -180,8 +180,8 @@ class LiveEmissionStation:
             Where it is served.
         profile : LinkProfile
             The link.
-        answered : AnsweredSlots
-            How far was answered before.
+        answered : AnsweredSlots | None
+            How far was answered in earlier sessions.
 
         Returns
         -------

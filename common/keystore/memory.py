@@ -141,6 +141,8 @@ class MemoryKeyStore(MemoryHandingOut):
                 if block < self._next_block:
                     raise KeyStoreError(f"block {block} was opened before")
                 self._next_block = block + 1
+                if self._doubted_next == block and not self._doubted:
+                    self._doubted_next = None
             case TakeMask(mask_index):
                 self._reserve.take_mask(mask_index)
             case StageKey(block, key):
@@ -259,8 +261,9 @@ class MemoryKeyStore(MemoryHandingOut):
     def _meet(self, peers_next_block: int, peers_newest_block: int) -> None:
         ours = self._next_block if self._doubted_next is None else self._doubted_next
         newest = max(self.committed, default=0)
-        self._doubted = peers_newest_block >= ours or newest >= peers_next_block
-        self._doubted_next = ours if self._doubted else self._doubted_next
+        lacks = peers_newest_block >= ours
+        self._doubted = lacks or newest >= peers_next_block
+        self._doubted_next = ours if lacks else self._doubted_next
         self._met = True
 
     def _spend_pair(self, number: int, kind: UseKind) -> bytes | None:
@@ -280,7 +283,7 @@ class MemoryKeyStore(MemoryHandingOut):
         if block in self._erased:
             raise KeyStoreError(f"block {block} was erased: its number is not used again")
         if block not in self._blocks or self._blocks[block].ownership is None:
-            self._blocks[block] = _Block(key, self._rule, self._reserve.cursor, self._reserve.provisioned.end)
+            self._blocks[block] = _Block(key, self._rule, *self._reserve.stood)
 
     def _commit(self, block: int) -> None:
         if block not in self._blocks:

@@ -21,11 +21,17 @@ class MemoryReserve:
         Pairs given by hand.
     spend_pair : callable
         Enters a pair that a block brought into the ledger, and skipped ones, and returns it; None where no block brought it.
+
+    Attributes
+    ----------
+    stood : tuple[int, int]
+        Lowest unused pair, and lowest above all provisioned ones, when the last mask was taken.
     """
 
     def __init__(self, masks: ProvisionedMasks, spend_pair: Callable[[int, UseKind], bytes | None]) -> None:
         self.provisioned = masks
         self.cursor = masks.first
+        self.stood = (self.cursor, masks.end)
         self.hash_key = self.least_hash_key = PROVISIONED_HASH_KEY
         self._key: bytes | None = None
         self._open_pairs: dict[int, bytes | None] = {}
@@ -60,6 +66,7 @@ class MemoryReserve:
         """Mark mask pair ``mask_index``, and every earlier one, as used, and read it."""
         check_mask(mask_index, self.cursor)
         self._open_pairs[mask_index] = self._taken(mask_index, UseKind.MASK)
+        self.stood = (self.cursor, self.provisioned.end)
 
     def use_hash_key(self, number: int, count_masks: int) -> None:
         """Take the hash key into use that a greeting agreed on; nothing happens if it is in use.
@@ -101,6 +108,7 @@ class MemoryReserve:
     def forget(self) -> None:
         """Forget what a crash would forget."""
         self._open_pairs.clear()
+        self.stood = (self.cursor, self.provisioned.end)
 
     def _taken(self, number: int, kind: UseKind) -> bytes | None:
         self.cursor = number + 1

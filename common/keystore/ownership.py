@@ -59,7 +59,8 @@ PADS = {Party.ALICE: Pool.ALICE_PAD, Party.BOB: Pool.BOB_PAD}
 """Pad of the messages that each end sends."""
 
 TAGS = {Pool.ALICE_PAD: Pool.ALICE_TAG, Pool.BOB_PAD: Pool.BOB_TAG}
-"""Where the key lies that hashes messages whose pad begins in the same block; it is never used as pad, and never given away."""
+"""Where the key lies that hashes messages whose pad begins in the same block; it is never used as pad, and goes only to
+the command on this machine that checks or makes such a tag."""
 
 TAG_KEY_BYTES = 16
 """Key of a block for the tags of one direction."""

@@ -36,6 +36,12 @@ class Reserve:
         16 bytes; the sealed hash key is bound to it.
     masks : ProvisionedMasks
         Pairs given by hand.
+
+    Attributes
+    ----------
+    stood : tuple[int, int]
+        Lowest unused pair, and lowest above all provisioned ones, when the last mask was taken. The block whose tags it hides is shared
+        out by these: the peer took the same mask, while masks may be renewed at either end at any moment.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Reserve:
         self._begin(masks)
         ((self.hash_key, self.least_hash_key),) = database.integers("SELECT number, least FROM hash_key")
         self._key = self._opened_hash_key()
+        self.stood = (self.cursor, masks.end)
         self.recount()
 
     def recount(self) -> None:
@@ -110,6 +117,7 @@ class Reserve:
         with self._database.transaction():
             self._database.rows("UPDATE state SET mask_cursor = ?", (mask_index + 1,))
             place = self._blocks.spend_pair(mask_index, UseKind.MASK)
+        self.stood = (mask_index + 1, self.provisioned.end)
         pair: bytes | bytearray | None = self.provisioned.pair(mask_index)
         if place is not None:
             pair = bytearray(PAIR_BYTES)

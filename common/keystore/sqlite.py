@@ -160,7 +160,7 @@ class SqliteKeyStore(HandingOut):
                     self._reserve.take_mask(mask_index)
                 case StageKey(block, key):
                     with self._database.transaction():
-                        self._blocks.stage(block, key, self._rule, self._reserve.cursor, self._reserve.provisioned.end)
+                        self._blocks.stage(block, key, self._rule, *self._reserve.stood)
                 case CommitKey(block):
                     self._settle((block,), ())
                 case Settle(commit, erase):
@@ -324,9 +324,11 @@ class SqliteKeyStore(HandingOut):
     def _meet(self, peers_next_block: int, peers_newest_block: int) -> None:
         with self._database.transaction():
             ((ours,),) = self._database.integers("SELECT coalesce(doubted_next, next_block) FROM state")
-            doubted = peers_newest_block >= ours or self._blocks.newest_committed() >= peers_next_block
+            lacks = peers_newest_block >= ours
+            doubted = lacks or self._blocks.newest_committed() >= peers_next_block
+            # Where an old copy stood is remembered until a tag vouches, whatever greetings say: blocks opened meanwhile would hide it.
             self._database.rows(
-                "UPDATE state SET doubted = ?, doubted_next = CASE WHEN ? THEN ? ELSE doubted_next END", (int(doubted), int(doubted), ours)
+                "UPDATE state SET doubted = ?, doubted_next = CASE WHEN ? THEN ? ELSE doubted_next END", (int(doubted), int(lacks), ours)
             )
         self._met = True
 
@@ -334,7 +336,11 @@ class SqliteKeyStore(HandingOut):
         with self._database.transaction():
             if block < self._state("next_block"):
                 raise KeyStoreError(f"block {block} was opened before")
-            self._database.rows("UPDATE state SET next_block = ?", (block + 1,))
+            # With the very block at which this end stood it goes on as if there had been no doubt: the peer may hold what is opened now.
+            self._database.rows(
+                "UPDATE state SET next_block = ?, doubted_next = CASE WHEN doubted THEN doubted_next ELSE nullif(doubted_next, ?) END",
+                (block + 1, block),
+            )
 
     def _settle(self, commit: tuple[int, ...], erase: tuple[int, ...], *, vouched: bool = False) -> None:
         ended: list[OpenHandout] = []

@@ -198,8 +198,8 @@ class BothStores(RuleBasedStateMachine):
             return
         self.store.close()
         self.store = opened(self.path, Party.ALICE, **self.options)
-        self.model.close()
         self.model.renew(self.options["masks"])
+        self.model.close()  # forgets what a process forgets
 
     @invariant()
     def they_agree(self):
