@@ -64,11 +64,13 @@ def command(
     from common.cli.link_series import as_report
     from common.cli.processes import ended_by_signals
     from common.cli.progress import link_progress
+    from common.distillation.recipe import require_distilled
     from common.emulator.eavesdropper import eavesdropper_from_text
     from common.errors import ConfigurationError
     from common.profiles.link import load_profile
 
     profile = load_profile(link or ("recorded" if arrivals else "niedersachsen"), settings)
+    require_distilled(profile)
     if eve:
         eavesdropper_from_text(eve)
     if arrivals and eve:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from common.planning.link_model import expected_block, link_model
+from common.planning.expected import expected_block
+from common.planning.link_model import link_model
 from common.profiles.link import LinkProfile
 
 PATIENCE = 3.0

@@ -15,6 +15,7 @@ import zmq
 
 from common.channel.authentication import ChannelSecrets
 from common.cli.certificates import LOOPBACK, Authority, Certified
+from common.distillation.recipe import require_distilled
 from common.errors import ConfigurationError
 from common.keystore.masks import ProvisionedMasks
 from common.keystore.ownership import PAIR_BYTES
@@ -101,8 +102,9 @@ def provision(profile: LinkProfile, out: Path, hosts: Hosts, choices: Choices | 
     Raises
     ------
     ConfigurationError
-        If one of the folders exists already, or cannot be written; nothing is left then.
+        If the daemons cannot distil the link, or one of the folders exists already or cannot be written; nothing is left then.
     """
+    require_distilled(profile)
     files = _files(profile, hosts, choices or Choices())
     for folder in dict.fromkeys(path.split("/")[0] for path in files):
         if (out / folder).exists():

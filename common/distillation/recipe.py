@@ -12,11 +12,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.channel.codec import PROTOCOL_VERSION
+from common.errors import ConfigurationError
 from common.profiles.link import LinkProfile
 from common.protocols.protocol import Protocol, find_protocol
 from common.randomness import quantised_probability
 from common.security.epsilons import EpsilonBudget
 from common.security.proofs.bb84_setting import Bb84Setting
+from common.security.proofs.registry import require_composable
+
+DISTILLED = (("bb84", "polarisation"),)
+"""Protocols and encodings that the steps of the distillation know."""
 
 BATCH_DETECTIONS = 1 << 18
 """Detections in one announcement at most, save for the last frame; keeps every field of it below one mebibyte."""
@@ -78,8 +83,10 @@ class Recipe:
         Raises
         ------
         ConfigurationError
-            If the epsilons do not add up or the profile leaves no key bits.
+            If the epsilons do not add up, the profile leaves no key bits, its proof only reproduces a publication, or its protocol is
+            one that can be planned but not distilled yet.
         """
+        require_distilled(profile)
         source, receiver, security = profile.source, profile.receiver, profile.security
         tested = quantised_probability(security.test_fraction)
         test_fractions = (tested, tested if security.key_bases == "both" else 1.0)
@@ -102,6 +109,28 @@ class Recipe:
             code_rate=profile.reconciliation.code_rate,
             initial_qber=profile.reconciliation.initial_qber,
             digest=_digest(profile),
+        )
+
+
+def require_distilled(profile: LinkProfile) -> None:
+    """Refuse a link that can be planned only, before anything is prepared for it.
+
+    Parameters
+    ----------
+    profile : LinkProfile
+        Checked.
+
+    Raises
+    ------
+    ConfigurationError
+        If its proof only reproduces a publication, or the steps of the distillation do not know its protocol and encoding.
+    """
+    require_composable(profile.protocol, profile.security.proof)
+    if (profile.protocol, profile.encoding) not in DISTILLED:
+        known = " and ".join(f"protocol = {protocol!r} with encoding = {encoding!r}" for protocol, encoding in DISTILLED)
+        raise ConfigurationError(
+            f"protocol = {profile.protocol!r} with encoding = {profile.encoding!r} of link {profile.name!r} can be planned (qkd rate) "
+            f"but not distilled yet: choose a link with {known}"
         )
 
 

@@ -1,7 +1,8 @@
 """A link profile: source, channel, receiver, security and reconciliation of one link, checked once at the edge.
 
 Profiles are TOML files beside this module, or files of the user; ``--set section.key=value`` changes single entries. What comes
-out is frozen and complete, so that nothing further in has to ask whether a value makes sense.
+out is frozen and complete, so that nothing further in has to ask whether a value makes sense; what several entries have to agree
+on is checked in ``consistency``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from common.errors import ConfigurationError
+from common.profiles.consistency import check_consistency
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -36,15 +38,21 @@ class Source:
     clock_hz : float
         Pulses a second.
     mean_photon_number, mean_photon_number_uncertainty : float
-        Photons a pulse at the first lens, and one standard deviation of it.
+        Photons a pulse of a single-photon source at the first lens, and one standard deviation of it.
     g2, g2_uncertainty : float
-        Second-order correlation at zero delay, and one standard deviation of it.
+        Its second-order correlation at zero delay, and one standard deviation of it.
+    intensities, probability_intensity : tuple[float, ...]
+        Mean photon numbers of weak coherent light in the channel, from the signal to the weakest decoy, and how often each is sent.
     on_fraction : float
         Share of the time the emitter is bright (blinking); 1 means that blinking is not included.
     transmitter_efficiency, pre_attenuation : float
         Transmission from first lens to channel, and the deliberate attenuation behind it.
     probability_z : float
         Probability that Alice prepares in Z.
+    state_angles_deg : tuple[float, float, float]
+        Measured angles of Z0, Z1 and X0 on the Bloch sphere, from Z0, degrees; three-state protocols only.
+    state_uncertainty_deg : float
+        Every angle of every pulse lies within this of the measured one, degrees; 0 takes the states as exactly those measured.
     lifetime_ps : float
         Radiative lifetime, picoseconds.
     duty_cycle : float
@@ -53,14 +61,18 @@ class Source:
 
     kind: Literal["single-photon", "weak-coherent"]
     clock_hz: Positive
-    mean_photon_number: Positive
-    g2: NonNegative
+    mean_photon_number: NonNegative = 0.0
+    g2: Probability = 0.0
     mean_photon_number_uncertainty: NonNegative = 0.0
     g2_uncertainty: NonNegative = 0.0
+    intensities: tuple[NonNegative, ...] = ()
+    probability_intensity: tuple[Probability, ...] = ()
     on_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     transmitter_efficiency: Probability = 1.0
     pre_attenuation: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     probability_z: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    state_angles_deg: tuple[float, float, float] = (0.0, 180.0, 90.0)
+    state_uncertainty_deg: Annotated[float, Field(ge=0.0, le=45.0)] = 0.0
     lifetime_ps: NonNegative = 0.0
     duty_cycle: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
 
@@ -72,9 +84,13 @@ class Channel:
     Attributes
     ----------
     loss_db : float
-        Loss, decibels.
+        Loss, decibels; the mean where it fluctuates.
+    fading_sigma_db : float
+        Standard deviation of the loss, decibels; it is taken as normally distributed.
     misalignment : float
-        Probability that a signal photon gives the wrong outcome in the right basis.
+        Probability that a signal photon gives the wrong outcome in the right basis; with time bins in Z only.
+    visibility : float
+        Visibility of the interference of time bins, which gives the errors of X.
     background_hz : float
         Clicks a second from stray light, all detectors together; they add to the dark counts.
     delay_ps : float
@@ -82,7 +98,9 @@ class Channel:
     """
 
     loss_db: NonNegative
+    fading_sigma_db: NonNegative = 0.0
     misalignment: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
+    visibility: Probability = 1.0
     background_hz: NonNegative = 0.0
     delay_ps: float = 0.0
 
@@ -104,11 +122,13 @@ class Receiver:
     dead_time_ps, jitter_ps : float
         Dead time of a detector, and standard deviation of its timing.
     gate_ps : float | None
-        Width of the temporal gate; None means one clock period.
+        Width of the temporal gate; None means one clock period. With time bins that of each of the three gates.
     tagger_resolution_ps : float
         Time tags are multiples of this.
     clock_offset_ppm : float
         How much faster Bob's clock runs than Alice's, parts per million.
+    time_bin_separation_ps : float
+        Delay of the interferometer, which is the time from early to late; 0 without time bins.
     sync_divider : int
         A reference pulse marks the centre of a slot whose index is a multiple of this; 0 means no reference pulses.
     sync_detection_probability : float
@@ -125,6 +145,7 @@ class Receiver:
     gate_ps: Positive | None = None
     tagger_resolution_ps: Positive = 1.0
     clock_offset_ppm: Annotated[float, Field(ge=-200.0, le=200.0)] = 0.0
+    time_bin_separation_ps: NonNegative = 0.0
     sync_divider: Annotated[int, Field(ge=0)] = 0
     sync_detection_probability: Probability = 0.0
 
@@ -148,7 +169,9 @@ class Security:
     maximum_frames : int
         Frames a block at most.
     proof : str
-        Name of the security proof.
+        Name of the security proof that decides live keys.
+    paper_proof : str | None
+        Name of the publication's formula the planner sets beside it; None takes the first one of the protocol.
     """
 
     epsilon_secrecy: Epsilon
@@ -159,7 +182,8 @@ class Security:
     key_bases: Literal["z", "both"] = "z"
     test_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     maximum_frames: Annotated[int, Field(ge=1, le=1_000_000)] = 65_536
-    proof: Literal["bb84-single-photon"] = "bb84-single-photon"
+    proof: str = "bb84-single-photon"
+    paper_proof: str | None = None
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -195,16 +219,18 @@ class LinkProfile:
     ----------
     name, title : str
         Short name, and a line for people.
-    protocol, encoding : str
-        ``bb84``; ``polarisation``.
+    protocol : str
+        ``bb84``, ``three-state``, ``bb84-decoy`` or ``three-state-decoy``.
+    encoding : str
+        ``polarisation`` or ``time-bin``.
     source, channel, receiver, security, reconciliation : Source, Channel, Receiver, Security, Reconciliation
         The sections.
     """
 
     name: str
     title: str
-    protocol: Literal["bb84"]
-    encoding: Literal["polarisation"]
+    protocol: Literal["bb84", "three-state", "bb84-decoy", "three-state-decoy"]
+    encoding: Literal["polarisation", "time-bin"]
     source: Source
     channel: Channel
     receiver: Receiver
@@ -249,10 +275,15 @@ def load_profile(link: str, settings: Iterable[str] = ()) -> LinkProfile:
 
 def _checked(tree: Mapping[str, Any], link: str) -> LinkProfile:
     try:
-        return _ADAPTER.validate_python(tree)
+        profile = _ADAPTER.validate_python(tree)
     except ValidationError as invalid:
         lines = [f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}" for error in invalid.errors()]
         raise ConfigurationError(f"link profile {link!r}: " + "; ".join(lines)) from None
+    try:
+        check_consistency(profile)
+    except ConfigurationError as invalid:
+        raise ConfigurationError(f"link profile {link!r}: {invalid}") from None
+    return profile
 
 
 def _read(link: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ instead of asking which protocol runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,15 +31,15 @@ class Protocol:
         What Alice may prepare; the index is the code in the emission record.
     setting_bases, setting_bits : tuple[int, ...]
         Basis (0 for Z, 1 for X) and key bit of each setting.
-    proof : str
-        The proof that bounds its key length.
+    source : str
+        Kind of source it is made for: ``single-photon``, or ``weak-coherent`` light of several intensities.
     """
 
     name: str
     settings: tuple[str, ...]
     setting_bases: tuple[int, ...]
     setting_bits: tuple[int, ...]
-    proof: str
+    source: Literal["single-photon", "weak-coherent"]
 
     def bases_of(self, settings: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the basis of each setting: uint8[n] of codes in, uint8[n] of 0 and 1 out."""
@@ -54,11 +55,26 @@ BB84 = Protocol(
     settings=("Z0", "Z1", "X0", "X1"),
     setting_bases=(0, 0, 1, 1),
     setting_bits=(0, 1, 0, 1),
-    proof="bb84-single-photon",
+    source="single-photon",
 )
 """Four states in two bases [Bennett1984]."""
 
-_PROTOCOLS = {protocol.name: protocol for protocol in (BB84,)}
+THREE_STATE = Protocol(
+    name="three-state",
+    settings=("Z0", "Z1", "X0"),
+    setting_bases=(0, 0, 1),
+    setting_bits=(0, 1, 0),
+    source="single-photon",
+)
+"""Two states for the key, one for the test; all clicks in X count, whatever was sent [Tamaki2014]."""
+
+BB84_DECOY = replace(BB84, name="bb84-decoy", source="weak-coherent")
+"""BB84 with laser light of two or three intensities, each chosen apart from basis and bit [Lim2014]."""
+
+THREE_STATE_DECOY = replace(THREE_STATE, name="three-state-decoy", source="weak-coherent")
+"""The three states with laser light of three intensities."""
+
+_PROTOCOLS = {protocol.name: protocol for protocol in (BB84, THREE_STATE, BB84_DECOY, THREE_STATE_DECOY)}
 
 
 def find_protocol(name: str) -> Protocol:

@@ -12,7 +12,7 @@ from common.channel.codec import Party
 from common.cli.main import run
 from common.distillation.recipe import Recipe
 from common.leakage import Leakage
-from common.planning.link_model import expected_block
+from common.planning.expected import expected_block
 from common.profiles.link import load_profile
 from common.security.key_length import key_length
 from tests.reference.security_mpmath import key_length as key_length_by_mpmath

@@ -2,17 +2,54 @@
 
 import pytest
 
-from common.distillation.recipe import Recipe
+from common.distillation.recipe import DISTILLED, Recipe
 from common.errors import ConfigurationError
 from common.profiles.link import load_profile, profile_names
+from common.security.proofs.registry import require_composable
 
 
 @pytest.mark.parametrize("name", profile_names())
-def test_every_profile_that_comes_with_us_is_complete_and_makes_a_recipe(name):
+def test_every_profile_that_comes_with_us_is_complete_and_makes_a_recipe_or_says_that_it_is_for_planning(name):
     profile = load_profile(name)
 
     assert profile.name == name
-    assert Recipe.of(profile).target_detections >= profile.security.block_bits
+    if (profile.protocol, profile.encoding) in DISTILLED:
+        assert Recipe.of(profile).target_detections >= profile.security.block_bits
+    else:
+        with pytest.raises(ConfigurationError, match=rf"of link '{name}' can be planned \(qkd rate\) but not distilled yet"):
+            Recipe.of(profile)
+    assert require_composable(profile.protocol, profile.security.proof).status == "composable"
+
+
+def test_a_proof_that_makes_no_key_is_refused_where_key_would_be_made():
+    with pytest.raises(ConfigurationError, match=r"security.proof = 'niedersachsen' reproduces a publication and makes no key"):
+        Recipe.of(load_profile("niedersachsen", ["security.proof=niedersachsen"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "said"),
+    [
+        ("hbn", "security.proof=bb84-decoy", "security.proof = 'bb84-decoy' does not fit protocol = 'bb84'"),
+        ("hbn", "security.paper_proof=hefei", "security.proof = 'hefei' does not fit protocol = 'bb84'"),
+        ("hbn", "protocol=three-state", "security.proof"),
+        ("hbn", "source.g2=1.2", "source.g2"),
+        ("hbn", "source.mean_photon_number=0", "source.mean_photon_number: a single-photon source needs one above 0"),
+        ("hbn", "source.intensities=[0.5, 0.1]", "source.intensities: a single-photon source has none"),
+        ("hbn", "channel.visibility=0.9", "channel.visibility = 0.9: it belongs to encoding = 'time-bin'"),
+        ("hbn", "encoding=time-bin", "receiver.time_bin_separation_ps = 0.0: three arrival times have to fit"),
+        ("timebin-120km", "receiver.gate_ps=5000.0", "receiver.gate_ps = 5000.0: gates of neighbouring time bins overlap"),
+        ("timebin-120km", "security.key_bases=both", "security.key_bases = 'both'"),
+        ("decoy", "source.kind=single-photon", "source.kind = 'single-photon' does not fit protocol = 'bb84-decoy'"),
+        ("decoy", "source.mean_photon_number=0.5", "source.mean_photon_number = 0.5: weak coherent light"),
+        ("decoy", "source.probability_intensity=[0.8, 0.1, 0.2]", "source.probability_intensity"),
+        ("decoy", "source.intensities=[0.1, 0.45, 0.002]", "source.intensities"),
+    ],
+)
+def test_entries_that_contradict_each_other_are_named(name, setting, said):
+    with pytest.raises(ConfigurationError) as refused:
+        load_profile(name, [setting])
+
+    assert said in str(refused.value)
 
 
 def test_a_setting_changes_one_entry_and_nothing_else():

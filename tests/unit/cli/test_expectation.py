@@ -3,7 +3,7 @@
 import pytest
 
 from common.cli.expectation import HOPELESS_SECONDS, PATIENCE, compared, expectation, expected_seconds, expected_secret_bits
-from common.planning.link_model import expected_block
+from common.planning.expected import expected_block
 from common.profiles.link import load_profile
 
 NIEDERSACHSEN = load_profile("niedersachsen")

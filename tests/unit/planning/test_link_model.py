@@ -5,8 +5,9 @@ from math import exp, fsum
 import pytest
 
 from common.errors import ConfigurationError
+from common.planning.expected import asymptotic_rate, expected_block, expected_counts, pulses_for_block
 from common.planning.gate import captured_share
-from common.planning.link_model import asymptotic_rate, expected_block, expected_counts, link_model, pulses_for_block
+from common.planning.link_model import link_model
 from common.profiles.link import load_profile
 
 
