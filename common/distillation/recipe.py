@@ -46,6 +46,8 @@ class Recipe:
         What the proof needs to know about source and receiver.
     budget : EpsilonBudget
         Failure probabilities a block.
+    leakage_rule : str
+        What of the reconciliation the proof charges: what is said about the ``reference half``'s bits, or what ``both halves`` say.
     method, direction, segment_bits, code_rate, initial_qber : reconciliation
         As in the profile.
     digest : bytes
@@ -59,6 +61,7 @@ class Recipe:
     test_fractions: tuple[float, float]
     setting: Bb84Setting
     budget: EpsilonBudget
+    leakage_rule: Literal["reference half", "both halves"]
     method: Literal["cascade", "ldpc"]
     direction: Literal["direct", "reverse"]
     segment_bits: int
@@ -103,6 +106,7 @@ class Recipe:
                 Bb84Setting.of(source, receiver, security), test_fraction_z=test_fractions[0], test_fraction_x=test_fractions[1]
             ),
             budget=EpsilonBudget.of(security),
+            leakage_rule=require_composable(profile.protocol, security.proof).leakage_rule,
             method=profile.reconciliation.method,
             direction=profile.reconciliation.direction,
             segment_bits=profile.reconciliation.segment_bits,

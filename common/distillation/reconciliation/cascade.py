@@ -2,8 +2,8 @@
 
 The reference half sends the parities that are due; the correcting half answers one bit for each, whether its own
 differs. Both halves advance the same search by these answers (``common.kernels.cascade_search``), so nothing else
-needs to be said. The reference half's parities are charged; the answers are not, because the proof in use gives an
-eavesdropper the whole error pattern (``docs/explanation/finite-key``).
+needs to be said. The reference half's parities are charged; the answers only where the proof does not give an
+eavesdropper the whole error pattern anyway (``docs/explanation/finite-key``).
 
 References
 ----------
@@ -23,7 +23,7 @@ from common.bits import Bits, count_bytes
 from common.channel.messages import ParityQuery, ParityReply
 from common.conversation.effects import Conversation, compute, receive, send
 from common.distillation.recipe import Recipe
-from common.distillation.reconciliation.segments import TAG_BITS, Segments, check_tags, send_tags
+from common.distillation.reconciliation.segments import TAG_BITS, Segments, charge_answers, check_tags, send_tags
 from common.distillation.values import KeyBits, ReconciledBatch
 from common.errors import RemoteProtocolError
 from common.expander import Expander, permutation
@@ -74,7 +74,7 @@ def answer_parities(recipe: Recipe, working_qber: float, key: KeyBits) -> Conver
         yield from send(ParityReply(count, _to_bytes(parities, count)))
         said = yield from receive(ParityQuery)
         yield from compute(search.advance, _from_bytes(said.differs, said.count_bits, count))
-    return (yield from send_tags(segments, _charged(search, segments, plan)))
+    return (yield from send_tags(recipe, segments, _charged(recipe, search, segments, plan)))
 
 
 def search_errors(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[ReconciledBatch]:
@@ -109,7 +109,7 @@ def search_errors(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversa
         yield from compute(search.correct, corrections)
     flags = np.unpackbits(search.segments().view(np.uint8), axis=1, bitorder="little")[:, : segments.segment_bits]
     gave_up = np.zeros(segments.count_segments, np.bool_)
-    return (yield from check_tags(segments, flags, gave_up, _charged(search, segments, plan)))
+    return (yield from check_tags(recipe, segments, flags, gave_up, _charged(recipe, search, segments, plan)))
 
 
 def _compared(search: CascadeSearch, parities: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -152,10 +152,11 @@ def _packed(segments: Segments, plan: CascadePlan) -> NDArray[np.uint64]:
     return packed.view(np.uint64)
 
 
-def _charged(search: CascadeSearch, segments: Segments, plan: CascadePlan) -> Leakage:
+def _charged(recipe: Recipe, search: CascadeSearch, segments: Segments, plan: CascadePlan) -> Leakage:
     """Charge every parity but those of the first pass that cover nothing except padding: both ends knew them before."""
     known = segments.count_segments * ((plan.segment_bits - segments.segment_bits) // plan.block_bits[0])
-    return Leakage().charged("parities", search.count_parities - known)
+    count_parities = search.count_parities - known
+    return charge_answers(recipe, Leakage().charged("parities", count_parities), count_parities)
 
 
 def _to_bytes(words: NDArray[np.uint64], count: int) -> bytes:

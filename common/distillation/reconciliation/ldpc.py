@@ -20,7 +20,7 @@ from common.conversation.effects import Conversation, compute, draw, receive, se
 from common.distillation.recipe import Recipe
 from common.distillation.reconciliation.codes import CODE_RATES, choose_code, codeword_bits
 from common.distillation.reconciliation.ldpc_frames import Layout, decode, encode, layout_of, reveal
-from common.distillation.reconciliation.segments import Segments, check_tags, failed_segments, send_tags
+from common.distillation.reconciliation.segments import Segments, charge_answers, check_tags, failed_segments, send_tags
 from common.distillation.values import KeyBits, ReconciledBatch
 from common.errors import RemoteProtocolError
 from common.leakage import Leakage
@@ -63,12 +63,13 @@ def send_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> Convers
     leakage = Leakage().charged("syndromes", count * layout.leakage_bits())
     for step in range(_most_steps(layout)):
         failed = failed_segments((yield from receive(ReconciliationOutcome)), count)
+        leakage = charge_answers(recipe, leakage, count)
         if not failed.any():
             break
         values = reveal(layout, rows[failed], private[failed], *layout.increment(step, layout.increment_bits))
         yield from send(SyndromeIncrement(step, int(np.count_nonzero(failed)), Bits.from_flags(values.reshape(-1)).to_bytes()))
         leakage = leakage.charged("increments", values.size)
-    return (yield from send_tags(segments, leakage))
+    return (yield from send_tags(recipe, segments, leakage))
 
 
 def correct_by_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[ReconciledBatch]:
@@ -114,6 +115,7 @@ def correct_by_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> C
             break
         still_wrong = np.isin(np.arange(count), open_segments)
         yield from send(ReconciliationOutcome(count, Bits.from_flags(still_wrong).to_bytes(), 0, 0))
+        leakage = charge_answers(recipe, leakage, count)
         if not open_segments.size:
             break
         more = yield from receive(SyndromeIncrement)
@@ -123,7 +125,7 @@ def correct_by_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> C
         revealed = np.hstack([revealed, _matrix(more.revealed, open_segments.size, last - first)])
         leakage = leakage.charged("increments", open_segments.size * (last - first))
     gave_up = np.isin(np.arange(count), open_segments)
-    return (yield from check_tags(segments, corrected, gave_up, leakage))
+    return (yield from check_tags(recipe, segments, corrected, gave_up, leakage))
 
 
 def _laid_out(recipe: Recipe, working_qber: float, key: KeyBits) -> tuple[Segments, Layout]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from common.bits import Bits, count_words
 from common.channel.messages import ReconciliationOutcome, SegmentTags
 from common.conversation.effects import Conversation, compute, draw, receive, send
+from common.distillation.recipe import Recipe
 from common.distillation.values import KeyBits, ReconciledBatch
 from common.errors import RemoteProtocolError
 from common.kernels.polynomial_hash import polynomial_hash
@@ -54,11 +55,33 @@ class Segments:
         return rows.reshape(self.count_segments, self.segment_bits)
 
 
-def send_tags(segments: Segments, leakage: Leakage) -> Conversation[ReconciledBatch]:
+def charge_answers(recipe: Recipe, leakage: Leakage, count_bits: int) -> Leakage:
+    """Charge what the correcting half says, where the proof wants it charged.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its ``leakage_rule`` decides.
+    leakage : Leakage
+        Charged so far.
+    count_bits : int
+        Bits the correcting half says.
+
+    Returns
+    -------
+    Leakage
+        The same account where the proof gives the whole error pattern away.
+    """
+    return leakage.charged("answers", count_bits) if recipe.leakage_rule == "both halves" else leakage
+
+
+def send_tags(recipe: Recipe, segments: Segments, leakage: Leakage) -> Conversation[ReconciledBatch]:
     """Tag our segments, which are the reference, and learn which of the peer's are wrong.
 
     Parameters
     ----------
+    recipe : Recipe
+        What is charged.
     segments : Segments
         Our bits.
     leakage : Leakage
@@ -82,16 +105,19 @@ def send_tags(segments: Segments, leakage: Leakage) -> Conversation[ReconciledBa
     corrected = (outcome.corrected_z, outcome.corrected_x)
     if any(errors > count for errors, count in zip(corrected, segments.key.per_basis, strict=True)):
         raise RemoteProtocolError("more errors corrected than there are bits")
+    leakage = charge_answers(recipe, leakage, _outcome_bits(segments))
     return _reconciled(segments, segments.key.bits.to_flags(), failed, corrected, leakage)
 
 
 def check_tags(
-    segments: Segments, corrected: NDArray[np.uint8], gave_up: NDArray[np.bool_], leakage: Leakage
+    recipe: Recipe, segments: Segments, corrected: NDArray[np.uint8], gave_up: NDArray[np.bool_], leakage: Leakage
 ) -> Conversation[ReconciledBatch]:
     """Compare the corrected segments with the peer's tags and tell him which are wrong; the other half of ``send_tags``.
 
     Parameters
     ----------
+    recipe : Recipe
+        What is charged.
     segments : Segments
         Our bits before correction.
     corrected : uint8[count_segments, segment_bits]
@@ -122,6 +148,7 @@ def check_tags(
     errors_z, errors_x = (count_errors(before & mask, after & mask) for mask in (right.words & ~bases, right.words & bases))
     errors = errors_z, errors_x
     yield from send(ReconciliationOutcome(segments.count_segments, Bits.from_flags(failed).to_bytes(), *errors))
+    leakage = charge_answers(recipe, leakage, _outcome_bits(segments))
     differed = Bits((before ^ after) & right.words, right.count)
     return dataclasses.replace(_reconciled(segments, flags, failed, errors, leakage), right=right, differed=differed)
 
@@ -172,6 +199,11 @@ def failed_segments(outcome: ReconciliationOutcome, count_segments: int) -> NDAr
     if outcome.count_segments != count_segments:
         raise RemoteProtocolError(f"outcome of {outcome.count_segments} segments, expected {count_segments}")
     return Bits.from_bytes(outcome.failed, count_segments).to_flags().astype(np.bool_)
+
+
+def _outcome_bits(segments: Segments) -> int:
+    """Bits of the last answer: a verdict on each segment and the two counts of corrected errors."""
+    return segments.count_segments + sum(count.bit_length() for count in segments.key.per_basis)
 
 
 def _spread(segment_flags: NDArray[np.bool_], segments: Segments) -> NDArray[np.bool_]:

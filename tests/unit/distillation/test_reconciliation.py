@@ -18,9 +18,9 @@ from tests.support.links import tiny_recipe
 RECIPES = {method: tiny_recipe(method) for method in METHODS}
 
 
-def reconciled(method, key, other, qber):
-    halves = METHODS[method]
-    return rehearse(halves.reference(RECIPES[method], qber, key), halves.correcting(RECIPES[method], qber, other))
+def reconciled(method, key, other, qber, rule="reference half"):
+    halves, recipe = METHODS[method], dataclasses.replace(RECIPES[method], leakage_rule=rule)
+    return rehearse(halves.reference(recipe, qber, key), halves.correcting(recipe, qber, other))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -40,6 +40,21 @@ def test_both_ends_keep_the_same_bits_and_charge_the_same(method, count, qber):
     )
     assert sum(ours.count_key) == count
     assert ours.leakage.items["segment tags"] == TAG_BITS * ours.count_segments
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("bad", [0.02, 0.5])
+def test_a_proof_that_charges_both_halves_has_every_bit_of_the_correcting_half_charged(method, bad):
+    key = key_bits(4096)
+    other = with_errors(key, np.flatnonzero(np.random.default_rng(8).random(4096) < bad))
+    free, _, _ = reconciled(method, key, other, 0.02)
+    ours, theirs, said = reconciled(method, key, other, 0.02, "both halves")
+    answers = sum(message.count_bits for message in said if isinstance(message, ParityQuery))
+    answers += sum(message.count_segments for message in said if isinstance(message, ReconciliationOutcome))
+    answers += sum(count.bit_length() for count in key.per_basis)
+
+    assert ours.leakage == theirs.leakage
+    assert ours.leakage.items == free.leakage.items | {"answers": answers}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -72,7 +87,9 @@ def test_a_segment_that_looks_corrected_and_is_not_fails_by_its_tag():
     wrong = segments.rows()
     wrong[2, 7] ^= 1
     gave_up = np.array([True, False, False, False])
-    ours, theirs, said = rehearse(send_tags(segments, Leakage()), check_tags(segments, wrong, gave_up, Leakage()))
+    ours, theirs, said = rehearse(
+        send_tags(RECIPES["ldpc"], segments, Leakage()), check_tags(RECIPES["ldpc"], segments, wrong, gave_up, Leakage())
+    )
 
     assert ours.key.bits == theirs.key.bits
     assert ours.count_failed == theirs.count_failed == 2
@@ -119,14 +136,14 @@ def test_an_answer_that_does_not_fit_is_refused(name):
 @pytest.mark.parametrize("outcome", [dataclasses.replace(OUTCOME, corrected_z=10**6), dataclasses.replace(OUTCOME, corrected_x=2**62)])
 def test_more_errors_than_bits_are_refused(outcome):
     with pytest.raises(RemoteProtocolError, match="more errors corrected"):
-        answer_to(send_tags(Segments.cut(key_bits(100), 100), Leakage()), outcome)
+        answer_to(send_tags(RECIPES["ldpc"], Segments.cut(key_bits(100), 100), Leakage()), outcome)
 
 
 @pytest.mark.parametrize("said", [SegmentTags(2, bytes(16), bytes(8)), SegmentTags(1, bytes(16), bytes(3)), SegmentTags(1, bytes(16), b"")])
 def test_tags_that_do_not_fit_are_refused(said):
     segments = Segments.cut(key_bits(100), 100)
     with pytest.raises(RemoteProtocolError, match="tags of"):
-        answer_to(check_tags(segments, segments.rows(), np.zeros(1, np.bool_), Leakage()), said)
+        answer_to(check_tags(RECIPES["ldpc"], segments, segments.rows(), np.zeros(1, np.bool_), Leakage()), said)
 
 
 @pytest.mark.parametrize("more", [SyndromeIncrement(1, 1, b""), SyndromeIncrement(0, 2, b""), SyndromeIncrement(0, 1, b"")])
