@@ -27,6 +27,12 @@ HISTOGRAM_BINS = 256
 PLANNING_LEAKAGE_FACTOR = 1.16
 """Reconciliation efficiency f assumed when a width is weighed: bits leaked over n h(Q); the usual planning value."""
 
+_LEVEL_GROWTH = 0.5
+"""E-folds in a quarter of the period taken for granted on both sides of the border: where neither grows, it lies in the middle."""
+
+_CERTAIN_DEVIATIONS = 2.0
+"""Standard deviations by which growth has to stand out of the noise of counting."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
@@ -183,11 +189,8 @@ def choose_gate(histogram: PhaseHistogram, *, width_ps: float | None = None, pro
             best_merit, best_kept, best_first, best_width = merit, int(kept[first]), first, width
     centre_ps = _wrapped((best_first + 0.5 * best_width) * bin_ps - 0.5 * histogram.period_ps, histogram.period_ps)
     chosen_ps = min(histogram.period_ps, best_width * bin_ps if width_ps is None else width_ps)
-    if best_width == bins:  # every phase is kept: the border between slots lies where fewest photons are, just before the pulse rises
-        quiet = max(1, bins // 8)
-        counts = around[quiet : quiet + bins] - around[:bins]
-        border = (_middle_of_best(-counts) + 0.5 * quiet) * bin_ps - 0.5 * histogram.period_ps
-        centre_ps = _wrapped(border + 0.5 * histogram.period_ps, histogram.period_ps)
+    if best_width == bins:  # every phase is kept: the gate opens at the border between slots, and phase 0 lies half a period in
+        centre_ps = _wrapped(_border(pooled) * bin_ps, histogram.period_ps)
     within = (np.arange(bins) - best_first) % bins < best_width
     per_detector = histogram.counts[:, within].sum(axis=1) / np.maximum(histogram.counts.sum(axis=1), 1)
     signal = max(1.0, total - background * bins)
@@ -206,6 +209,30 @@ def _background_per_bin(pooled: NDArray[np.int64]) -> float:
     quarter = max(1, bins // 4)
     around = np.concatenate(([0], np.cumsum(np.concatenate((pooled, pooled)))))
     return float((around[quarter : quarter + bins] - around[:bins]).min()) / quarter
+
+
+def _border(pooled: NDArray[np.int64]) -> float:
+    """Bin at which one slot ends and the next begins, so that fewest photons fall into the wrong one.
+
+    It lies in the quietest quarter of the circle, close to the side on which the counts grow faster: a pulse that rises at once and
+    decays slowly is best cut just before it rises. Where tail and rise are exponential, both are wrong alike if the border divides
+    the quarter as the rates of growth.
+    """
+    bins = pooled.size
+    quarter = max(1, bins // 4)
+    around = np.concatenate(([0], np.cumsum(np.tile(pooled, 3))))
+    first = _middle_of_best(around[:bins] - around[quarter : quarter + bins]) % bins
+
+    def growth(inside: int, outside: int, span: int) -> float:
+        within, beyond = (int(around[start % bins + span] - around[start % bins]) + 1 for start in (inside, outside))
+        certain = max(1.0, beyond - _CERTAIN_DEVIATIONS * math.sqrt(beyond)) / (within + _CERTAIN_DEVIATIONS * math.sqrt(within))
+        return math.log(certain) / span
+
+    spans = (quarter, max(1, quarter // 8))  # the long one sees a slow tail above the noise, the short one a steep rise
+    level = _LEVEL_GROWTH / quarter
+    before = level + max(0.0, *(growth(first, first - span, span) for span in spans))
+    after = level + max(0.0, *(growth(first + quarter - span, first + quarter, span) for span in spans))
+    return first + quarter * after / (before + after)
 
 
 def _middle_of_best(kept: NDArray[np.int64]) -> int:

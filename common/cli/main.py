@@ -18,9 +18,11 @@ COMMANDS = {
     "demo": "Show a link working: keys, and a picture through the one-time pad.",
     "distil": "Distil key from an emission record and a tag recording.",
     "doctor": "Check this machine and say what to do.",
+    "figures": "Draw the publications' figures from formulas, and compare them with what was printed.",
     "keys": "Look at the key store of a running node, or take key out of it.",
     "otp": "Encrypt and decrypt files and pictures with the one-time pad.",
     "provision": "Write configuration, keys and certificates of a link.",
+    "rate": "Plan a link: how much key it should give, and why not more.",
     "simulate": "Emulate a link and write what each end would record.",
     "status": "Ask a running node how it does.",
 }

@@ -6,6 +6,7 @@ its clicks cost. Comes from the source's statistics, goes to the receiver; an ea
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -23,15 +24,67 @@ ONE_KEPT_BY_EVE: Final = 3
 COUNT_CLASSES: Final = 4
 """Classes in a table of arrivals."""
 
+HELD_SHARE: Final = 8.0
+"""A fading loss is drawn anew so many times in a correlation time."""
+
 
 def receiver_transmission(profile: LinkProfile) -> float:
     """Return the probability that a photon at Bob's door is detected, optics times detectors, in the link ``profile``."""
     return profile.receiver.efficiency * profile.receiver.detector_efficiency
 
 
-def fibre_transmission(profile: LinkProfile) -> float:
-    """Return the probability that a photon passes the channel of the link ``profile``, 10^(-loss_db/10)."""
-    return float(10.0 ** (-profile.channel.loss_db / 10))
+def fibre_transmission(loss_db: float) -> float:
+    """Return the probability that a photon passes a channel with this loss, 10^(-``loss_db``/10)."""
+    return float(10.0 ** (-loss_db / 10))
+
+
+class Fading:
+    """A loss that wanders: a Gauss-Markov process in decibels, held for a short time at each value.
+
+    Values at any two times are jointly normal with the correlation exp(-distance / correlation time), so the time between them
+    does not matter. A channel does not amplify: below 0 dB it loses nothing.
+
+    Parameters
+    ----------
+    sigma_db : float
+        Standard deviation, decibels; 0 means a constant loss, for which nothing is drawn.
+    correlation_s : float
+        Correlation time, seconds.
+    """
+
+    __slots__ = ("_correlation_s", "_deviation", "_sigma_db")
+
+    def __init__(self, sigma_db: float, correlation_s: float) -> None:
+        self._sigma_db, self._correlation_s = sigma_db, correlation_s
+        self._deviation: float | None = None
+
+    @property
+    def longest_seconds(self) -> float:
+        """For how long a loss may be held."""
+        return self._correlation_s / HELD_SHARE if self._sigma_db else inf
+
+    def loss_db(self, mean_db: float, seconds: float, rng: np.random.Generator) -> float:
+        """Draw the loss of the next stretch.
+
+        Parameters
+        ----------
+        mean_db : float
+            Mean loss, decibels.
+        seconds : float
+            Time since the last one, seconds.
+        rng : numpy.random.Generator
+            Drives the process.
+
+        Returns
+        -------
+        float
+            Decibels, 0 or more.
+        """
+        if not self._sigma_db:
+            return mean_db
+        memory = 0.0 if self._deviation is None else float(np.exp(-seconds / self._correlation_s))
+        self._deviation = memory * (self._deviation or 0.0) + float(np.sqrt(1.0 - memory**2)) * float(rng.standard_normal())
+        return max(0.0, mean_db + self._sigma_db * self._deviation)
 
 
 def arrival_classes(statistics: PhotonStatistics, transmission: float) -> NDArray[np.float64]:

@@ -21,20 +21,32 @@ from common.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class InterceptResend:
-    """Eve measures some pulses in a basis chosen by a fair coin and sends what she found.
+    """Eve measures some pulses in a basis she draws and sends what she found.
 
-    The gain stays as it was; the QBER rises by strength/4 in both bases.
+    With a fair coin and single photons the gain stays as it was and the QBER rises by strength/4 in both bases. With several photons
+    that Bob is bound to detect, a passive receiver clicks in both bases where hers and his differ, and the errors she makes go unseen:
+    only the cross clicks tell.
 
     Attributes
     ----------
     strength : float
         Share of the pulses attacked, 0 to 1.
+    photons : int
+        Detected photons a pulse she sends, 1 or more.
+    probability_z : float
+        Probability that she measures in Z.
     """
 
     strength: float = 1.0
+    photons: int = 1
+    probability_z: float = 0.5
 
     def __post_init__(self) -> None:
         _check_strength(self.strength)
+        if self.photons < 1:
+            raise ConfigurationError(f"eavesdropper: {self.photons} photons a pulse, choose 1 or more")
+        if not 0.0 <= self.probability_z <= 1.0:
+            raise ConfigurationError(f"eavesdropper: probability {self.probability_z!r} of Z, choose 0 to 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +152,7 @@ def split_classes(
 
 
 def intercept(
-    rng: np.random.Generator, state: NDArray[np.uint8], strength: float
+    rng: np.random.Generator, state: NDArray[np.uint8], attack: InterceptResend
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
     """Measure and resend some pulses.
 
@@ -150,16 +162,16 @@ def intercept(
         Drives Eve's choices and outcomes.
     state : uint8[n]
         State of each pulse.
-    strength : float
-        Share of the pulses attacked.
+    attack : InterceptResend
+        How often, and in which basis.
 
     Returns
     -------
     tuple
         States that go on, uint8[n]; which pulses were attacked, bool[n]; of which she knows the setting, bool[n].
     """
-    attacked = rng.random(state.size) < strength
-    basis = rng.integers(0, 2, state.size, np.uint8)
+    attacked = rng.random(state.size) < attack.strength
+    basis = (rng.random(state.size) >= attack.probability_z).view(np.uint8)
     found = np.empty(state.size, np.uint8)
     measure_states(state, basis, rng.random(state.size), 0.0, found)
     return np.where(attacked, found, state), attacked, attacked & (basis == state >> 1)

@@ -6,7 +6,6 @@ still precede are carried over. Alice gets the record, Bob the tags; the truth a
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -18,6 +17,7 @@ from common.emulator.channel import (
     ONE_KEPT_BY_EVE,
     ONE_OF_ONE,
     TWO_OF_TWO,
+    Fading,
     arrival_classes,
     draw_classes,
     fibre_transmission,
@@ -26,7 +26,7 @@ from common.emulator.channel import (
 )
 from common.emulator.eavesdropper import Eavesdropper, EveKnowledge, InterceptResend, PhotonNumberSplitting, intercept, split_classes
 from common.emulator.receiver import Receiver
-from common.emulator.source import Blinking, PhotonStatistics, emission_header
+from common.emulator.source import Blinking, PhotonStatistics, emission_header, require_emulated
 from common.emulator.tagger import Tagger, reference_slots
 from common.errors import ConfigurationError
 from common.expander import Expander
@@ -285,6 +285,7 @@ class LinkEmulator:
             raise ConfigurationError(f"emulation: first slot {first_slot}, choose 0 or more, within {LONGEST_SECONDS:.0e} s of slot 0")
         if not all(0.0 <= ratio <= 1.0 for ratio in efficiency_ratios):
             raise ConfigurationError(f"emulation: efficiency ratios {efficiency_ratios!r}, choose four numbers from 0 to 1")
+        require_emulated(profile)
         key = key_from_seed(seed)
         self._rng = physics_generator(key)
         header = emission_header(profile.source, first_slot, round(seconds * clock_hz), clock_hz)
@@ -293,7 +294,8 @@ class LinkEmulator:
         self._statistics = PhotonStatistics.of(profile.source)
         self._eve = eavesdropper
         self._loss_db = profile.channel.loss_db
-        self._classes = self._arrivals()
+        self._fading = Fading(profile.channel.fading_sigma_db, profile.channel.fading_time_s)
+        self._classes = self._arrivals(self._loss_db)
         self._blinking = Blinking(self._statistics.on_fraction, clock_hz)
         self._receiver = Receiver(profile, self._rng, efficiency_ratios)
         self._tagger = Tagger(profile, int(self._rng.integers(-ORIGIN_REACH_PS, ORIGIN_REACH_PS)))
@@ -308,6 +310,7 @@ class LinkEmulator:
         self._stretch_slots = max(1, int(min(_STRETCH_CLICKS / max(per_slot, 1e-30), _STRETCH_SECONDS * clock_hz)))
         if stretch_seconds is not None:
             self._stretch_slots = max(1, round(stretch_seconds * clock_hz))
+        self._stretch_slots = max(1, int(min(self._stretch_slots, self._fading.longest_seconds * clock_hz)))
         self._next_slot = first_slot
         self._waiting = _Clicks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
 
@@ -330,11 +333,10 @@ class LinkEmulator:
     def eavesdropper(self, eavesdropper: Eavesdropper | None) -> None:
         """Put ``eavesdropper`` on the fibre from the next stretch on."""
         self._eve = eavesdropper
-        self._classes = self._arrivals()
 
     @property
     def loss_db(self) -> float:
-        """Loss of the fibre on the next stretch, decibels; may be set."""
+        """Loss of the fibre on the next stretch, decibels, its mean where it fades; may be set."""
         return self._loss_db
 
     @loss_db.setter
@@ -354,7 +356,6 @@ class LinkEmulator:
         if not 0.0 <= loss_db < float("inf"):
             raise ConfigurationError(f"loss_db: {loss_db!r}, choose 0 or more")
         self._loss_db = loss_db
-        self._classes = self._arrivals()
 
     def next_stretch(self) -> Emulation | None:
         """Emulate the next stretch.
@@ -368,6 +369,8 @@ class LinkEmulator:
         if first >= last:
             return None
         end = min(first + self._stretch_slots, last)
+        held_s = self._stretch_slots / self.record.header.clock_hz
+        self._classes = self._arrivals(self._fading.loss_db(self._loss_db, held_s, self._rng))
         signal, eve = self._signal(first, end)
         clicks = _Clicks.joined([self._waiting, *signal, self._noise(first, end), *self._reference(first, end)])
         clicks = clicks.taken(np.argsort(clicks.t_ps, kind="stable"))
@@ -378,10 +381,9 @@ class LinkEmulator:
         self._next_slot = end
         return self._registered(clicks.taken(slice(0, settled)), eve)
 
-    def _arrivals(self) -> NDArray[np.float64]:
-        """Classes of pulses that reach the detectors under the present attack and loss."""
-        channel = dataclasses.replace(self._profile.channel, loss_db=self._loss_db)
-        fibre = fibre_transmission(dataclasses.replace(self._profile, channel=channel))
+    def _arrivals(self, loss_db: float) -> NDArray[np.float64]:
+        """Classes of pulses that reach the detectors under the present attack and this loss."""
+        fibre = fibre_transmission(loss_db)
         receiver = receiver_transmission(self._profile)
         if isinstance(self._eve, PhotonNumberSplitting):
             return split_classes(self._statistics, fibre, receiver, self._eve.strength)
@@ -393,18 +395,19 @@ class LinkEmulator:
         kinds = draw_classes(rng, self._classes, slots.size)
         state = self.record.lookup(slots)
         eve = None
+        more = np.flatnonzero(kinds == TWO_OF_TWO)
         if isinstance(self._eve, PhotonNumberSplitting):
             kept = kinds == ONE_KEPT_BY_EVE
             eve = EveKnowledge(slots[kept], state[kept], int(kept.sum()))
         elif isinstance(self._eve, InterceptResend):
-            resent, attacked, known = intercept(rng, state, self._eve.strength)
+            resent, attacked, known = intercept(rng, state, self._eve)
             eve = EveKnowledge(slots[known], state[known], int(attacked.sum()))
             state = resent
+            more = np.concatenate([more, np.repeat(np.flatnonzero(attacked), self._eve.photons - 1)])
         emitted = np.where(kinds == ONE_OF_ONE, np.uint8(1), np.uint8(2))
-        pairs = kinds == TWO_OF_TWO
         photons = [self._photons(first, slots, state, emitted)]
-        if pairs.any():  # the second photon of a pair has its own delay, basis and outcome
-            photons.append(self._photons(first, slots[pairs], state[pairs], emitted[pairs]))
+        if more.size:  # every further photon of a pulse has its own delay, basis and outcome
+            photons.append(self._photons(first, slots[more], state[more], emitted[more]))
         return photons, eve
 
     def _photons(self, first: int, slots: NDArray[np.int64], state: NDArray[np.uint8], emitted: NDArray[np.uint8]) -> _Clicks:

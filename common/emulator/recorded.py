@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from common.emulator.link import NOISE, OUTCOME_CHANNELS, SIGNAL, Emulation, Truth, physics_generator
 from common.emulator.receiver import Receiver
-from common.emulator.source import emission_header
+from common.emulator.source import emission_header, require_emulated
 from common.errors import ConfigurationError, StreamError
 from common.expander import Expander
 from common.profiles.link import LinkProfile
@@ -65,6 +65,7 @@ def emulate_recorded(
         raise ConfigurationError(f"recorded arrivals: transmission {transmission!r} must be 0 to 1 and clock {clock_hz!r} Hz positive")
     if slots.dtype != np.int64 or t_ps.dtype != np.int64 or slots.ndim != 1 or slots.shape != t_ps.shape:
         raise StreamError("recorded arrivals: slots and times must both be int64[n]")
+    require_emulated(profile)
     known = slots >= 0
     if not known.any() or int(slots.min()) < NO_SLOT:
         raise StreamError("recorded arrivals: no arrival has a slot, or a slot is below -1; fit the clock of the recording first")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from common.emulator.kernels import telegraph_states
 from common.errors import ConfigurationError
-from common.profiles.link import Source
+from common.profiles.link import LinkProfile, Source
 from common.protocols.protocol import BB84
 from common.timetags.emission_record import EmissionHeader
 
@@ -60,10 +60,8 @@ class PhotonStatistics:
         Raises
         ------
         ConfigurationError
-            If the source is not a single-photon source, or no statistics with at most two photons has this mean and g2.
+            If no statistics with at most two photons has this mean and g2.
         """
-        if source.kind != "single-photon":
-            raise ConfigurationError(f"source.kind: {source.kind!r} is not emulated, choose 'single-photon'")
         mean = source.mean_photon_number * source.transmitter_efficiency * source.pre_attenuation / source.on_fraction
         two = source.g2 * mean**2 / 2
         one = mean - 2 * two
@@ -119,6 +117,28 @@ class Blinking:
         telegraph_states(slots, rng.random(slots.size), self._on_fraction, self._correlation_slots, self._last_slot, self._last_on, on)
         self._last_slot, self._last_on = int(slots[-1]), int(on[-1])
         return np.asarray(slots[on == 1])
+
+
+def require_emulated(profile: LinkProfile) -> None:
+    """Refuse a link whose states or light are not emulated.
+
+    Parameters
+    ----------
+    profile : LinkProfile
+        The link.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming the entry.
+    """
+    for name, value, emulated in (
+        ("protocol", profile.protocol, "bb84"),
+        ("encoding", profile.encoding, "polarisation"),
+        ("source.kind", profile.source.kind, "single-photon"),
+    ):
+        if value != emulated:
+            raise ConfigurationError(f"{name} = {value!r} of link {profile.name!r} is not emulated, choose {emulated!r}")
 
 
 def emission_header(source: Source, first_slot: int, count_slots: int, clock_hz: float) -> EmissionHeader:

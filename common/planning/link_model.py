@@ -1,26 +1,56 @@
-"""What a single-photon BB84 link should yield: expected counts, QBER and key, from its profile alone.
+"""What a link should yield per pulse, from its profile alone: every protocol, encoding, source and receiver.
 
-The model of a mean block: no statistics are drawn, the expected counts are rounded and go through the very ``key_length`` that
-decides live keys. Temporal shape of the pulse, gate, dead time, dark counts, both kinds of receiver and their cross clicks are in;
-drift, gaps and clock acquisition are not. Takes a ``LinkProfile``, serves ``rate``, reports and the tests that compare obtained
-with expected keys.
+Photon statistics, fading, gate and stragglers, dark counts, dead time and coincidences are in; drift, gaps and clock acquisition are
+not. No statistics are drawn: these are the means of what ``qkd simulate`` draws. Takes a ``LinkProfile``; serves ``rate``, reports and
+the tests that compare obtained with expected keys.
 
 References
 ----------
-``security.md`` section 2 of the design, explained in ``docs/explanation/finite-key``; status: planning.
+``docs/explanation/link-model``; status: planning.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
 
-from common.errors import ConfigurationError
-from common.planning.gate import captured_share
+import numpy as np
+
+from common.planning.clicks import CROSS, announced
+from common.planning.dead_time import blocked_slots, live_ratio
+from common.planning.fading import fading
+from common.planning.gate import Gate
+from common.planning.light import Light, light_of
+from common.planning.optics import landing, readings
+from common.protocols.protocol import Protocol, find_protocol
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from common.profiles.link import LinkProfile
+
+
+@dataclass(frozen=True, slots=True)
+class PulseModel:
+    """Expected announcements of pulses of one intensity; a single-photon source has exactly one.
+
+    Attributes
+    ----------
+    mean_photon_number : float
+        In the channel.
+    probability : float
+        Of sending this intensity.
+    table : tuple[tuple[float, ...], ...]
+        Rows are the protocol's settings, columns ``OUTCOMES``: probability of an announced click in one basis with this outcome, all
+        detectors live, given setting and intensity; averaged over fading.
+    cross : tuple[float, ...]
+        Probability of a cross-basis click, all detectors live, by setting.
+    """
+
+    mean_photon_number: float
+    probability: float
+    table: tuple[tuple[float, ...], ...]
+    cross: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,38 +75,67 @@ class LinkModel:
 
     Attributes
     ----------
-    mean_photon_number, probability_multi_photon : float
-        Photons a pulse in the channel, and the probability of two of them (mean values, not limits).
+    protocol : Protocol
+        What is sent.
+    setting_probabilities : tuple[float, ...]
+        How often each setting is sent.
+    pulses : tuple[PulseModel, ...]
+        By intensity, brightest first.
     transmission : float
-        From channel to click of one photon.
-    probability_signal, probability_dark : float
-        Click by the pulse within the gate; click by dark counts, background and stragglers of earlier pulses.
-    probability_click : float
-        Any click, detectors live.
-    probability_single_basis, probability_cross : float
-        Click in one basis only, in both; detectors live.
+        From channel to click of one photon inside the gate, mean over fading.
+    probability_multi_photon : float
+        Probability of two photons or more in the channel; a mean over intensities, not a limit.
     live_ratio : float
-        Share of the slots in which all detectors are live: only these are kept.
-    z, x : BasisModel
-        The two bases, dead time included.
+        Share of the slots in which all detectors are live, mean over fading: only these are kept.
     """
 
-    mean_photon_number: float
-    probability_multi_photon: float
+    protocol: Protocol
+    setting_probabilities: tuple[float, ...]
+    pulses: tuple[PulseModel, ...]
     transmission: float
-    probability_signal: float
-    probability_dark: float
-    probability_click: float
-    probability_single_basis: float
-    probability_cross: float
+    probability_multi_photon: float
     live_ratio: float
-    z: BasisModel
-    x: BasisModel
+
+    def joint(self, intensity: int) -> tuple[tuple[float, ...], ...]:
+        """Probability per pulse of sending setting (row) and ``intensity`` and announcing the outcome (column)."""
+        pulse = self.pulses[intensity]
+        rows = zip(self.setting_probabilities, pulse.table, strict=True)
+        return tuple(tuple(pulse.probability * sent * entry for entry in row) for sent, row in rows)
+
+    @property
+    def z(self) -> BasisModel:
+        """Basis Z, over intensities."""
+        return self._basis(0)
+
+    @property
+    def x(self) -> BasisModel:
+        """Basis X, over intensities."""
+        return self._basis(1)
 
     @property
     def probability_detection(self) -> float:
         """Probability that a pulse gives an announced single-basis click."""
-        return self.probability_single_basis * self.live_ratio
+        return sum(entry for intensity in range(len(self.pulses)) for row in self.joint(intensity) for entry in row)
+
+    @property
+    def probability_cross(self) -> float:
+        """Probability that a pulse gives an announced cross-basis click."""
+        return sum(
+            pulse.probability * sent * entry
+            for pulse in self.pulses
+            for sent, entry in zip(self.setting_probabilities, pulse.cross, strict=True)
+        )
+
+    def _basis(self, basis: int) -> BasisModel:
+        right = wrong = 0.0
+        for joint in map(self.joint, range(len(self.pulses))):
+            for setting, row in enumerate(joint):
+                if self.protocol.setting_bases[setting] == basis:
+                    bit = self.protocol.setting_bits[setting]
+                    right += row[2 * basis + bit]
+                    wrong += row[2 * basis + 1 - bit]
+        sifted = right + wrong
+        return BasisModel(sifted, wrong / sifted if sifted else 0.0)
 
 
 def link_model(profile: LinkProfile) -> LinkModel:
@@ -85,7 +144,7 @@ def link_model(profile: LinkProfile) -> LinkModel:
     Parameters
     ----------
     profile : LinkProfile
-        A BB84 link with a single-photon source.
+        Any link.
 
     Returns
     -------
@@ -95,66 +154,84 @@ def link_model(profile: LinkProfile) -> LinkModel:
     Raises
     ------
     ConfigurationError
-        If the link is of another kind.
+        If no statistics with at most two photons has the mean photon number and g2 of a single-photon source.
 
     References
     ----------
-    ``mu = <n> eta_T a``, ``p_m = g2 mu^2 / 2``, ``s = mu eta - p_m eta^2``, ``p_c = 1 - (1-Y0)(1-s)``; after [Morrison2023];
-    dead time non-paralysable per detector, ``1/(1 + r tau)`` each; status: planning.
+    ``docs/explanation/link-model``; status: planning.
     """
-    source, channel, receiver = profile.source, profile.channel, profile.receiver
-    if source.kind != "single-photon":
-        raise ConfigurationError(f"source.kind = {source.kind!r} of link {profile.name!r}: this model is of single-photon sources")
-    mean = source.mean_photon_number * source.transmitter_efficiency * source.pre_attenuation
-    pairs = min(source.g2 * mean * mean / 2.0, mean / 2.0)
-    arriving: float = 10.0 ** (-channel.loss_db / 10.0) * receiver.efficiency * receiver.detector_efficiency
-    period_ps = 1e12 / source.clock_hz
-    gate_ps = period_ps if receiver.gate_ps is None else min(receiver.gate_ps, period_ps)
-    inside, straggling = captured_share(source.lifetime_ps, receiver.jitter_ps, gate_ps, period_ps)
-    eta = arriving * inside
-    signal, two = mean * eta - pairs * eta * eta, pairs * eta * eta
-    noise_hz = receiver.dark_rate_hz + channel.background_hz
-    dark = min(1.0, noise_hz * gate_ps * 1e-12 + mean * arriving * straggling)
-    live = _live_ratio(profile, mean * arriving * source.clock_hz, noise_hz)
-    passive = receiver.basis_choice == "passive"
-    sifted = {}
-    for name, alice, bob in (
-        ("z", source.probability_z, receiver.probability_z),
-        ("x", 1.0 - source.probability_z, 1.0 - receiver.probability_z),
-    ):
-        if passive:  # the beam splitter sends photons, the detectors share the dark counts
-            by_signal = (signal * bob - two * bob * (1.0 - bob)) * (1.0 - dark / 2.0)
-            by_dark = (1.0 - signal) * (dark / 2.0) * (1.0 - dark / 2.0)
-        else:
-            by_signal, by_dark = signal * bob, (1.0 - signal) * dark * bob
-        clicks = by_signal + by_dark
-        errors = channel.misalignment * by_signal + 0.5 * by_dark
-        # a dark count beside the signal in the same basis makes the bit random
-        errors += by_signal * _second_detector(dark, passive=passive) * (0.5 - channel.misalignment)
-        sifted[name] = BasisModel(alice * clicks * live, errors / clicks if clicks else 0.0)
-    q = receiver.probability_z
-    click = 1.0 - (1.0 - dark) * (1.0 - signal)
-    cross = (
-        (signal - 2.0 * q * (1.0 - q) * two) * dark / 2.0 + (1.0 - signal) * dark * dark / 4.0 + 2.0 * q * (1.0 - q) * two
-        if passive
-        else 0.0
+    protocol, source, receiver = find_protocol(profile.protocol), profile.source, profile.receiver
+    bright, gate = light_of(source), _gate(profile)
+    sent = _setting_probabilities(protocol, source.probability_z)
+    losses, weights = fading(profile.channel.loss_db, profile.channel.fading_sigma_db)
+    arriving = losses * receiver.efficiency * receiver.detector_efficiency
+    table, live = np.zeros((len(bright), len(sent), CROSS + 1)), 0.0
+    # spans of light and darkness are long against the dead time, so a blinking emitter makes two links that take turns
+    spans = ((source.on_fraction, bright), (1.0 - source.on_fraction, tuple(light.darkness for light in bright)))
+    for span, light in spans:
+        if span:
+            announcements, all_live = _span(profile, light, gate, sent, arriving)
+            table += np.einsum("n,nkso->kso", span * weights * all_live, announcements)
+            live += span * float(weights @ all_live)
+    pulses = tuple(
+        PulseModel(
+            light.mean * source.on_fraction,
+            light.probability,
+            tuple(tuple(map(float, row)) for row in rows[:, :CROSS]),
+            tuple(map(float, rows[:, CROSS])),
+        )
+        for light, rows in zip(bright, table, strict=True)
     )
-    return LinkModel(mean, pairs, eta, signal, dark, click, click - cross, cross, live, sifted["z"], sifted["x"])
+    multi_photon = source.on_fraction * sum(light.probability * light.probability_multi_photon for light in bright)
+    return LinkModel(protocol, tuple(map(float, sent)), pulses, float(weights @ arriving) * gate.share(0.0), multi_photon, live)
 
 
-def _live_ratio(profile: LinkProfile, signal_hz: float, noise_hz: float) -> float:
-    """Share of the time in which every detector is live; each is an independent non-paralysable counter."""
+def _span(
+    profile: LinkProfile, light: tuple[Light, ...], gate: Gate, sent: NDArray[np.float64], arriving: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Announcements of live detectors, float64[losses, intensities, settings, 5], and share of the slots in which all are live."""
+    receiver, period_ps = profile.receiver, 1e12 / profile.source.clock_hz
+    separation_ps, dead_ps = receiver.time_bin_separation_ps, receiver.dead_time_ps
+    mean = sum(pulse.probability * pulse.mean for pulse in light)
+    announcements, clicks, together = [], [], []
+    for reading in readings(profile, find_protocol(profile.protocol)):
+        detectors, ports = reading.detectors, reading.detectors.ports
+        noise_hz = (receiver.dark_rate_hz + profile.channel.background_hz) / ports.shape[1]
+        efficiencies = arriving[:, None, None] * reading.ways
+        own, others = landing(detectors, gate, separation_ps, period_ps)
+        stragglers = mean * np.einsum("s,nsd->nd", sent, efficiencies) @ others
+        noise = stragglers + noise_hz * gate.width_ps * 1e-12
+        dead_windows = dead_ps / separation_ps if separation_ps else 0.0
+        announcements.append(reading.probability * announced(detectors, light, efficiencies @ own, noise, dead_windows))
+        ones, pairs = _port_clicks(light, sent, efficiencies @ ports)
+        clicks.append(reading.probability * ones)
+        together.append(reading.probability * pairs)
+    delays_ps = (np.array(detectors.window) - min(detectors.window)) * separation_ps
+    weights = sent @ reading.ways
+    slots = blocked_slots(gate, dead_ps, period_ps, delays_ps, weights / weights.sum())
+    live = live_ratio(np.sum(clicks, 0), np.sum(together, 0), slots, noise_hz * dead_ps * 1e-12)
+    return np.sum(announcements, 0), live
+
+
+def _port_clicks(
+    light: tuple[Light, ...], sent: NDArray[np.float64], efficiencies: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Probabilities that a live port clicks, float64[losses, ports], and that two do, float64[losses, ports, ports]."""
+    either = efficiencies[..., :, None] + efficiencies[..., None, :]
+    one = sum((pulse.probability * pulse.detected(efficiencies) for pulse in light), np.zeros(efficiencies.shape))
+    any_of_two = sum((pulse.probability * pulse.detected(either) for pulse in light), np.zeros(either.shape))
+    both = one[..., :, None] + one[..., None, :] - any_of_two
+    return np.einsum("s,nsp->np", sent, one), np.einsum("s,nspq->npq", sent, both)
+
+
+def _setting_probabilities(protocol: Protocol, probability_z: float) -> NDArray[np.float64]:
+    """How often Alice sends each setting: those of a basis equally often."""
+    in_basis = probability_z, 1.0 - probability_z
+    return np.array([in_basis[basis] / protocol.setting_bases.count(basis) for basis in protocol.setting_bases])
+
+
+def _gate(profile: LinkProfile) -> Gate:
+    """The gate of a slot, or of each time bin; without one as wide as there is room."""
     receiver = profile.receiver
-    dead_s = receiver.dead_time_ps * 1e-12
-    if receiver.basis_choice == "active":
-        rates_hz = [(signal_hz + noise_hz) / 2.0] * 2
-    else:
-        shares = (receiver.probability_z, 1.0 - receiver.probability_z)
-        rates_hz = [signal_hz * share / 2.0 + noise_hz / 4.0 for share in shares for _ in range(2)]
-    slowed: float = prod(1.0 + rate_hz * dead_s for rate_hz in rates_hz)
-    return 1.0 / slowed
-
-
-def _second_detector(dark: float, *, passive: bool) -> float:
-    """Probability that the other detector of the same basis fires by itself: one of four, or one of two."""
-    return dark / 4.0 if passive else dark / 2.0
+    room_ps = receiver.time_bin_separation_ps or 1e12 / profile.source.clock_hz
+    return Gate.best(profile.source.lifetime_ps, receiver.jitter_ps, min(receiver.gate_ps or room_ps, room_ps))

@@ -54,6 +54,7 @@ def _check_source(profile: LinkProfile) -> None:
             ("mean_photon_number", source.mean_photon_number, 0.0),
             ("g2", source.g2, 0.0),
             ("transmitter_efficiency", source.transmitter_efficiency, 1.0),
+            ("pre_attenuation", source.pre_attenuation, 1.0),
             ("on_fraction", source.on_fraction, 1.0),
         ):
             if value != fitting:
@@ -75,6 +76,12 @@ def _check_encoding(profile: LinkProfile) -> None:
             )
         if profile.receiver.gate_ps is not None and profile.receiver.gate_ps > separation_ps:
             raise ConfigurationError(f"receiver.gate_ps = {profile.receiver.gate_ps}: gates of neighbouring time bins overlap")
+        for name, chosen, fitting in (
+            ("basis_choice", profile.receiver.basis_choice, "passive"),
+            ("probability_z", profile.receiver.probability_z, 0.5),
+        ):
+            if chosen != fitting:
+                raise ConfigurationError(f"receiver.{name} = {chosen}: the interferometer of time bins chooses the basis, give {fitting}")
         return
     for name, value, fitting in (
         ("receiver.time_bin_separation_ps", separation_ps, 0.0),

@@ -87,6 +87,8 @@ class Channel:
         Loss, decibels; the mean where it fluctuates.
     fading_sigma_db : float
         Standard deviation of the loss, decibels; it is taken as normally distributed.
+    fading_time_s : float
+        Correlation time of a loss that fluctuates, seconds; only the emulated fibre asks for it.
     misalignment : float
         Probability that a signal photon gives the wrong outcome in the right basis; with time bins in Z only.
     visibility : float
@@ -99,6 +101,7 @@ class Channel:
 
     loss_db: NonNegative
     fading_sigma_db: NonNegative = 0.0
+    fading_time_s: Positive = 0.01
     misalignment: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     visibility: Probability = 1.0
     background_hz: NonNegative = 0.0

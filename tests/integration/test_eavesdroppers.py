@@ -5,43 +5,13 @@ import math
 
 import numpy as np
 
-from common.bits import Bits
-from common.channel.authentication import MAC_BYTES
-from common.channel.codec import Party, decode
-from common.channel.messages import DetectionAnnouncement, FrameRange, SiftingReply
+from common.channel.codec import Party
 from common.cli.main import run
 from common.cli.offline import distil_offline, system_or_seeded
-from common.conversation.rehearsal import faithful
 from common.emulator.eavesdropper import InterceptResend, PhotonNumberSplitting
 from common.emulator.link import emulate
-from common.kernels.gaps import decode_gaps
+from tests.support.listening import Listener
 from tests.support.runs import SHORT_NIEDERSACHSEN, SHORT_NIEDERSACHSEN_SECONDS, distilled, short_niedersachsen
-
-
-class Listener:
-    """Eve's ear on the classical channel: carries everything unchanged and keeps what is said in the open."""
-
-    def __init__(self):
-        self.heard = []
-
-    def wire(self, sender, data):
-        self.heard.append(decode(data[:-MAC_BYTES]))
-        return faithful(sender, data)
-
-    def key_slots(self, frame_pulses, block):
-        """The slots of a block's key bits: announced, kept and not disclosed."""
-        frames = next(envelope.message for envelope in self.heard if isinstance(envelope.message, FrameRange) and envelope.message.found)
-        said = [envelope.message for envelope in self.heard if envelope.block == block]
-        announcements = [message for message in said if isinstance(message, DetectionAnnouncement)]
-        replies = [message for message in said if isinstance(message, SiftingReply)]
-        parts = []
-        for announced, reply in zip(announcements, replies, strict=True):
-            start = frames.first_slot + announced.first_frame * frame_pulses
-            end = start + len(announced.count_per_frame) * frame_pulses
-            slots = decode_gaps(announced.gaps, reply.count_detections, start, end)
-            kept, tested = (Bits.from_bytes(flags, slots.size).to_flags() for flags in (reply.kept, reply.tested))
-            parts.append(slots[(kept == 1) & (tested == 0)])
-        return np.concatenate(parts)
 
 
 def first_block(outcome):

@@ -47,6 +47,31 @@ def test_intercept_and_resend_learns_half_of_what_it_measures():
     assert_binomial(np.intersect1d(eve.slots, sifted).size, sifted.size, 0.15)
 
 
+@pytest.mark.parametrize("receiver", ["passive", "active"])
+def test_bright_pulses_click_in_both_bases_of_a_passive_receiver_only(receiver):
+    """Three photons: with a splitter that sends q of them to Z all end in one basis with probability q^3 + (1-q)^3."""
+    profile = link("source.g2=0.0", "channel.misalignment=0.0", "receiver.probability_z=0.8", f"receiver.basis_choice={receiver}")
+    emulation = emulate(profile, SECONDS, seed=8, eavesdropper=InterceptResend(0.4, photons=3, probability_z=1.0))
+    eve = knowledge(emulation)
+    slots, outcomes, settings = clicks(emulation)
+    cross, of_cross = cross_click_slots(slots, outcomes).size, 1 - 0.8**3 - 0.2**3
+
+    assert_binomial(eve.count_attacked, signal_slots(emulation).size, 0.4)
+    assert np.all(eve.settings < 2)
+    assert_binomial(eve.slots.size, eve.count_attacked, profile.source.probability_z)
+    assert_binomial(cross, eve.count_attacked, of_cross if receiver == "passive" else 0.0)
+    wrong_in_z = (outcomes < 2) & (settings < 2) & (outcomes != settings)
+    assert not wrong_in_z.any()
+
+
+@pytest.mark.parametrize(
+    "options", [{"photons": 0}, {"probability_z": 1.5}, {"strength": -0.1}], ids=["no photons", "no probability", "no strength"]
+)
+def test_an_attack_that_cannot_be_is_refused(options):
+    with pytest.raises(ConfigurationError, match="eavesdropper"):
+        InterceptResend(**options)
+
+
 @pytest.mark.parametrize("loss_db", [6.0, 15.0, 25.0])
 def test_splitting_keeps_gain_and_qber(loss_db):
     profile = link(f"channel.loss_db={loss_db}")

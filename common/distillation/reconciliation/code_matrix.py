@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ConfigurationError
-from common.kernels.ldpc import MESSAGE_LIMIT
 
 LEVELS_PER_NAT = 8
 """Decoder levels per natural unit of log-likelihood ratio: an eighth of a nat is finer than min-sum's own error."""
@@ -172,6 +171,8 @@ def channel_level(qber: float) -> int:
     int
         ``LEVELS_PER_NAT ln((1 - qber)/qber)``, rounded, between 1 and ``MESSAGE_LIMIT``.
     """
+    from common.kernels.ldpc import MESSAGE_LIMIT  # late: the planner chooses codes without decoding, and without a compiler
+
     if qber <= 0.0:
         return MESSAGE_LIMIT
     return min(MESSAGE_LIMIT, max(1, round(LEVELS_PER_NAT * log((1.0 - qber) / qber))))

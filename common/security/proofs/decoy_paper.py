@@ -23,7 +23,7 @@ from common.security.proofs.decoy_bounds import (
     vacuum_lower,
 )
 from common.security.proofs.decoy_setting import Chernoff, Exact, Hoeffding, scaled
-from common.security.proofs.paper_length import AsymptoticRate, PaperEpsilons, PaperKeyLength, paper_length
+from common.security.proofs.paper_length import AsymptoticRate, PaperEpsilons, PaperKeyLength, paper_length, paper_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,12 +130,10 @@ def decoy_asymptotic_rate(
     wrongs = [p * wrong for p, wrong in zip(setting.probabilities, errors, strict=True)]
     spread, source = Exact(), "Lim2014" if len(gains) == 3 else "Rusca2018"
     single, total = _single(setting, clicks, wrongs, spread), sum(clicks)
-    if single <= 0.0 or total <= 0.0:
-        return AsymptoticRate(0.0, 0.5, source)
-    ratio = min(0.5, single_upper(setting, *scaled(setting, wrongs, spread)) / single)
+    ratio = single_upper(setting, *scaled(setting, wrongs, spread)) / single if single else 0.5
     vacuum = vacuum_lower(setting, *scaled(setting, clicks, spread))
-    leak = efficiency * total * binary_entropy(min(0.5, sum(wrongs) / total))
-    return AsymptoticRate(max(0.0, sifted * (vacuum + single * (1.0 - binary_entropy(ratio)) - leak)), ratio, source)
+    leak = efficiency * total * binary_entropy(min(0.5, sum(wrongs) / total)) if total else 0.0
+    return paper_rate(sifted * single, ratio, sifted * leak, source, sifted * vacuum)
 
 
 _ByIntensity = tuple[float, ...]
@@ -271,14 +269,12 @@ def three_state_decoy_asymptotic_rate(
     rights = [click - wrong for click, wrong in zip(clicks, wrongs, strict=True)]
     spread, total = Exact(), sum(clicks)
     single = single_lower_two_decoys(setting, *scaled(setting, clicks, spread))
-    if single <= 0.0 or total <= 0.0:
-        return AsymptoticRate(0.0, 0.5, "Zhang2025")
     wrong = single_upper(setting, *scaled(setting, wrongs, spread))
     mixed = single_upper(setting, *scaled(setting, clicks, spread))
     right = single_lower_two_decoys(setting, *scaled(setting, rights, spread))
-    ratio = min(0.5, max(0.0, wrong + mixed - right) / 2.0 / single)
-    leak = efficiency * total * binary_entropy(min(0.5, sum(wrongs) / total))
-    return AsymptoticRate(max(0.0, sifted * (single * (1.0 - binary_entropy(ratio)) - leak)), ratio, "Zhang2025")
+    ratio = max(0.0, wrong + mixed - right) / 2.0 / single if single else 0.5
+    leak = efficiency * total * binary_entropy(min(0.5, sum(wrongs) / total)) if total else 0.0
+    return paper_rate(sifted * single, ratio, sifted * leak, "Zhang2025")
 
 
 def _phase_errors(counts: ThreeStateDecoyCounts, decoys: DecoySetting, setting: ThreeStateSetting, spread: Spread) -> float:

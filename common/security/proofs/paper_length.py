@@ -5,10 +5,11 @@ Both types are unrelated to ``KeyLength`` and ``Estimate``: nothing that distils
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import log2
 
 from common.security.checks import check_epsilon, check_number
+from common.security.entropy import saturated_entropy
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,14 @@ class AsymptoticRate:
         Among the single-photon clicks.
     source : str
         Bibliography key.
+    terms : dict[str, float]
+        What is added up, bits a pulse, deductions negative; their sum may be below 0.
     """
 
     bits_per_pulse: float
     phase_error_ratio: float
     source: str
+    terms: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +123,39 @@ def paper_length(terms: dict[str, float], phase_error_ratio: float, source: str)
     check_number("phase_error_ratio", phase_error_ratio, 0.0, float("inf"))
     ratio = min(0.5, phase_error_ratio)
     return PaperKeyLength(max(0.0, sum(terms.values())) if ratio < 0.5 else 0.0, terms, ratio, source)
+
+
+def paper_rate(single: float, ratio: float, leakage: float, source: str, empty: float = 0.0) -> AsymptoticRate:
+    """Add up what a pulse gives with endless statistics.
+
+    Parameters
+    ----------
+    single : float
+        Key bits a pulse from single photons, 0 or more.
+    ratio : float
+        Phase-error ratio among them.
+    leakage : float
+        Leaked bits a pulse.
+    source : str
+        Bibliography key.
+    empty : float
+        Key bits a pulse from empty pulses, where the formula counts them as key.
+
+    Returns
+    -------
+    AsymptoticRate
+        At least 0 bits.
+
+    Raises
+    ------
+    ConfigurationError
+        If the ratio is negative.
+
+    References
+    ----------
+    Nothing but a sum; status: paper.
+    """
+    check_number("phase_error_ratio", ratio, 0.0, float("inf"))
+    terms = {"empty pulses": empty} if empty else {}
+    terms |= {"single-photon bits": single, "phase errors": -single * saturated_entropy(ratio), "leakage": -leakage}
+    return AsymptoticRate(max(0.0, sum(terms.values())) if ratio < 0.5 else 0.0, min(0.5, ratio), source, terms)

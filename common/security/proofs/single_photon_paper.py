@@ -15,7 +15,7 @@ from common.security.checks import check_epsilon, check_number
 from common.security.entropy import binary_entropy, saturated_entropy
 from common.security.inequalities import chernoff_count_upper
 from common.security.paper import yin_gamma
-from common.security.proofs.paper_length import AsymptoticRate, PaperEpsilons, PaperKeyLength, paper_length
+from common.security.proofs.paper_length import AsymptoticRate, PaperEpsilons, PaperKeyLength, paper_length, paper_rate
 
 if TYPE_CHECKING:
     from common.blocks import BlockCounts
@@ -55,12 +55,9 @@ def asymptotic_rate(click: float, multi: float, qber: float, efficiency: float, 
     check_number("qber", qber, 0.0, 0.5)
     check_number("reconciliation efficiency", efficiency, 1.0, float("inf"))
     check_number("sifted share", sifted, 0.0, 1.0)
-    single = click - multi
-    if single <= 0.0:
-        return AsymptoticRate(0.0, 0.5, "Yang2024")
-    ratio = min(0.5, qber * click / single)
-    rate = sifted * (single * (1.0 - binary_entropy(ratio)) - efficiency * click * binary_entropy(qber))
-    return AsymptoticRate(max(0.0, rate), ratio, "Yang2024")
+    single = max(0.0, click - multi)
+    ratio = qber * click / single if single else 0.5
+    return paper_rate(sifted * single, ratio, sifted * efficiency * click * binary_entropy(qber), "Yang2024")
 
 
 def niedersachsen_length(counts: BlockCounts, setting: Bb84Setting, leakage_bits: float, epsilons: PaperEpsilons) -> PaperKeyLength:
@@ -164,3 +161,38 @@ def hbn_length(
         "error correction": -log2(2.0 / epsilon),
     }
     return paper_length(terms, ratio, "Scarani2008")
+
+
+def hbn_asymptotic_rate(key: float, qber: float, single_share: float, code_rate: float) -> AsymptoticRate:
+    """Secret bits a pulse of the ``hbn`` publication with endless statistics.
+
+    Parameters
+    ----------
+    key : float
+        Key bits a pulse, both bases, disclosed ones not counted.
+    qber : float
+        Error ratio, at most 1/2.
+    single_share : float
+        ``(p_det - P_m)/p_det``, 0 to 1.
+    code_rate : float
+        Rate of the code, 0 to 1.
+
+    Returns
+    -------
+    AsymptoticRate
+        At least 0.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is out of range; the message names it.
+
+    References
+    ----------
+    The limit of :func:`hbn_length`: ``A (1 - h(Q/A)) - (1 - R)``; status: paper.
+    """
+    check_number("qber", qber, 0.0, 0.5)
+    for name, value in (("key", key), ("single_share", single_share), ("code_rate", code_rate)):
+        check_number(name, value, 0.0, 1.0)
+    ratio = qber / single_share if single_share else 0.5
+    return paper_rate(key * single_share, ratio, key * (1.0 - code_rate), "Scarani2008")

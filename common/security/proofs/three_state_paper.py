@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from common.security.checks import check_number
 from common.security.entropy import binary_entropy, saturated_entropy
 from common.security.inequalities import chernoff_count_upper, chernoff_expectation_lower, chernoff_expectation_upper
-from common.security.proofs.paper_length import AsymptoticRate, PaperEpsilons, PaperKeyLength, paper_length
+from common.security.proofs.paper_length import AsymptoticRate, PaperEpsilons, PaperKeyLength, paper_length, paper_rate
 from common.security.proofs.three_state import x_clicks
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 _SOURCE = "Zhang2025"
 
 
-def asymptotic_rate(click: float, multi: float, qber: float, efficiency: float, sifted: float = 1.0) -> AsymptoticRate:
+def asymptotic_rate(
+    click: float, multi: float, qber: float, efficiency: float, sifted: float = 1.0, qber_x: float | None = None
+) -> AsymptoticRate:
     """Secret bits a pulse with endless statistics and almost all pulses in Z.
 
     Parameters
@@ -29,11 +31,13 @@ def asymptotic_rate(click: float, multi: float, qber: float, efficiency: float, 
     click, multi : float
         Probability per pulse of a click, and of two photons or more in the channel.
     qber : float
-        Probability that a click in the right basis is wrong, at most 1/2; equal in both.
+        Probability that a click in the right basis is wrong, at most 1/2.
     efficiency : float
         Leaked bits over ``n h(qber)``, 1 or more.
     sifted : float
         Share of the clicks that make key: both in Z.
+    qber_x : float | None
+        The same in X where it is another one, as with time bins.
 
     Returns
     -------
@@ -54,12 +58,11 @@ def asymptotic_rate(click: float, multi: float, qber: float, efficiency: float, 
     check_number("qber", qber, 0.0, 0.5)
     check_number("reconciliation efficiency", efficiency, 1.0, float("inf"))
     check_number("sifted share", sifted, 0.0, 1.0)
-    single = click - multi
-    if single <= 0.0:
-        return AsymptoticRate(0.0, 0.5, _SOURCE)
-    ratio = min(0.5, (qber + multi / (2.0 * click)) / (1.0 - multi / click))
-    rate = sifted * (single * (1.0 - binary_entropy(ratio)) - efficiency * click * binary_entropy(qber))
-    return AsymptoticRate(max(0.0, rate), ratio, _SOURCE)
+    wrong = qber if qber_x is None else qber_x
+    check_number("qber of X", wrong, 0.0, 0.5)
+    single = max(0.0, click - multi)
+    ratio = (wrong + multi / (2.0 * click)) / (1.0 - multi / click) if single else 0.5
+    return paper_rate(sifted * single, ratio, sifted * efficiency * click * binary_entropy(qber), _SOURCE)
 
 
 def three_state_length(counts: BlockCounts, setting: ThreeStateSetting, leakage_bits: float, epsilons: PaperEpsilons) -> PaperKeyLength:

@@ -1,0 +1,138 @@
+"""From light at the detectors to what Bob announces: which detectors click, and what becomes of every pattern of clicks.
+
+A receiver is a list of detectors, with time bins one for each port and window; photons of a pulse find their way independently. The
+generating function of the photon number then gives the probability that a set of detectors stays silent, inclusion and exclusion the
+probability of each pattern, and the rules of the receiver its outcome: both bits of one basis become a fair coin, both bases a cross
+click. Nothing is neglected, neither pairs nor coincidences with noise. Serves ``link_model``.
+
+References
+----------
+``docs/explanation/link-model``; status: planning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import inf
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.protocols.protocol import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from common.planning.light import Light
+
+CROSS = len(OUTCOMES)
+"""Column of cross clicks, behind those of the outcomes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detectors:
+    """Detectors of one setting of the receiver; one that is opened in several windows is listed once for each.
+
+    Attributes
+    ----------
+    outcome : tuple[int, ...]
+        Outcome each announces, index into ``OUTCOMES``.
+    port : tuple[int, ...]
+        The piece of hardware: windows of one port share its dead time.
+    window : tuple[int, ...]
+        Time bin in which each is opened: -1 early, 0 middle, 1 late.
+    """
+
+    outcome: tuple[int, ...]
+    port: tuple[int, ...]
+    window: tuple[int, ...]
+
+    @property
+    def ports(self) -> NDArray[np.float64]:
+        """Which detector is which port, float64[detectors, ports] of 0 and 1."""
+        return np.asarray(np.array(self.port)[:, None] == np.unique(self.port), np.float64)
+
+
+PASSIVE = Detectors((0, 1, 2, 3), (0, 1, 2, 3), (0, 0, 0, 0))
+"""A beam splitter and a detector for every outcome."""
+
+ACTIVE = tuple(Detectors((2 * basis, 2 * basis + 1), (0, 1), (0, 0)) for basis in (0, 1))
+"""A modulator sets the basis Z or X; one detector for each bit."""
+
+TIME_BINS = Detectors((0, 0, 1, 1, 2, 3), (0, 1, 0, 1, 0, 1), (-1, -1, 1, 1, 0, 0))
+"""Two ports of one interferometer in three windows: outer ones are Z on either port, the middle one is X."""
+
+
+def announced(
+    detectors: Detectors, light: Sequence[Light], efficiencies: NDArray[np.float64], noise: NDArray[np.float64], dead_windows: float
+) -> NDArray[np.float64]:
+    """Probability of every announcement while all ports are live.
+
+    Parameters
+    ----------
+    detectors : Detectors
+        The receiver.
+    light : sequence of Light
+        One for each intensity.
+    efficiencies : float64[nodes, settings, detectors]
+        Probability that one photon is detected there.
+    noise : float64[nodes, detectors]
+        Mean number of noise clicks there; Poissonian.
+    dead_windows : float
+        Dead time of a port in time bins: a click at once hides what follows on the same port within it.
+
+    Returns
+    -------
+    float64[nodes, intensities, settings, 5]
+        Outcomes Z0 Z1 X0 X1, and cross clicks.
+
+    References
+    ----------
+    Inclusion and exclusion over P(none of S) = g(1 - sum of efficiencies) exp(-sum of noise); status: planning.
+    """
+    members, verdicts = _rules(detectors, min(dead_windows, 3.0))
+    transmission = efficiencies @ members.T
+    by_light = np.stack([pulse.detected(transmission) for pulse in light], axis=1)
+    by_noise = -np.expm1(-(noise @ members.T))[:, None, None, :]
+    any_click = by_light + by_noise - by_light * by_noise
+    return np.maximum(0.0, any_click @ verdicts)
+
+
+@lru_cache(maxsize=64)
+def _rules(detectors: Detectors, dead_windows: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Subsets of the detectors (rows of 0 and 1), and what a click in each subset counts towards every announcement.
+
+    P(exactly T) is the sum over U within T of (-1)^|U| P(none of U and of all outside T); clicks in place of silence change the sign.
+    """
+    count = len(detectors.outcome)
+    members = np.array([[subset >> which & 1 for which in range(count)] for subset in range(1 << count)], np.float64)
+    everything = (1 << count) - 1
+    verdicts = np.zeros((1 << count, CROSS + 1))
+    for pattern in range(1, 1 << count):
+        verdict = _verdict(detectors, pattern, dead_windows)
+        part = pattern
+        while True:
+            verdicts[(everything ^ pattern) | part] -= (-1.0) ** part.bit_count() * verdict
+            if part == 0:
+                break
+            part = (part - 1) & pattern
+    return members, verdicts
+
+
+def _verdict(detectors: Detectors, pattern: int, dead_windows: float) -> NDArray[np.float64]:
+    """Distribution over the announcements of one pattern of clicks."""
+    last: dict[int, float] = {}
+    outcomes = set()
+    for which in sorted(range(len(detectors.outcome)), key=lambda which: detectors.window[which]):
+        window, port = detectors.window[which], detectors.port[which]
+        if pattern >> which & 1 and window - last.get(port, -inf) >= dead_windows:
+            last[port] = window
+            outcomes.add(detectors.outcome[which])
+    verdict = np.zeros(CROSS + 1)
+    if len({outcome >> 1 for outcome in outcomes}) == 2:
+        verdict[CROSS] = 1.0
+    else:
+        verdict[list(outcomes)] = 1.0 / len(outcomes)
+    return verdict
