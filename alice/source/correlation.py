@@ -8,7 +8,7 @@ bound needs g2 of the bright state together with the on-fraction (``common.secur
 
 References
 ----------
-Security.md section 7 of the design, on p_m with blinking: ``p_m = g2_on <n>^2 / (2 beta^2)``; status: planning (an
+``docs/explanation/multi-photons``, on p_m with blinking: ``p_m = g2_on <n>^2 / (2 beta^2)``; status: planning (an
 estimate with its standard deviation).
 """
 

@@ -99,7 +99,7 @@ def optimise(
     block_bits: int | None = None,
     starts: int = 2,
     seed: int = 1,
-    evaluate: Callable[..., RatePoint] | None = None,
+    evaluate: Callable[..., RatePoint] = rate_point,
 ) -> Optimum:
     """Find the settings with most secret bits a pulse, which at a given clock are most a second.
 
@@ -119,8 +119,8 @@ def optimise(
         Independent searches, 1 or more.
     seed : int
         Of the search; the same seed gives the same answer.
-    evaluate : callable | None
-        Gives a point, called like ``rate_point``, which serves if None.
+    evaluate : callable
+        Gives a point; called like ``rate_point``.
 
     Returns
     -------
@@ -138,17 +138,16 @@ def optimise(
     """
     if starts < 1:
         raise ConfigurationError(f"starts = {starts}: search at least once")
-    ask = rate_point if evaluate is None else evaluate
     space = search_space(profile, default_over(profile, mode) if over is None else over, mode)
     blocks = () if asymptotic else _larger_blocks(profile.security.block_bits if block_bits is None else block_bits)
 
     def points(at: LinkProfile) -> Iterator[RatePoint]:
         """Yield the point in question, then those that tell settings without key apart."""
-        yield ask(at, mode=mode, asymptotic=asymptotic, block_bits=block_bits)
+        yield evaluate(at, mode=mode, asymptotic=asymptotic, block_bits=block_bits)
         for larger in blocks:
-            yield ask(at, mode=mode, asymptotic=False, block_bits=larger)
+            yield evaluate(at, mode=mode, asymptotic=False, block_bits=larger)
         if not asymptotic:
-            yield ask(at, mode=mode, asymptotic=True, block_bits=None)
+            yield evaluate(at, mode=mode, asymptotic=True, block_bits=None)
 
     seeds = np.random.SeedSequence(seed).spawn(starts)
     found = [_Search(space, points).run(own, from_profile=number == 0) for number, own in enumerate(seeds)]

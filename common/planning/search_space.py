@@ -247,10 +247,10 @@ def _intensities(profile: LinkProfile) -> _Choice:
 def _shares(profile: LinkProfile) -> _Choice:
     """The signal's probability, and with two decoys how the rest is parted between them."""
     name, probabilities = "source.probability_intensity", _laser(profile).probability_intensity
-    axes = (Axis(f"{name}, signal", *_SIGNAL_PROBABILITY, "logit"),)
+    of_signal = Axis(f"{name}, signal", *_SIGNAL_PROBABILITY, "logit")
     if len(probabilities) == 2:
-        return _Choice(name, axes, probabilities[:1], lambda signal: (signal, 1.0 - signal))
-    axes = (*axes, Axis(f"{name}, decoy among the rest", *_SHARE_OF_REST, "logit"))
+        return _Choice(name, (of_signal,), probabilities[:1], lambda signal: (signal, 1.0 - signal))
+    axes = (of_signal, Axis(f"{name}, decoy among the rest", *_SHARE_OF_REST, "logit"))
 
     def entry(signal: float, part: float) -> tuple[float, ...]:
         return (signal, (1.0 - signal) * part, (1.0 - signal) * (1.0 - part))

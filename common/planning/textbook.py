@@ -5,7 +5,7 @@ the publications' own; composable ones from ``link_model``. Takes a ``LinkProfil
 
 References
 ----------
-``security.md`` sections 2, 5 and 6 of the design: [Morrison2023] as recalled, [Lim2014]; status: planning.
+[Morrison2023] as recalled, [Lim2014]; ``docs/explanation/link-model`` for the full model beside it; status: planning.
 """
 
 from __future__ import annotations
