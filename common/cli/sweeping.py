@@ -52,6 +52,10 @@ def open_executor(workers: int | None, dask_address: str | None) -> Iterator[Exe
     ConfigurationError
         If both are asked for.
     """
+    import os
+    from functools import partial
+
+    from common.cli.tied import end_with
     from common.planning.sweeps import dask_executor, process_executor
 
     if workers is not None and dask_address is not None:
@@ -60,7 +64,7 @@ def open_executor(workers: int | None, dask_address: str | None) -> Iterator[Exe
         with dask_executor(dask_address) as executor:
             yield executor
     elif workers is not None:
-        with process_executor(workers) as executor:
+        with process_executor(workers, partial(end_with, os.getpid())) as executor:  # a killed command leaves no worker behind
             yield executor
     else:
         yield None

@@ -96,13 +96,15 @@ def sweep(
             future.cancel()
 
 
-def process_executor(workers: int) -> ProcessPoolExecutor:
+def process_executor(workers: int, begin: Callable[[], object] | None = None) -> ProcessPoolExecutor:
     """Open an executor on this machine; use it in a ``with`` statement.
 
     Parameters
     ----------
     workers : int
         Processes, 1 or more.
+    begin : callable | None
+        What every worker does first.
 
     Returns
     -------
@@ -116,9 +118,13 @@ def process_executor(workers: int) -> ProcessPoolExecutor:
     """
     if workers < 1:
         raise ConfigurationError(f"workers = {workers}: at least one has to work")
-    return ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)
-    )
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(begin,))
+
+
+def _begin(begin: Callable[[], object] | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if begin is not None:
+        begin()
 
 
 @contextmanager
