@@ -1,6 +1,6 @@
 """Toeplitz hashing from its definition, and by float64 FFT.
 
-Stands for ``multiply_toeplitz`` and ``toeplitz_hash`` of ``common.kernels.toeplitz``.
+Stands for ``toeplitz_hash`` of ``common.kernels.toeplitz``.
 """
 
 import numpy as np
