@@ -1,15 +1,15 @@
 """Toeplitz hashing: privacy amplification, exact for every length.
 
 Output bit i is the parity of ``T[i][j] x[j]`` over j, with ``T[i][j] = seed[i - j + n - 1]``: a window of the product of two
-polynomials over GF(2). In chunks of 32 bits the window is a product of the input and the transpose of multiplication: its values are sums
-of carry-less products of two chunks, which fit an element of GF(2^64). So an additive transform no longer than seed and input computes it,
-in integer arithmetic alone, and nothing is rounded.
+polynomials over GF(2). In chunks of 32 bits it consists of sums of carry-less products, each of which fits an element of GF(2^64), and the
+window of a product is the transpose of a shorter product: an additive transform as long as input and output together computes it, in
+integer arithmetic alone, so nothing is rounded. Amplification takes the modified form, the identity beside such a matrix.
 The verified key and the seed come from ``distillation.amplification``; the secret key goes back there.
 
 References
 ----------
-[Krawczyk1994] LFSR-based hashing and authentication (Toeplitz families); [Hayashi2016] M. Hayashi, T. Tsurumaru, seed lengths;
-[Bostan2003] transposed multiplication; status: rigorous (universal_2), exact.
+[Krawczyk1994] LFSR-based hashing and authentication (Toeplitz families); [Hayashi2016] M. Hayashi, T. Tsurumaru, shorter seeds by the
+modified form; [Bostan2003] transposed multiplication; status: rigorous (universal_2), exact.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def shift_bits(words: _Words, start_bit: int, shifted: _Words) -> None:
 def toeplitz_hash(words: _Words, count_bits: int, seed_words: _Words, count_out: int, *, lanes: int = LANES) -> _Words:
     """Hash ``count_bits`` bits to ``count_out`` bits by the Toeplitz matrix ``T[i][j] = seed[i - j + n - 1]``.
 
-    Memory beyond the arguments: 24 bytes for every 32 bits of n + l, rounded up to a power of two.
+    Memory beyond the arguments: 20 bytes for every 32 bits of n + l, rounded up to a power of two.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def toeplitz_hash(words: _Words, count_bits: int, seed_words: _Words, count_out:
 
     References
     ----------
-    [Krawczyk1994]; [Hayashi2016]; status: rigorous (two different inputs collide with probability 2^-l).
+    [Krawczyk1994]; status: rigorous (two different inputs collide with probability 2^-l).
     """
     if count_bits < 1 or count_out < 0:
         raise LocalProtocolError(f"Toeplitz hash takes n >= 1 bits to l >= 0 bits, got n = {count_bits}, l = {count_out}")
@@ -106,10 +106,59 @@ def toeplitz_hash(words: _Words, count_bits: int, seed_words: _Words, count_out:
     del inputs
     change_basis(product, transposed=True, inverse=True)
     low, high = product[1 : count_outputs + 1], product[:count_outputs] >> np.uint64(32)
-    output = (low ^ high).astype(np.uint32).view(np.uint64)
-    if count_out & 63:
-        output[-1] &= np.uint64((1 << (count_out & 63)) - 1)
-    return output
+    return _without_padding((low ^ high).astype(np.uint32).view(np.uint64), count_out)
+
+
+def modified_toeplitz_hash(words: _Words, count_bits: int, seed_words: _Words, count_out: int, *, lanes: int = LANES) -> _Words:
+    """Hash ``count_bits`` bits to ``count_out`` bits by the identity beside a Toeplitz matrix: ``y = x[:l] + T x[l:]``.
+
+    Seed and effort are those of an l by n - l matrix. Inputs that differ in the first l bits only never collide; any other two differ
+    behind them, so that ``T x[l:]`` differs by a uniformly random string.
+
+    Parameters
+    ----------
+    words : uint64[count_words(count_bits)]
+        Packed bits, n = ``count_bits`` at least 1, the unused rest zero.
+    count_bits : int
+        n, bits.
+    seed_words : uint64[count_words(count_bits - 1)]
+        Packed seed, n - 1 uniformly random bits; all of them are idle where l is 0 or n.
+    count_out : int
+        l, bits, between 0 and n.
+    lanes : int
+        Lanes of the carry-less multiplier: 0 (portable), 2, 4 or 8, at most ``LANES``.
+
+    Returns
+    -------
+    uint64[count_words(count_out)]
+        Packed output, the unused rest zero.
+
+    Raises
+    ------
+    LocalProtocolError
+        If a length is out of its range or an array does not fit its length.
+
+    References
+    ----------
+    [Hayashi2016] (modified Toeplitz matrices); status: rigorous (two different inputs collide with probability at most 2^-l).
+    """
+    if count_bits < 1 or not 0 <= count_out <= count_bits:
+        raise LocalProtocolError(f"amplification takes n >= 1 bits to 0 <= l <= n bits, got n = {count_bits}, l = {count_out}")
+    _require_words(words, count_bits, "input")
+    _require_words(seed_words, count_bits - 1, "seed")
+    if count_out == count_bits:
+        return words.copy()
+    rest = np.empty(count_words(count_bits - count_out), np.uint64)
+    shift_bits(words, count_out, rest)
+    output = toeplitz_hash(rest, count_bits - count_out, seed_words, count_out, lanes=lanes)
+    output ^= words[: output.size]
+    return _without_padding(output, count_out)
+
+
+def _without_padding(words: _Words, count_bits: int) -> _Words:
+    if count_bits & 63:
+        words[-1] &= np.uint64((1 << (count_bits & 63)) - 1)
+    return words
 
 
 def _require_words(words: _Words, count_bits: int, what: str) -> None:

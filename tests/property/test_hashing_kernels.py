@@ -10,7 +10,7 @@ from common.kernels.bit_operations import compress_word, range_parity, signed
 from common.kernels.carry_less import HAS_INSTRUCTION, LANES, multiply_instruction, multiply_portable
 from common.kernels.jit import kernel
 from common.kernels.polynomial_hash import PolynomialHash, absorb_blocks, key_powers, polynomial_hash
-from common.kernels.toeplitz import shift_bits, toeplitz_hash
+from common.kernels.toeplitz import modified_toeplitz_hash, shift_bits, toeplitz_hash
 from tests.reference import carry_less as slow
 from tests.reference import polynomial_hash as slow_hash
 from tests.reference import toeplitz as slow_toeplitz
@@ -136,6 +136,18 @@ def test_toeplitz_hashing_is_the_matrix_of_its_definition(lanes, seed, n, count_
     got = toeplitz_hash(Bits.from_flags(flags).words, n, Bits.from_flags(seed_flags).words, count_out, lanes=lanes)
 
     assert list(Bits(got, count_out).to_flags()) == slow_toeplitz.hash_of(flags.tolist(), seed_flags.tolist(), count_out)
+
+
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 400), data=st.data())
+@pytest.mark.parametrize("lanes", WIDTHS)
+def test_modified_toeplitz_hashing_is_the_identity_beside_the_matrix(lanes, seed, n, data):
+    count_out = data.draw(st.integers(0, n))
+    flags, seed_flags = draw_flags(seed, n), draw_flags(seed + 1, n - 1)
+    words, seed_words = Bits.from_flags(flags).words, Bits.from_flags(seed_flags).words
+    got = modified_toeplitz_hash(words, n, seed_words, count_out, lanes=lanes)
+
+    assert list(Bits(got, count_out).to_flags()) == slow_toeplitz.modified_hash_of(flags.tolist(), seed_flags.tolist(), count_out)
 
 
 @settings(max_examples=25)
