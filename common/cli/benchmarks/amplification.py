@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ def measure(request: Request) -> Iterator[Measurement]:
     Raises
     ------
     LocalProtocolError
-        If a result is not ours to the last bit.
+        If a result is not the peer's to the last bit, or not what the definition says.
     """
     rng = np.random.default_rng(6)
     for block_bits in request.lengths((100_000, 1_000_000, 10_000_000, 100_000_000), (20_000,)):
@@ -99,16 +100,15 @@ def _beside(
     for name, peer in peers.items():
         require_equal(np.array_equal(result, peer()), f"our Toeplitz product and that of {name}")
     seconds, *peer_seconds = fastest(request, ours, *peers.values())
-    for name, theirs in zip(peers or [None], peer_seconds or [None], strict=True):
-        yield Measurement(
-            stage="amplification",
-            method=method,
-            block_bits=block_bits,
-            mbit_per_second=block_bits / seconds / 1e6,
-            peer=name,
-            ratio_to_peer=theirs / seconds if theirs else None,
-            note=f"bits of input; exact; {memory_mbyte:.3g} MB at work",
-        )
+    alone = Measurement(
+        stage="amplification",
+        method=method,
+        block_bits=block_bits,
+        mbit_per_second=block_bits / seconds / 1e6,
+        note=f"bits of input; exact; {memory_mbyte:.3g} MB at work",
+    )
+    beside = (replace(alone, peer=name, ratio_to_peer=theirs / seconds) for name, theirs in zip(peers, peer_seconds, strict=True))
+    yield from beside if peers else [alone]
 
 
 def _peers(key: Flags, seed: Flags, count_out: int) -> Iterator[tuple[str, Callable[[], Flags]]]:
