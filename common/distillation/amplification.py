@@ -2,11 +2,11 @@
 
 Both ends compute the length from the same counts; the proposing half says its own, the agreeing half accepts nothing
 above its own. Only then is a fresh seed drawn and sent, so that nothing an eavesdropper did can depend on it, and
-both ends compress the verified block by the same Toeplitz matrix.
+both ends compress the verified block by the same matrix: the identity beside a Toeplitz matrix.
 
 References
 ----------
-[Krawczyk1994], [Renner2005] leftover hashing; seed of n + l - 1 bits; status: rigorous.
+[Krawczyk1994], [Hayashi2016], [Renner2005] leftover hashing; seed of n - 1 bits; status: rigorous.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from common.conversation.effects import Conversation, compute, draw, receive, se
 from common.distillation.recipe import Recipe
 from common.distillation.values import ClosedBlock, SecretBlock
 from common.errors import AbortReason, BlockAborted, RemoteProtocolError
-from common.kernels.toeplitz import toeplitz_hash
+from common.kernels.toeplitz import modified_toeplitz_hash
 from common.security.key_length import KeyLength, key_length
 
 
@@ -111,7 +111,7 @@ def draw_seed(block: ClosedBlock, length: KeyLength) -> Conversation[SecretBlock
     SecretBlock
         The same key at both ends.
     """
-    count_seed = _seed_bits(block, length)
+    count_seed = _seed_bits(block)
     drawn = bytearray((yield from draw(count_bytes(count_seed))))
     if count_seed & 7:
         drawn[-1] &= (1 << (count_seed & 7)) - 1
@@ -142,7 +142,7 @@ def take_seed(block: ClosedBlock, length: KeyLength) -> Conversation[SecretBlock
     RemoteProtocolError
         If the chunks are out of order or do not add up to the seed.
     """
-    expected = count_bytes(_seed_bits(block, length))
+    expected = count_bytes(_seed_bits(block))
     count_chunks = -(-expected // MAXIMUM_FIELD_BYTES)
     parts = []
     for number in range(count_chunks):
@@ -153,12 +153,12 @@ def take_seed(block: ClosedBlock, length: KeyLength) -> Conversation[SecretBlock
     return (yield from compute(_amplified, block, length, b"".join(parts)))
 
 
-def _seed_bits(block: ClosedBlock, length: KeyLength) -> int:
-    return block.key.bits.count + length.secret_bits - 1
+def _seed_bits(block: ClosedBlock) -> int:
+    return block.key.bits.count - 1
 
 
 def _amplified(block: ClosedBlock, length: KeyLength, seed: bytes) -> SecretBlock:
-    seed_words = Bits.from_bytes(seed, _seed_bits(block, length)).words
+    seed_words = Bits.from_bytes(seed, _seed_bits(block)).words
     bits = block.key.bits
-    words = toeplitz_hash(bits.words, bits.count, seed_words, length.secret_bits)
+    words = modified_toeplitz_hash(bits.words, bits.count, seed_words, length.secret_bits)
     return SecretBlock(block, length, SecretBits(Bits(words, length.secret_bits)))

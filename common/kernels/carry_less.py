@@ -1,15 +1,16 @@
 """Carry-less multiplication of 64-bit words: polynomials over GF(2), the arithmetic under hashing and amplification.
 
-Where the processor multiplies without carries (x86 ``PCLMULQDQ``, and ``VPCLMULQDQ`` on 256 or 512 bits), two intrinsics emit that
-instruction; everywhere else an exact portable path does the same with integer multiplications. Which one exists is found once, at
-import, from the features Numba compiles for. Callers are ``polynomial_hash`` and ``toeplitz``; both pass the choice on as an
-argument, so that tests run both paths.
+Where the processor multiplies without carries (x86 ``PCLMULQDQ``, and ``VPCLMULQDQ`` on 256 or 512 bits), that instruction is emitted;
+everywhere else an exact portable path does the same with integer multiplications. Which one exists is found once, at import, from the
+features Numba compiles for. Callers are ``polynomial_hash``, a product at a time, and ``binary_field``, eight at a time; both take the
+choice as an argument, so that tests run every path.
 """
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from functools import partial, reduce
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -17,22 +18,19 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
 from common.kernels.jit import kernel
+from common.kernels.vectors import shuffle
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_VECTOR = ir.VectorType(_I64, 8)
 _Product: TypeAlias = Callable[[np.uint64, np.uint64], tuple[np.uint64, np.uint64]]
-_Products: TypeAlias = Callable[[NDArray[np.uint64], int, NDArray[np.uint64], int, int, NDArray[np.uint64], int], None]
 
 _INSTRUCTIONS = {2: "llvm.x86.pclmulqdq", 4: "llvm.x86.pclmulqdq.256", 8: "llvm.x86.pclmulqdq.512"}
 """LLVM's names of the instruction by 64-bit lanes of its registers."""
 
-UNROLLED_VECTORS = 4
-"""Registers of products kept live at once: eight accumulators hide the latency of the multiplier (4 cycles at 1 or 2 a cycle)."""
-
-BLOCK_WORDS = 8 * UNROLLED_VECTORS
-"""``multiply_toeplitz_base`` works on multiples of this many words, whatever the register width."""
+WIDTH = 8
+"""Products formed at a time by ``emit_products``: the widest register, whatever the processor's are."""
 
 
 def _compiled_features() -> dict[str, bool]:
@@ -141,119 +139,52 @@ multiply_instruction = cast("_Product", intrinsic(_multiply_instruction)) if HAS
 """As ``multiply_portable``, by the processor's instruction where ``HAS_INSTRUCTION``; callable inside kernels only."""
 
 
-@kernel
-def multiply_toeplitz_portable(
-    diagonals: NDArray[np.uint64],
-    diagonals_start: int,
-    vector: NDArray[np.uint64],
-    vector_start: int,
-    count: int,
-    products: NDArray[np.uint64],
-    products_start: int,
-) -> None:
-    """Multiply a square Toeplitz matrix of words by a vector of words, without the instruction and without reduction.
-
-    ``c[k] = XOR over b of diagonals[k - b + count - 1] (x) vector[b]``, written as two words a product in natural order:
-    the layout of two lanes.
+def emit_products(builder: Any, a: Any, b: Any, lanes: int) -> tuple[Any, Any]:
+    """Emit ``WIDTH`` carry-less products at a time; part of intrinsics.
 
     Parameters
     ----------
-    diagonals : uint64[>= diagonals_start + 2 count - 1]
-        Diagonals of the matrix, the top right corner first.
-    diagonals_start, vector_start, products_start : int
-        Where each operand begins.
-    vector : uint64[>= vector_start + count]
-        The vector.
-    count : int
-        Size of the matrix, a multiple of ``BLOCK_WORDS``.
-    products : uint64[>= products_start + 2 count]
-        Written: low and high halves.
-    """
-    for k in range(count):
-        low = np.uint64(0)
-        high = np.uint64(0)
-        for b in range(count):
-            product = multiply_portable(diagonals[diagonals_start + k - b + count - 1], vector[vector_start + b])
-            low ^= product[0]
-            high ^= product[1]
-        products[products_start + 2 * k] = low
-        products[products_start + 2 * k + 1] = high
-
-
-def _multiply_toeplitz_instruction(  # Numba types the call by this parameter list
-    _typing_context: Any, _diagonals: Any, _from: Any, _vector: Any, _at: Any, _count: Any, _products: Any, _to: Any
-) -> tuple[Any, Any]:
-    words = types.Array(types.uint64, 1, "C")
-    signature = types.void(words, types.int64, words, types.int64, types.int64, words, types.int64)
-    return signature, _generate_toeplitz
-
-
-def _generate_toeplitz(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Emit ``UNROLLED_VECTORS * LANES`` rows at a time: load diagonals, multiply by one broadcast word, sum even and odd lanes apart."""
-    vector_type = ir.VectorType(_I64, LANES)
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector_type, [vector_type, vector_type, _I8]), _INSTRUCTIONS[LANES]
-    )
-    count = arguments[4]
-
-    def pointer(array: int, start: Any) -> Any:
-        data = context.make_array(signature.args[array])(context, builder, arguments[array]).data
-        return builder.gep(data, [start])
-
-    diagonals, vector, products = (pointer(array, arguments[array + 1]) for array in (0, 2, 5))
-    zero = ir.Constant(vector_type, [0] * LANES)
-    lane_zero = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
-    step = ir.Constant(_I64, UNROLLED_VECTORS * LANES)
-    accumulators = [cgutils.alloca_once(builder, vector_type) for _ in range(2 * UNROLLED_VECTORS)]
-
-    def at(base: Any, index: Any) -> Any:
-        return builder.bitcast(builder.gep(base, [index]), vector_type.as_pointer())
-
-    with cgutils.for_range_slice(builder, ir.Constant(_I64, 0), count, step, inc=True) as (row, _):
-        for accumulator in accumulators:
-            builder.store(zero, accumulator)
-        with cgutils.for_range(builder, count) as column:
-            word = builder.insert_element(zero, builder.load(builder.gep(vector, [column.index])), ir.Constant(_I32, 0))
-            broadcast = builder.shuffle_vector(word, zero, lane_zero)
-            first = builder.sub(builder.add(builder.sub(row, column.index), count), ir.Constant(_I64, 1))
-            for register in range(UNROLLED_VECTORS):
-                loaded = builder.load(at(diagonals, builder.add(first, ir.Constant(_I64, register * LANES))), align=8)
-                for odd in (0, 1):
-                    accumulator = accumulators[2 * register + odd]
-                    product = builder.call(function, [loaded, broadcast, ir.Constant(_I8, odd)])
-                    builder.store(builder.xor(builder.load(accumulator), product), accumulator)
-        for index, accumulator in enumerate(accumulators):
-            place = builder.add(builder.mul(row, ir.Constant(_I64, 2)), ir.Constant(_I64, index * LANES))
-            builder.store(builder.load(accumulator), at(products, place), align=8)
-    return context.get_dummy_value()
-
-
-multiply_toeplitz_instruction = (
-    cast("_Products", intrinsic(_multiply_toeplitz_instruction)) if HAS_INSTRUCTION else multiply_toeplitz_portable
-)
-"""As ``multiply_toeplitz_portable`` with the widest instruction; callable inside kernels only.
-
-Products lie in groups of ``LANES``: first the (low, high) pairs of the even ones of the group, then those of the odd ones. The
-layout is linear, so sums of products may be formed before ``product_offset`` undoes it.
-"""
-
-
-@kernel
-def product_offset(index: int, lanes: int) -> int:
-    """Return where the low half of product ``index`` lies in the layout of ``lanes`` lanes; the high half follows it.
-
-    Parameters
-    ----------
-    index : int
-        Number of the product.
+    builder : llvmlite.ir.IRBuilder
+        Where the instructions go.
+    a, b : <8 x i64>
+        Polynomials of degree at most 63.
     lanes : int
-        2 for the portable path, else ``LANES``.
+        Lanes of the instruction: 2, 4 or 8, not more than ``LANES``; 0 emits integer multiplications, which every processor has.
 
     Returns
     -------
-    int
-        Offset in words.
+    tuple[<8 x i64>, <8 x i64>]
+        Low and high halves of the products.
     """
-    group = index // lanes
-    within = index - group * lanes
-    return 2 * lanes * group + lanes * (within & 1) + (within & ~1)
+    if lanes == 0:
+        swap = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), "llvm.bitreverse.v8i64")
+        reverse = partial(builder.call, swap)
+        high = reverse([_emit_low(builder, reverse([a]), reverse([b]))])
+        return _emit_low(builder, a, b), builder.lshr(high, ir.Constant(_VECTOR, [1] * WIDTH))
+    register = ir.VectorType(_I64, lanes)
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(register, [register, register, _I8]), _INSTRUCTIONS[lanes])
+    lows, highs = [], []
+    for first in range(0, WIDTH, lanes):
+        factors = [shuffle(builder, vector, vector, range(first, first + lanes)) for vector in (a, b)]
+        even, odd = (builder.call(function, [*factors, ir.Constant(_I8, which)]) for which in (0x00, 0x11))
+        lows.append(shuffle(builder, even, odd, [lane + lanes * half for lane in range(0, lanes, 2) for half in (0, 1)]))
+        highs.append(shuffle(builder, even, odd, [lane + lanes * half for lane in range(1, lanes, 2) for half in (0, 1)]))
+    return _joined(builder, lows), _joined(builder, highs)
+
+
+def _joined(builder: Any, parts: list[Any]) -> Any:
+    while len(parts) > 1:
+        lanes = 2 * parts[0].type.count
+        parts = [shuffle(builder, parts[at], parts[at + 1], range(lanes)) for at in range(0, len(parts), 2)]
+    return parts[0]
+
+
+def _emit_low(builder: Any, a: Any, b: Any) -> Any:
+    """Emit what ``_multiply_low`` computes."""
+    masks = [ir.Constant(_VECTOR, [0x1111111111111111 << shift] * WIDTH) for shift in range(4)]
+    left, right = ([builder.and_(factor, mask) for mask in masks] for factor in (a, b))
+    result = ir.Constant(_VECTOR, [0] * WIDTH)
+    for total, mask in enumerate(masks):
+        terms = [builder.mul(left[shift], right[(total - shift) & 3]) for shift in range(4)]
+        result = builder.or_(result, builder.and_(reduce(builder.xor, terms), mask))
+    return result

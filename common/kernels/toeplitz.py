@@ -1,15 +1,15 @@
 """Toeplitz hashing: privacy amplification, exact for every length.
 
 Output bit i is the parity of ``T[i][j] x[j]`` over j, with ``T[i][j] = seed[i - j + n - 1]``: a window of the product of two
-polynomials over GF(2).
-Words of 64 bits turn it into a Toeplitz matrix of carry-less products, cut into square blocks; Karatsuba's trick for Toeplitz
-matrices halves a block until the base case, where the processor multiplies. Everything is integer arithmetic, so nothing is rounded.
+polynomials over GF(2). In chunks of 32 bits it consists of sums of carry-less products, each of which fits an element of GF(2^64), and the
+window of a product is the transpose of a shorter product: an additive transform as long as input and output together computes it, in
+integer arithmetic alone, so nothing is rounded. Amplification takes the modified form, the identity beside such a matrix.
 The verified key and the seed come from ``distillation.amplification``; the secret key goes back there.
 
 References
 ----------
-[Krawczyk1994] LFSR-based hashing and authentication (Toeplitz families); [Hayashi2016] M. Hayashi, T. Tsurumaru, seed lengths;
-[Hasan2013] M. A. Hasan, C. Negre, Toeplitz matrix-vector product by Karatsuba; status: rigorous (universal_2), exact.
+[Krawczyk1994] LFSR-based hashing and authentication (Toeplitz families); [Hayashi2016] M. Hayashi, T. Tsurumaru, shorter seeds by the
+modified form; [Bostan2003] transposed multiplication; status: rigorous (universal_2), exact.
 """
 
 from __future__ import annotations
@@ -21,194 +21,40 @@ from numpy.typing import NDArray
 
 from common.bits import count_words
 from common.errors import LocalProtocolError
-from common.kernels.carry_less import (
-    BLOCK_WORDS,
-    HAS_INSTRUCTION,
-    LANES,
-    multiply_instruction,
-    multiply_portable,
-    multiply_toeplitz_instruction,
-    multiply_toeplitz_portable,
-    product_offset,
-)
+from common.kernels.additive_transform import LEAST_SIZE, multiply_transposed
+from common.kernels.carry_less import LANES
 from common.kernels.jit import kernel
+from common.kernels.subspace_basis import change_basis
 
 _Words: TypeAlias = NDArray[np.uint64]
 
-_BASE_SIZES = (BLOCK_WORDS, 2 * BLOCK_WORDS, 3 * BLOCK_WORDS, 4 * BLOCK_WORDS)
-"""Sizes of the base case in words; beyond, Karatsuba always wins."""
-
-_BASE_SETUP = 300
-"""Fixed work of a base case, in multiplications (measured at about 40 ns)."""
-
-_ADDITIONS = 3
-"""Additions of one halving of a block of h words, in multiplications per word of the half (9 h word operations, vectorised)."""
-
-_PORTABLE_LANES = 2
-
 
 @kernel
-def _seed_word(seed: _Words, start_bit: int) -> np.uint64:
-    # 64 bits of the seed from start_bit on, zero outside of it: the shift that puts the wanted window on a word boundary.
-    index = start_bit >> 6
-    shift = start_bit & 63
-    low = seed[index] if 0 <= index < seed.size else np.uint64(0)
-    if shift == 0:
-        return low
-    high = seed[index + 1] if 0 <= index + 1 < seed.size else np.uint64(0)
-    return (low >> np.uint64(shift)) | (high << np.uint64(64 - shift))
-
-
-@kernel
-def _add(target: _Words, left: _Words, right: _Words) -> None:
-    # Slices of one array as arguments, so that indices count from zero and the loop becomes vector instructions.
-    for i in range(target.size):
-        target[i] = left[i] ^ right[i]
-
-
-@kernel
-def _multiply_block(
-    work: _Words, diagonals: int, vector: int, products: int, scratch: int, size: int, halvings: int, use_instruction: bool
-) -> None:
-    """Multiply one square block by Karatsuba, depth first; operands are places in ``work``.
-
-    The recursion is written out with a stack of places, because Numba's cache cannot hold a function that calls itself. A block of
-    two halves of h words is ``[T1 T2; T0 T1] [v0; v1] = [P + (T1 + T2) v1; P + (T0 + T1) v0]`` with ``P = T1 (v0 + v1)``; T2, T1
-    and T0 begin at diagonals 0, h and 2 h.
-    """
-    places = np.empty((halvings + 1, 4), np.int64)  # diagonals, vector, products, scratch of the block on each level
-    steps = np.zeros(halvings + 1, np.int64)
-    places[0, 0], places[0, 1], places[0, 2], places[0, 3] = diagonals, vector, products, scratch
-    level = 0
-    while level >= 0:
-        diagonals, vector, products, scratch = places[level, 0], places[level, 1], places[level, 2], places[level, 3]
-        if level == halvings:
-            count = size >> level
-            if use_instruction:
-                multiply_toeplitz_instruction(work, diagonals, work, vector, count, work, products)
-            else:
-                multiply_toeplitz_portable(work, diagonals, work, vector, count, work, products)
-            level -= 1
-            continue
-        half = size >> (level + 1)
-        shared = scratch + 2 * half
-        step = steps[level]
-        steps[level] = (step + 1) & 3
-        if step == 0:
-            _add(work[scratch : scratch + half], work[vector : vector + half], work[vector + half : vector + 2 * half])
-            child_diagonals, child_vector, child_products = diagonals + half, scratch, shared
-        elif step == 1:
-            upper, middle = work[diagonals : diagonals + 2 * half - 1], work[diagonals + half : diagonals + 3 * half - 1]
-            _add(work[scratch : shared - 1], upper, middle)
-            child_diagonals, child_vector, child_products = scratch, vector + half, products
-        elif step == 2:
-            middle, lower = work[diagonals + half : diagonals + 3 * half - 1], work[diagonals + 2 * half : diagonals + 4 * half - 1]
-            _add(work[scratch : shared - 1], middle, lower)
-            child_diagonals, child_vector, child_products = scratch, vector, products + 2 * half
-        else:
-            addend = work[shared : shared + 2 * half]
-            for target in (work[products : products + 2 * half], work[products + 2 * half : products + 4 * half]):
-                _add(target, target, addend)
-            level -= 1
-            continue
-        level += 1
-        places[level, 0], places[level, 1], places[level, 2] = child_diagonals, child_vector, child_products
-        places[level, 3] = scratch + 4 * half
-
-
-@kernel
-def multiply_toeplitz(
-    words: _Words, count_bits: int, seed: _Words, output: _Words, base: int, halvings: int, use_instruction: bool, lanes: int
-) -> None:
-    """Multiply packed bits by the Toeplitz matrix of ``seed``, in blocks of ``base 2^halvings`` words.
+def shift_bits(words: _Words, start_bit: int, shifted: _Words) -> None:
+    """Copy bits from ``start_bit`` on, zeros where there are none.
 
     Parameters
     ----------
-    words : uint64[count_words(count_bits)]
-        Input, n = ``count_bits`` bits, the unused rest zero.
-    count_bits : int
-        n, at least 1.
-    seed : uint64[...]
-        First row reversed, then first column: n + l - 1 bits.
-    output : uint64[count_words(l)]
-        Written; bits beyond l are left undefined.
-    base : int
-        Words of the base case, a multiple of ``BLOCK_WORDS``.
-    halvings : int
-        Karatsuba steps above the base case.
-    use_instruction : bool
-        Multiply by the processor's instruction (only where ``HAS_INSTRUCTION``).
-    lanes : int
-        Layout of products: ``LANES``, or 2 on the portable path.
-
-    References
-    ----------
-    [Hasan2013]; status: exact.
+    words : uint64[...]
+        Packed bits.
+    start_bit : int
+        First bit copied; negative where zeros come first.
+    shifted : uint64[...]
+        Written.
     """
-    count_columns = words.size
-    size = base << halvings
-    block_columns = -(-count_columns // size)
-    block_rows = -(-output.size // size)
-    # Output word k is the low half of product k + 1 and the high half of product k; product r sums seed word (r - b + columns - 1) x[b],
-    # the seed being shifted so that output bit 0 falls on a word boundary.
-    shift = 64 * count_columns - count_bits + 1
-    vector = 0
-    diagonals = vector + block_columns * size
-    products = diagonals + (block_rows + block_columns) * size
-    scratch = products + 2 * size
-    work = np.zeros(scratch + 4 * size, np.uint64)
-    work[:count_columns] = words
-    first_word = count_columns + 1 - block_columns * size
-    for i in range((block_rows + block_columns) * size):
-        work[diagonals + i] = _seed_word(seed, 64 * (first_word + i) - shift)
-    carried = np.uint64(0)
-    for b in range(count_columns):
-        word = _seed_word(seed, 64 * (count_columns - 1 - b) - shift)
-        carried ^= multiply_instruction(word, words[b])[1] if use_instruction else multiply_portable(word, words[b])[1]
-    total = np.empty(2 * size, np.uint64)
-    for row in range(block_rows):
-        total[:] = np.uint64(0)
-        for column in range(block_columns):
-            start = diagonals + (row + block_columns - 1 - column) * size
-            _multiply_block(work, start, vector + column * size, products, scratch, size, halvings, use_instruction)
-            _add(total, total, work[products : products + 2 * size])
-        for k in range(min(size, output.size - row * size)):
-            place = product_offset(k, lanes)
-            output[row * size + k] = total[place] ^ carried
-            carried = total[place + 1]
+    first, shift = start_bit >> 6, start_bit & 63
+    for i in range(shifted.size):
+        index = first + i
+        word = words[index] >> np.uint64(shift) if 0 <= index < words.size else np.uint64(0)
+        if shift and 0 <= index + 1 < words.size:
+            word |= words[index + 1] << np.uint64(64 - shift)
+        shifted[i] = word
 
 
-def block_shape(count_columns: int, count_rows: int) -> tuple[int, int]:
-    """Choose the block that makes a product cheapest, padding included.
+def toeplitz_hash(words: _Words, count_bits: int, seed_words: _Words, count_out: int, *, lanes: int = LANES) -> _Words:
+    """Hash ``count_bits`` bits to ``count_out`` bits by the Toeplitz matrix ``T[i][j] = seed[i - j + n - 1]``.
 
-    Parameters
-    ----------
-    count_columns, count_rows : int
-        Words of input and of output, each at least 1.
-
-    Returns
-    -------
-    tuple[int, int]
-        Words of the base case and number of halvings.
-    """
-    best_cost, best = 0, (0, 0)
-    for base in _BASE_SIZES:
-        size, halvings, cost = base, 0, base * base + _BASE_SETUP
-        while True:
-            total = cost * -(-count_columns // size) * -(-count_rows // size)
-            if not best_cost or total < best_cost:
-                best_cost, best = total, (base, halvings)
-            if size >= max(count_columns, count_rows):
-                break
-            cost = 3 * cost + _ADDITIONS * size
-            size, halvings = 2 * size, halvings + 1
-    return best
-
-
-def toeplitz_hash(words: _Words, count_bits: int, seed_words: _Words, count_out: int, *, use_instruction: bool = HAS_INSTRUCTION) -> _Words:
-    """Compress ``count_bits`` bits to ``count_out`` bits by the Toeplitz matrix ``T[i][j] = seed[i - j + n - 1]``.
-
-    Memory beyond the arguments: input and seed once more, padded to whole blocks, and eight times one block (see ``block_shape``).
+    Memory beyond the arguments: 20 bytes for every 32 bits of n + l, rounded up to a power of two.
 
     Parameters
     ----------
@@ -219,9 +65,9 @@ def toeplitz_hash(words: _Words, count_bits: int, seed_words: _Words, count_out:
     seed_words : uint64[count_words(count_bits + count_out - 1)]
         Packed seed, n + l - 1 uniformly random bits.
     count_out : int
-        l, bits, between 0 and n.
-    use_instruction : bool
-        Multiply by the processor's instruction; False selects the portable path.
+        l, bits.
+    lanes : int
+        Lanes of the carry-less multiplier: 0 (portable), 2, 4 or 8, at most ``LANES``.
 
     Returns
     -------
@@ -235,23 +81,86 @@ def toeplitz_hash(words: _Words, count_bits: int, seed_words: _Words, count_out:
 
     References
     ----------
-    [Krawczyk1994]; [Hayashi2016]; status: rigorous (two different inputs collide with probability 2^-l).
+    [Krawczyk1994]; status: rigorous (two different inputs collide with probability 2^-l).
+    """
+    if count_bits < 1 or count_out < 0:
+        raise LocalProtocolError(f"Toeplitz hash takes n >= 1 bits to l >= 0 bits, got n = {count_bits}, l = {count_out}")
+    _require_words(words, count_bits, "input")
+    _require_words(seed_words, count_bits + count_out - 1, "seed")
+    if count_out == 0:
+        return np.zeros(0, np.uint64)
+    # Output bit i is coefficient i + 64 w of the product, w = words.size, once the seed is moved up so that the window begins with a word.
+    # Chunk r is then the low half of c[r + 1] and the high half of c[r], with c[i] = sum over j of S[i + j] u[j], u being the input from
+    # its end: the transpose of multiplying by u.
+    count_inputs, count_outputs = 2 * words.size, 2 * count_words(count_out)
+    size = max(LEAST_SIZE, 1 << (count_inputs + count_outputs - 1).bit_length())
+    inputs = np.zeros(size, np.uint32)
+    inputs[:count_inputs] = words.view(np.uint32)[::-1]
+    change_basis(inputs, inverse=True)
+    diagonals = np.empty(size, np.uint32)
+    shift_bits(seed_words, count_bits - 64 * words.size - 1, diagonals.view(np.uint64))
+    change_basis(diagonals, transposed=True)
+    product = diagonals.astype(np.uint64)
+    del diagonals
+    multiply_transposed(product, inputs.astype(np.uint64), lanes=lanes)
+    del inputs
+    change_basis(product, transposed=True, inverse=True)
+    low, high = product[1 : count_outputs + 1], product[:count_outputs] >> np.uint64(32)
+    return _without_padding((low ^ high).astype(np.uint32).view(np.uint64), count_out)
+
+
+def modified_toeplitz_hash(words: _Words, count_bits: int, seed_words: _Words, count_out: int, *, lanes: int = LANES) -> _Words:
+    """Hash ``count_bits`` bits to ``count_out`` bits by the identity beside a Toeplitz matrix: ``y = x[:l] + T x[l:]``.
+
+    Seed and effort are those of an l by n - l matrix. Inputs that differ in the first l bits only never collide; any other two differ
+    behind them, so that ``T x[l:]`` differs by a uniformly random string.
+
+    Parameters
+    ----------
+    words : uint64[count_words(count_bits)]
+        Packed bits, n = ``count_bits`` at least 1, the unused rest zero.
+    count_bits : int
+        n, bits.
+    seed_words : uint64[count_words(count_bits - 1)]
+        Packed seed, n - 1 uniformly random bits; all of them are idle where l is 0 or n.
+    count_out : int
+        l, bits, between 0 and n.
+    lanes : int
+        Lanes of the carry-less multiplier: 0 (portable), 2, 4 or 8, at most ``LANES``.
+
+    Returns
+    -------
+    uint64[count_words(count_out)]
+        Packed output, the unused rest zero.
+
+    Raises
+    ------
+    LocalProtocolError
+        If a length is out of its range or an array does not fit its length.
+
+    References
+    ----------
+    [Hayashi2016] (modified Toeplitz matrices); status: rigorous (two different inputs collide with probability at most 2^-l).
     """
     if count_bits < 1 or not 0 <= count_out <= count_bits:
-        raise LocalProtocolError(f"Toeplitz hash takes n >= 1 bits to 0 <= l <= n bits, got n = {count_bits}, l = {count_out}")
+        raise LocalProtocolError(f"amplification takes n >= 1 bits to 0 <= l <= n bits, got n = {count_bits}, l = {count_out}")
+    _require_words(words, count_bits, "input")
+    _require_words(seed_words, count_bits - 1, "seed")
+    if count_out == count_bits:
+        return words.copy()
+    rest = np.empty(count_words(count_bits - count_out), np.uint64)
+    shift_bits(words, count_out, rest)
+    output = toeplitz_hash(rest, count_bits - count_out, seed_words, count_out, lanes=lanes)
+    output ^= words[: output.size]
+    return _without_padding(output, count_out)
+
+
+def _without_padding(words: _Words, count_bits: int) -> _Words:
+    if count_bits & 63:
+        words[-1] &= np.uint64((1 << (count_bits & 63)) - 1)
+    return words
+
+
+def _require_words(words: _Words, count_bits: int, what: str) -> None:
     if words.size != count_words(count_bits):
-        raise LocalProtocolError(f"{count_bits} bits of input take {count_words(count_bits)} words, got {words.size}")
-    if seed_words.size != count_words(count_bits + count_out - 1):
-        expected = count_words(count_bits + count_out - 1)
-        raise LocalProtocolError(f"a Toeplitz seed of {count_bits + count_out - 1} bits takes {expected} words, got {seed_words.size}")
-    output = np.zeros(count_words(count_out), np.uint64)
-    if count_out == 0:
-        return output
-    inputs, seed = words.view(), seed_words.view()
-    inputs.flags.writeable = seed.flags.writeable = False  # one compiled form, whether the caller's bits are read-only or not
-    base, halvings = block_shape(words.size, output.size)
-    lanes = LANES if use_instruction else _PORTABLE_LANES
-    multiply_toeplitz(inputs, count_bits, seed, output, base, halvings, use_instruction, lanes)
-    if count_out & 63:
-        output[-1] &= np.uint64((1 << (count_out & 63)) - 1)
-    return output
+        raise LocalProtocolError(f"{count_bits} bits of Toeplitz {what} take {count_words(count_bits)} words, got {words.size}")

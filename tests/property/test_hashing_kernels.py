@@ -7,19 +7,10 @@ from hypothesis import strategies as st
 
 from common.bits import Bits
 from common.kernels.bit_operations import compress_word, range_parity, signed
-from common.kernels.carry_less import (
-    BLOCK_WORDS,
-    HAS_INSTRUCTION,
-    LANES,
-    multiply_instruction,
-    multiply_portable,
-    multiply_toeplitz_instruction,
-    multiply_toeplitz_portable,
-    product_offset,
-)
+from common.kernels.carry_less import HAS_INSTRUCTION, LANES, multiply_instruction, multiply_portable
 from common.kernels.jit import kernel
 from common.kernels.polynomial_hash import PolynomialHash, absorb_blocks, key_powers, polynomial_hash
-from common.kernels.toeplitz import multiply_toeplitz, toeplitz_hash
+from common.kernels.toeplitz import modified_toeplitz_hash, shift_bits, toeplitz_hash
 from tests.reference import carry_less as slow
 from tests.reference import polynomial_hash as slow_hash
 from tests.reference import toeplitz as slow_toeplitz
@@ -30,15 +21,15 @@ PATHS = [
     pytest.param(True, id="instruction", marks=pytest.mark.skipif(not HAS_INSTRUCTION, reason="no carry-less multiplier")),
 ]
 
+WIDTHS = [
+    pytest.param(lanes, id=f"{lanes} lanes" if lanes else "portable", marks=pytest.mark.skipif(lanes > LANES, reason="no such register"))
+    for lanes in (0, 2, 4, 8)
+]
+
 
 @kernel
 def instruction_product(a, b):
     return multiply_instruction(a, b)
-
-
-@kernel
-def instruction_toeplitz(diagonals, diagonals_start, vector, vector_start, count, products, products_start):
-    multiply_toeplitz_instruction(diagonals, diagonals_start, vector, vector_start, count, products, products_start)
 
 
 def draw_flags(seed, count):
@@ -76,26 +67,6 @@ def test_a_range_parity_is_the_parity_of_its_bits(seed, count, data):
     high = data.draw(st.integers(low + 1, count))
 
     assert int(range_parity(Bits.from_flags(flags).words.copy(), low, high)) == slow.parity(flags, low, high)
-
-
-@settings(max_examples=5)
-@given(seed=st.integers(0, 2**32), offsets=st.tuples(*[st.integers(0, 3)] * 3))
-@pytest.mark.parametrize(
-    ("multiply", "lanes"), [(multiply_toeplitz_portable, 2), (instruction_toeplitz, LANES or 2)], ids=["portable", "instruction"]
-)
-def test_a_block_of_products_is_the_sum_over_its_diagonals(multiply, lanes, seed, offsets):
-    diagonals, vector = draw_words(seed, 2 * BLOCK_WORDS - 1 + offsets[0]), draw_words(seed + 1, BLOCK_WORDS + offsets[1])
-    products = np.zeros(2 * BLOCK_WORDS + offsets[2], np.uint64)
-    multiply(diagonals, offsets[0], vector, offsets[1], BLOCK_WORDS, products, offsets[2])
-
-    expected = slow.toeplitz_products([int(word) for word in diagonals[offsets[0] :]], [int(word) for word in vector[offsets[1] :]])
-    places = [offsets[2] + product_offset(k, lanes) for k in range(BLOCK_WORDS)]
-    assert [int(products[place]) | int(products[place + 1]) << 64 for place in places] == expected
-
-
-@given(index=st.integers(0, 127), lanes=st.sampled_from([2, 4, 8]))
-def test_the_place_of_a_product_puts_even_before_odd_in_every_group(index, lanes):
-    assert product_offset(index, lanes) == slow.lane_offsets(128, lanes)[index]
 
 
 @settings(max_examples=10)
@@ -148,27 +119,43 @@ def test_bytes_in_pieces_hash_like_the_whole(pieces, key):
     assert hashed.digest() == polynomial_hash(bits.words, bits.count, np.frombuffer(key, np.uint64)).tobytes()
 
 
+@given(seed=st.integers(0, 2**32), count=st.integers(0, 4), start=st.integers(-150, 300), count_out=st.integers(1, 4))
+def test_shifted_bits_are_the_bits_from_there_on(seed, count, start, count_out):
+    words, shifted = draw_words(seed, count), np.empty(count_out, np.uint64)
+    shift_bits(words, start, shifted)
+
+    expected = slow.shifted(int.from_bytes(words.tobytes(), "little"), start) % 2 ** (64 * count_out)
+    assert int.from_bytes(shifted.tobytes(), "little") == expected
+
+
 @settings(max_examples=40)
-@given(seed=st.integers(0, 2**32), n=st.integers(1, 400), data=st.data())
-@pytest.mark.parametrize("use_instruction", PATHS)
-def test_toeplitz_hashing_is_the_matrix_of_its_definition(use_instruction, seed, n, data):
-    count_out = data.draw(st.integers(0, n))
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 400), count_out=st.integers(0, 500))
+@pytest.mark.parametrize("lanes", WIDTHS)
+def test_toeplitz_hashing_is_the_matrix_of_its_definition(lanes, seed, n, count_out):
     flags, seed_flags = draw_flags(seed, n), draw_flags(seed + 1, n + count_out - 1)
-    got = toeplitz_hash(Bits.from_flags(flags).words, n, Bits.from_flags(seed_flags).words, count_out, use_instruction=use_instruction)
+    got = toeplitz_hash(Bits.from_flags(flags).words, n, Bits.from_flags(seed_flags).words, count_out, lanes=lanes)
 
     assert list(Bits(got, count_out).to_flags()) == slow_toeplitz.hash_of(flags.tolist(), seed_flags.tolist(), count_out)
 
 
+@settings(max_examples=40)
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 400), data=st.data())
+@pytest.mark.parametrize("lanes", WIDTHS)
+def test_modified_toeplitz_hashing_is_the_identity_beside_the_matrix(lanes, seed, n, data):
+    count_out = data.draw(st.integers(0, n))
+    flags, seed_flags = draw_flags(seed, n), draw_flags(seed + 1, n - 1)
+    words, seed_words = Bits.from_flags(flags).words, Bits.from_flags(seed_flags).words
+    got = modified_toeplitz_hash(words, n, seed_words, count_out, lanes=lanes)
+
+    assert list(Bits(got, count_out).to_flags()) == slow_toeplitz.modified_hash_of(flags.tolist(), seed_flags.tolist(), count_out)
+
+
 @settings(max_examples=25)
-@given(seed=st.integers(0, 2**32), n=st.integers(1, 30_000), base=st.integers(1, 3), halvings=st.integers(0, 3), data=st.data())
-@pytest.mark.parametrize("use_instruction", PATHS)
-def test_every_shape_of_block_gives_the_bits_of_the_fft(use_instruction, seed, n, base, halvings, data):
+@given(seed=st.integers(0, 2**32), n=st.integers(1, 100_000), data=st.data())
+@pytest.mark.parametrize("lanes", WIDTHS)
+def test_toeplitz_hashing_of_any_length_gives_the_bits_of_the_fft(lanes, seed, n, data):
     count_out = data.draw(st.integers(1, n))
     flags, seed_flags = draw_flags(seed, n), draw_flags(seed + 1, n + count_out - 1)
-    words, seed_words = Bits.from_flags(flags).words, Bits.from_flags(seed_flags).words
-    output = np.zeros((count_out + 63) // 64, np.uint64)
-    lanes = LANES if use_instruction else 2
-    multiply_toeplitz(words, n, seed_words, output, base * BLOCK_WORDS, halvings, use_instruction, lanes)
+    got = toeplitz_hash(Bits.from_flags(flags).words, n, Bits.from_flags(seed_flags).words, count_out, lanes=lanes)
 
-    got = np.unpackbits(output.view(np.uint8), count=count_out, bitorder="little")
-    assert np.array_equal(got, slow_toeplitz.hash_by_fft(flags, seed_flags, count_out))
+    assert np.array_equal(Bits(got, count_out).to_flags(), slow_toeplitz.hash_by_fft(flags, seed_flags, count_out))

@@ -1,7 +1,7 @@
 """Polynomials over GF(2) as Python integers, and packed bits as lists, bit by bit.
 
-Stands for ``multiply_portable``, ``multiply_toeplitz_portable`` and ``product_offset`` of ``common.kernels.carry_less`` and for
-``compress_word`` and ``range_parity`` of ``common.kernels.bit_operations``.
+Stands for ``multiply_portable`` of ``common.kernels.carry_less``, for ``compress_word`` and ``range_parity`` of
+``common.kernels.bit_operations`` and for ``shift_bits`` of ``common.kernels.toeplitz``.
 """
 
 
@@ -16,23 +16,9 @@ def product(a, b):
     return result
 
 
-def toeplitz_products(diagonals, vector):
-    """Sum over b of ``diagonals[k - b + n - 1] (x) vector[b]`` for every k: n integers of up to 127 bits."""
-    count = len(vector)
-    sums = [0] * count
-    for k in range(count):
-        for b in range(count):
-            sums[k] ^= product(diagonals[k - b + count - 1], vector[b])
-    return sums
-
-
-def lane_offsets(count, lanes):
-    """Where product k lies: in groups of ``lanes``, first the even ones, then the odd ones, two words each."""
-    order = []
-    for first in range(0, count, lanes):
-        group = range(first, first + lanes)
-        order += [k for k in group if k % 2 == 0] + [k for k in group if k % 2 == 1]
-    return {k: 2 * place for place, k in enumerate(order)}
+def shifted(number, start_bit):
+    """Bits of ``number`` from ``start_bit`` on, which may be negative."""
+    return number >> start_bit if start_bit >= 0 else number << -start_bit
 
 
 def compressed(word, mask):

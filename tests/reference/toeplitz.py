@@ -1,6 +1,6 @@
 """Toeplitz hashing from its definition, and by float64 FFT.
 
-Stands for ``multiply_toeplitz`` and ``toeplitz_hash`` of ``common.kernels.toeplitz``.
+Stands for ``toeplitz_hash`` and ``modified_toeplitz_hash`` of ``common.kernels.toeplitz``.
 """
 
 import numpy as np
@@ -10,6 +10,12 @@ def hash_of(bits, seed, count_out):
     """Row by row: ``T[i][j] = seed[i - j + n - 1]``. Lists of 0 and 1."""
     n = len(bits)
     return [sum(seed[i - j + n - 1] * bits[j] for j in range(n)) % 2 for i in range(count_out)]
+
+
+def modified_hash_of(bits, seed, count_out):
+    """Row by row: the identity, then the Toeplitz matrix of what lies behind the first ``count_out`` bits."""
+    rest = bits[count_out:]
+    return [bit ^ parity for bit, parity in zip(bits[:count_out], hash_of(rest, seed, count_out), strict=True)]
 
 
 def hash_by_fft(bits, seed, count_out):

@@ -5,9 +5,9 @@ import pytest
 
 from common.bits import Bits
 from common.errors import LocalProtocolError
-from common.kernels.carry_less import BLOCK_WORDS, lanes_for
+from common.kernels.carry_less import lanes_for
 from common.kernels.polynomial_hash import PolynomialHash, polynomial_hash
-from common.kernels.toeplitz import block_shape, toeplitz_hash
+from common.kernels.toeplitz import modified_toeplitz_hash, toeplitz_hash
 from tests.reference.toeplitz import hash_by_fft
 
 KEY = np.array([3, 5], np.uint64)
@@ -58,11 +58,39 @@ def test_words_that_do_not_fit_the_count_are_refused():
 
 @pytest.mark.parametrize(
     ("count_bits", "count_out", "words", "seed_words"),
-    [(0, 0, 0, 0), (64, 65, 1, 2), (64, -1, 1, 1), (64, 10, 2, 2), (64, 10, 1, 1), (64, 10, 1, 3)],
+    [(0, 0, 0, 0), (64, -1, 1, 1), (64, 10, 2, 2), (64, 10, 1, 1), (64, 10, 1, 3)],
 )
 def test_lengths_that_do_not_fit_are_refused(count_bits, count_out, words, seed_words):
     with pytest.raises(LocalProtocolError):
         toeplitz_hash(np.zeros(words, np.uint64), count_bits, np.zeros(seed_words, np.uint64), count_out)
+
+
+@pytest.mark.parametrize(
+    ("count_bits", "count_out", "words", "seed_words"),
+    [(0, 0, 0, 0), (64, 65, 1, 1), (64, -1, 1, 1), (64, 10, 2, 1), (64, 10, 1, 0), (64, 10, 1, 2)],
+)
+def test_lengths_that_do_not_fit_an_amplification_are_refused(count_bits, count_out, words, seed_words):
+    with pytest.raises(LocalProtocolError):
+        modified_toeplitz_hash(np.zeros(words, np.uint64), count_bits, np.zeros(seed_words, np.uint64), count_out)
+
+
+@pytest.mark.parametrize(("count_bits", "count_out"), [(20_000_000, 6_000_003), (5_000_001, 5_000_000)])
+def test_bits_of_a_very_long_output_are_parities_of_their_rows(count_bits, count_out):
+    rng = np.random.default_rng(count_out)
+    flags, seed = (rng.integers(0, 2, count).astype(np.uint8) for count in (count_bits, count_bits + count_out - 1))
+    got = Bits(toeplitz_hash(Bits.from_flags(flags).words, count_bits, Bits.from_flags(seed).words, count_out), count_out).to_flags()
+
+    for i in np.linspace(0, count_out - 1, 9).astype(int):
+        assert got[i] == np.bitwise_xor.reduce(flags[::-1] & seed[i : i + count_bits])
+
+
+def test_two_inputs_collide_for_no_more_than_one_seed_in_two_to_the_power_of_the_output():
+    count_bits, count_out = 7, 3
+    seeds = [np.array([seed], np.uint64) for seed in range(2 ** (count_bits - 1))]
+    for difference in range(1, 2**count_bits):  # the hash is linear: two inputs collide where their sum hashes to zero
+        word = np.array([difference], np.uint64)
+        collisions = sum(not modified_toeplitz_hash(word, count_bits, seed, count_out)[0] for seed in seeds)
+        assert collisions == (0 if difference < 2**count_out else len(seeds) // 2**count_out)
 
 
 def test_no_output_is_asked_and_none_comes():
@@ -76,11 +104,3 @@ def test_a_large_block_gives_the_bits_of_the_transform(count_bits, count_out):
     got = toeplitz_hash(Bits.from_flags(flags).words, count_bits, Bits.from_flags(seed).words, count_out)
 
     assert np.array_equal(Bits(got, count_out).to_flags(), hash_by_fft(flags, seed, count_out))
-
-
-def test_a_block_is_never_much_larger_than_what_it_covers():
-    for columns in (1, 31, 33, 500, 15_625, 1_562_500):
-        for rows in (1, columns // 2 + 1, columns):
-            base, halvings = block_shape(columns, rows)
-            assert base % BLOCK_WORDS == 0
-            assert base << halvings < 2 * columns + 4 * BLOCK_WORDS
