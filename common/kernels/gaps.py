@@ -57,10 +57,10 @@ def _gap(slots: _Slots, index: int, first: int) -> int:
 
 
 @kernel
-def _chunk_bits(slots: _Slots, begin: int, end: int, first: int, parameter: int) -> int:
-    total = PARAMETER_BITS + (end - begin) * (parameter + 1)
-    for index in range(begin, end):
-        total += _gap(slots, index, first) >> parameter
+def _chunk_bits(gaps: _Slots, count: int, parameter: int) -> int:
+    total = PARAMETER_BITS + count * (parameter + 1)
+    for index in range(count):
+        total += gaps[index] >> parameter
     return total
 
 
@@ -86,17 +86,21 @@ def choose_parameters(slots: _Slots, first: int, parameters: _Bytes) -> int:
         Length of the encoding, bits.
     """
     total = 0
+    gaps = np.empty(CHUNK_SLOTS, np.int64)
     for chunk in range(parameters.size):
         begin = chunk * CHUNK_SLOTS
         end = min(begin + CHUNK_SLOTS, slots.size)
+        count = end - begin
+        for index in range(count):
+            gaps[index] = _gap(slots, begin + index, first)
         span = slots[end - 1] - (first if begin == 0 else slots[begin - 1])
-        mean = span // (end - begin)
+        mean = span // count
         parameter = 0
         while parameter < LARGEST_PARAMETER and mean >> parameter:
             parameter += 1
-        best = _chunk_bits(slots, begin, end, first, parameter)
+        best = _chunk_bits(gaps, count, parameter)
         while parameter > 0:
-            shorter = _chunk_bits(slots, begin, end, first, parameter - 1)
+            shorter = _chunk_bits(gaps, count, parameter - 1)
             if shorter > best:
                 break
             best = shorter
