@@ -91,7 +91,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     written.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
     written += [
         "",
-        "formula: the publication's, with its published parameters; composable: the proof that decides keys, with the same counts",
+        "formula: the publication's, with its published parameters in the textbook channel",
+        "composable: the proof that decides keys, with the profile's own receiver in the full link model; hbn: with the counts of the run",
         *(f"[{number}] {reason}" for number, reason in enumerate(reasons, 1)),
     ]
     return "\n".join(written)

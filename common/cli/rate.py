@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from contextlib import nullcontext
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import combinations
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 import click
 
@@ -17,7 +19,7 @@ from common.cli.sweeping import executor_options, open_executor, point_progress
 from common.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from common.planning.optimisation import Optimum
     from common.planning.rate import RatePoint
@@ -26,8 +28,44 @@ if TYPE_CHECKING:
 MOST_POINTS = 100_000
 """Points of a sweep at most."""
 
+_Mode = Literal["composable", "paper"]
 _Answer = tuple["RatePoint", dict[str, Any] | None]
 """A point, and what was chosen if something was."""
+
+
+STARTS = 2
+"""Searches of --optimise unless told."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What --optimise may choose, and how often it searches.
+
+    Attributes
+    ----------
+    over : tuple[str, ...]
+        Entries the user names; without any what is usual for the link, apart from what is swept.
+    swept : str
+        Entry of the sweep, or empty.
+    starts : int
+        Independent searches.
+    """
+
+    over: tuple[str, ...]
+    swept: str
+    starts: int
+
+    def names(self, profile: LinkProfile, mode: _Mode) -> tuple[str, ...]:
+        """Return what is chosen on this ``profile`` with a proof of this ``mode``."""
+        from common.planning.search_space import default_over
+
+        return self.over or tuple(name for name in default_over(profile, mode) if name != self.swept)
+
+    def check(self, profile: LinkProfile, mode: _Mode) -> None:
+        """Refuse what cannot be chosen on this ``profile`` with a proof of this ``mode``."""
+        from common.planning.search_space import search_space
+
+        search_space(profile, self.names(profile, mode), mode)
 
 
 @click.command("rate")
@@ -40,7 +78,7 @@ _Answer = tuple["RatePoint", dict[str, Any] | None]
 @click.option("--compare", "compare", is_flag=True, help="Composable and paper length of the same counts, term by term.")
 @click.option("--optimise", "optimise", is_flag=True, help="Choose the best settings first.")
 @click.option("--over", multiple=True, metavar="NAME[=LOW:HIGH]", help="What --optimise may choose; may be repeated.")
-@click.option("--starts", type=int, default=2, show_default=True, help="Independent searches of --optimise.")
+@click.option("--starts", type=click.IntRange(min=1), default=None, help="Independent searches of --optimise; 2 unless told.")
 @click.option("--sweep", "swept", default=None, metavar="NAME=START:STOP:COUNT[:log]", help="Many values of one entry of the profile.")
 @click.option("--csv", "csv_path", type=click.Path(dir_okay=False, path_type=Path), default=None, help="Write the sweep to a file.")
 @executor_options
@@ -57,7 +95,7 @@ def command(
     compare: bool,
     optimise: bool,
     over: tuple[str, ...],
-    starts: int,
+    starts: int | None,
     swept: str | None,
     csv_path: Path | None,
     workers: int | None,
@@ -77,13 +115,13 @@ def command(
     """
     from common.cli import rate_text
     from common.planning.rate import compared
+    from common.planning.settings import with_entries
 
     if swept is None and (csv_path, workers, dask_address) != (None, None, None):
         raise ConfigurationError("--csv, --workers and --dask belong to a sweep: name the entry with --sweep")
-    if over and not optimise:
-        raise ConfigurationError("--over says what --optimise may choose: add --optimise")
-    if asymptotic and block_bits is not None:
-        raise ConfigurationError(f"--block-bits {block_bits} and --asymptotic: an endless block has no length, leave one of the two out")
+    if (over or starts is not None) and not optimise:
+        raise ConfigurationError("--over and --starts say how --optimise chooses: add --optimise")
+    _refuse_twice(settings, swept, over, loss_db=loss_db, block_bits=block_bits, asymptotic=asymptotic)
     profile, mode = _profile(link, settings, source, loss_db, proof)
     if compare:
         if optimise or swept:
@@ -91,30 +129,53 @@ def command(
         both = compared(profile, asymptotic=asymptotic, block_bits=block_bits)
         click.echo(json.dumps(rate_text.comparison_json(*both)) if as_json else rate_text.comparison(*both))
         return
-    evaluate = partial(
-        _evaluate, mode=mode, asymptotic=asymptotic, block_bits=block_bits, over=(over or None) if optimise else (), starts=starts
-    )
+    name, values = ("", []) if swept is None else _values(profile, swept)
+    profiles = [with_entries(profile, {name: value}) for value in values] or [profile]
+    choice = _Choice(over, name, starts or STARTS) if optimise else None
+    if choice:
+        choice.check(profiles[0], mode)  # before anything is said to be going on
+    evaluate = partial(_evaluate, mode=mode, asymptotic=asymptotic, block_bits=block_bits, choice=choice)
     if swept is None:
-        point, chosen = _alone(profile, evaluate, quiet=as_json or not optimise)
+        point, chosen = _alone(profile, evaluate, quiet=not optimise)
         click.echo(json.dumps(_json(point, chosen)) if as_json else rate_text.answer(point, chosen))
         return
-    name, values = _values(profile, swept, block_bits)
-    with open_executor(workers, dask_address) as executor, point_progress(f"sweeping {name}", quiet=as_json) as progress:
-        from common.planning.rate import with_entries
+    with (
+        _csv_file(csv_path) as file,
+        open_executor(workers, dask_address) as executor,
+        point_progress(f"sweeping {name}") as progress,
+    ):
         from common.planning.sweeps import sweep
 
-        answers = sweep([with_entries(profile, {name: value}) for value in values], evaluate, executor, progress)
-    if csv_path is not None:
-        _write_csv(csv_path, name, values, answers)
+        answers = sweep(profiles, evaluate, executor, progress)
+        if file is not None:
+            _write_csv(file, name, values, answers)
     if as_json:
         click.echo(json.dumps([{"swept": {name: value}} | _json(*answer) for value, answer in zip(values, answers, strict=True)]))
     else:
         click.echo(rate_text.sweep_table(name, values, answers))
 
 
+def _refuse_twice(
+    settings: Sequence[str], swept: str | None, over: Sequence[str], *, loss_db: float | None, block_bits: int | None, asymptotic: bool
+) -> None:
+    """Refuse two options that decide the same entry: one would silently undo what the other says."""
+    decided = {
+        "--loss-db": {"channel.loss_db"} if loss_db is not None else set(),
+        "--block-bits": {"security.block_bits"} if block_bits is not None else set(),
+        "--asymptotic": {"security.block_bits"} if asymptotic else set(),
+        "--set": {text.partition("=")[0] for text in settings},
+        "--over": {text.partition("=")[0] for text in over},
+        "--sweep": set() if swept is None else {swept.partition("=")[0]},
+    }
+    for one, other in combinations(decided, 2):
+        both = decided[one] & decided[other]
+        if both and (one, other) != ("--set", "--over"):  # a search may begin at what is set
+            raise ConfigurationError(f"{one} and {other}: each decides {min(both)}, leave one of the two out")
+
+
 def _profile(
     link: str, settings: Sequence[str], source: Literal["single-photon", "decoy"] | None, loss_db: float | None, proof: str
-) -> tuple[LinkProfile, Literal["composable", "paper"]]:
+) -> tuple[LinkProfile, _Mode]:
     """Put the profile together; what the user sets comes last, also on top of another source."""
     from common.planning.settings import source_entries
     from common.profiles.link import load_profile
@@ -138,19 +199,19 @@ def _profile(
 def _evaluate(
     profile: LinkProfile,
     *,
-    mode: Literal["composable", "paper"],
+    mode: _Mode,
     asymptotic: bool,
     block_bits: int | None,
-    over: tuple[str, ...] | None,
-    starts: int,
+    choice: _Choice | None,
 ) -> _Answer:
-    """Answer for one profile; no names to choose from choose nothing, None chooses what is usual for the link."""
+    """Answer for one profile, at its own settings or at the best ones."""
     from common.planning.rate import rate_point
 
-    if over == ():
+    if choice is None:
         return rate_point(profile, mode=mode, asymptotic=asymptotic, block_bits=block_bits), None
     from common.planning.optimisation import optimise
 
+    over, starts = choice.names(profile, mode), choice.starts
     best: Optimum = optimise(profile, over, mode=mode, asymptotic=asymptotic, block_bits=block_bits, starts=starts)
     return best.point, best.to_json()
 
@@ -166,7 +227,7 @@ def _alone(profile: LinkProfile, evaluate: partial[_Answer], *, quiet: bool) -> 
         return evaluate(profile)
 
 
-def _values(profile: LinkProfile, swept: str, block_bits: int | None) -> tuple[str, list[float]]:
+def _values(profile: LinkProfile, swept: str) -> tuple[str, list[float]]:
     """Read ``NAME=START:STOP:COUNT``, with ``:log`` behind it for equal ratios in place of equal steps."""
     from common.planning.settings import entries
 
@@ -178,15 +239,13 @@ def _values(profile: LinkProfile, swept: str, block_bits: int | None) -> tuple[s
         start, stop, count = float(spaced[0]), float(spaced[1]), int(spaced[2])
     except (ValueError, IndexError):
         raise wrong from None
-    if len(spaced) != 3 + logarithmic or not 1 <= count <= MOST_POINTS:
+    if len(spaced) != 3 + logarithmic or not 1 <= count <= MOST_POINTS or not isfinite(stop - start):
         raise wrong
     if logarithmic and not 0.0 < start * stop:
         raise ConfigurationError(f"--sweep {swept!r}: ratios need START and STOP of one sign, neither 0")
     known = entries(profile)
     if name not in known or isinstance(known[name], (str, tuple)):
         raise ConfigurationError(f"--sweep {swept!r}: {name!r} is no number of a link profile; choose one such as channel.loss_db")
-    if name == "security.block_bits" and block_bits is not None:
-        raise ConfigurationError("--sweep security.block_bits and --block-bits: leave one of the two out")
     shares = [index / (count - 1) if count > 1 else 0.0 for index in range(count)]
     values = [start * (stop / start) ** share if logarithmic else start + (stop - start) * share for share in shares]
     return name, [round(value) for value in values] if isinstance(known[name], int) else values
@@ -207,12 +266,25 @@ _COLUMNS = (
 )
 
 
-def _write_csv(path: Path, name: str, values: Sequence[float], answers: Sequence[_Answer]) -> None:
+@contextmanager
+def _csv_file(path: Path | None) -> Iterator[TextIO | None]:
+    """Open the file before anything is computed for it."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", newline="", encoding="utf-8")
+    except OSError as refused:
+        raise ConfigurationError(f"--csv {str(path)!r}: {refused.strerror}; name a file that can be written") from None
+    with file:
+        yield file
+
+
+def _write_csv(file: TextIO, name: str, values: Sequence[float], answers: Sequence[_Answer]) -> None:
     chosen_names = sorted({entry for _, chosen in answers if chosen for entry in chosen["parameters"]})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([name, *_COLUMNS, "qber_z", "qber_x", *chosen_names, "reason"])
-        for value, (point, chosen) in zip(values, answers, strict=True):
-            numbers = [getattr(point, column) for column in _COLUMNS]
-            settings = [chosen["parameters"][entry] if chosen else None for entry in chosen_names]
-            writer.writerow([value, *numbers, point.qber["Z"], point.qber["X"], *settings, point.reason])
+    writer = csv.writer(file)
+    writer.writerow([name, *_COLUMNS, "qber_z", "qber_x", *chosen_names, "reason"])
+    for value, (point, chosen) in zip(values, answers, strict=True):
+        numbers = [getattr(point, column) for column in _COLUMNS]
+        settings = [chosen["parameters"][entry] if chosen else None for entry in chosen_names]
+        writer.writerow([value, *numbers, point.qber["Z"], point.qber["X"], *settings, point.reason])

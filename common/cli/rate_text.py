@@ -75,7 +75,10 @@ def comparison(composable: RatePoint, paper: RatePoint) -> str:
     unit = "bits a pulse" if composable.pulses is None else "bits of the block"
     number = "{:>14.4e}" if composable.pulses is None else "{:>14.1f}"
     lines = [
-        f"{composable.link}, {composable.protocol}, {composable.loss_db:g} dB, the same expected counts for both; {unit}",
+        (
+            f"{composable.link}, {composable.protocol}, {composable.loss_db:g} dB, "
+            f"the same expected counts for both, each with its own leakage; {unit}"
+        ),
         "",
         f"{'':24}{composable.proof:>26}{paper.proof:>18}{'difference':>14}",
     ]

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from common.profiles.link import LinkProfile
     from common.security.key_length import KeyLength
 
-__all__ = ["ExpectedBlock", "expected_block", "expected_counts", "pulses_for_block"]
-
 
 @dataclass(frozen=True, slots=True)
 class ExpectedBlock:

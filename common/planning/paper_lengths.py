@@ -191,8 +191,11 @@ def _paper(proof: PaperProof, terms: Mapping[str, float], ratio: float, count_ke
     single = terms.get("single-photon bits", 0.0)
     ledger = {"sifted key bits": count_key, "multi-photon Z": single - count_key}
     ledger |= {_NAMES.get(name, name): value for name, value in terms.items() if name != "single-photon bits"}
+    untagged = max(0.0, single) + terms.get("empty pulses", 0.0)
+    bounded: float | None = ratio
     reason, bound = None, ""
     if single <= 0.0 or len(terms) < 3:
+        bounded = None
         reason, bound = (
             AbortReason.MULTI_PHOTON_BOUND,
             "multi-photon bound: no bit or no test is left that stems from a single photon for sure",
@@ -200,8 +203,8 @@ def _paper(proof: PaperProof, terms: Mapping[str, float], ratio: float, count_ke
     elif ratio >= 0.5:
         reason, bound = AbortReason.PHASE_ERROR_BOUND, "phase-error bound: the ratio reaches the limit of 0.5"
     secret, ledger, label, bound = closed(ledger, reason, bound, per_pulse=count_key < 1.0)
-    share = 1.0 - single / count_key if count_key else None
-    return Yield(proof.name, proof.title, secret, ledger, ratio, share, efficiency, label, bound)
+    share = 1.0 - untagged / count_key if count_key else None
+    return Yield(proof.name, proof.title, secret, ledger, bounded, share, efficiency, label, bound)
 
 
 _NAMES = {"phase errors": "phase errors Z", "leakage": "leakage, reconciliation"}

@@ -1,8 +1,8 @@
 """How much key a link gives: any source, loss, block, protocol and proof, finite or endless, in one answer.
 
 Composable points put the expected counts of ``link_model`` through the formula that decides live keys; paper points put the textbook
-channel through the publication's formula. ``compared`` gives both formulas the same counts. Takes a ``LinkProfile``; serves
-``qkd rate``, the optimiser and the figures.
+channel through the publication's formula. ``compared`` gives both formulas the same counts, and each its own leakage. Takes a
+``LinkProfile``; serves ``qkd rate``, the optimiser and the figures.
 
 References
 ----------
@@ -158,6 +158,8 @@ def rate_point(profile: LinkProfile, *, mode: Mode = "composable", asymptotic: b
 def compared(profile: LinkProfile, *, asymptotic: bool = False, block_bits: int | None = None) -> tuple[RatePoint, RatePoint]:
     """Give both formulas the same expected counts, those of the full link model.
 
+    Each is charged with its own leakage, the publication's with what the publication says its code leaks: that, too, is its claim.
+
     Parameters
     ----------
     profile : LinkProfile
@@ -170,7 +172,7 @@ def compared(profile: LinkProfile, *, asymptotic: bool = False, block_bits: int 
     Returns
     -------
     (composable, paper)
-        Two points that differ in nothing but the formula.
+        Two points that differ in nothing but the formula and the leakage it is charged with.
 
     Raises
     ------

@@ -271,8 +271,10 @@ def _narrowed(axis: Axis, bounds: str) -> Axis:
         low, high = (float(text) for text in bounds.split(":"))
     except ValueError:
         raise ConfigurationError(f"optimise over '{axis.name}={bounds}': write {axis.name}=LOW:HIGH") from None
-    if not axis.low <= low <= high <= axis.high:
-        raise ConfigurationError(f"optimise over '{axis.name}={bounds}': bounds lie between {axis.low:g} and {axis.high:g}")
+    if not axis.low <= low < high <= axis.high:
+        raise ConfigurationError(
+            f"optimise over '{axis.name}={bounds}': LOW lies below HIGH, and both between {axis.low:g} and {axis.high:g}"
+        )
     return replace(axis, low=low, high=high)
 
 

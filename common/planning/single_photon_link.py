@@ -1,24 +1,23 @@
-"""The links of the single-photon publications as these calculate them: textbook channel, and both lengths of the same counts.
+"""The links of the single-photon publications as these calculate them: textbook channel, and the publication's formula.
 
-No gate, dead time, fading or cross clicks: ``link_model`` has those. A profile in, bits a pulse out; ``published`` sets them beside the
-printed figures, ``figures`` draws them. A plain dataclass of a few numbers, because maps evaluate it ten thousand times, and because a
-publication's measured QBER can take the place of the channel's.
+No gate, dead time, fading or cross clicks: ``composable_link`` has those. A profile in, bits a pulse out; ``published`` sets them beside
+the printed figures, ``figures`` draws them. A plain dataclass of a few numbers, because maps evaluate it ten thousand times, and because
+a publication's measured QBER can take the place of the channel's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import ceil, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING
 
 from common.blocks import BasisCounts, BlockCounts
 from common.errors import ConfigurationError
-from common.leakage import Leakage
+from common.planning.leakage import RECONCILIATION_EFFICIENCY
+from common.planning.paper_lengths import paper_epsilons
 from common.security.entropy import binary_entropy
-from common.security.epsilons import EpsilonBudget
-from common.security.key_length import key_length, length_of
-from common.security.proofs import single_photon_paper, three_state, three_state_paper
+from common.security.proofs import single_photon_paper, three_state_paper
 from common.security.proofs.bb84_setting import Bb84Setting
 from common.security.proofs.paper_length import PaperEpsilons, PaperKeyLength
 from common.security.proofs.single_photon_channel import Clicks, single_photon_clicks
@@ -27,50 +26,11 @@ from common.security.proofs.three_state_setting import ThreeStateSetting
 if TYPE_CHECKING:
     from common.profiles.link import LinkProfile
 
-EFFICIENCY = 1.16
-"""Leaked bits over ``n h(QBER)`` that the publications calculate with [Yang2024, Zhang2025]."""
-
-BUDGET = EpsilonBudget(1e-10, 1e-15, 1e-15)
-"""Of the composable lengths: secrecy and correctness as published."""
-
-VERIFICATION_BITS = 129
-"""Tag and verdict, which the composable length is charged with."""
-
-_EPSILONS = {
-    "bb84": PaperEpsilons(1e-10 / 6, 1e-10 / 6, 1e-15),
-    "three-state": PaperEpsilons(1e-10 / 12, 1e-10 / 24, 1e-15),
-}
-"""As published: four estimation events and amplification of 1e-10/6 each [Yang2024]; 11e-10/12 and 1e-10/24 [Zhang2025]."""
+_PROOFS = {"bb84": "niedersachsen", "three-state": "hefei"}
+"""Publication whose formula a protocol takes."""
 
 _ROUNDS = 2
 _GOLDEN = (sqrt(5.0) - 1.0) / 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """Key of one block by the publication's formula and by the composable proof, from the same counts.
-
-    Attributes
-    ----------
-    pulses : int
-        Of the block.
-    paper, composable : float
-        Secret bits.
-    """
-
-    pulses: int
-    paper: float
-    composable: float
-
-    @property
-    def paper_per_pulse(self) -> float:
-        """Secret bits a pulse by the publication's formula."""
-        return self.paper / self.pulses
-
-    @property
-    def composable_per_pulse(self) -> float:
-        """Secret bits a pulse by the composable proof."""
-        return self.composable / self.pulses
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +55,8 @@ class SinglePhotonLink:
         Probability that a signal click is wrong.
     probability_z_alice, probability_z_bob : float
         Probabilities of the key basis.
+    epsilons : PaperEpsilons
+        Shares of the profile's secrecy, as published.
     measured_qber : float | None
         In place of the channel's.
     """
@@ -109,6 +71,7 @@ class SinglePhotonLink:
     misalignment: float
     probability_z_alice: float
     probability_z_bob: float
+    epsilons: PaperEpsilons
     measured_qber: float | None = None
 
     @classmethod
@@ -128,11 +91,13 @@ class SinglePhotonLink:
         Raises
         ------
         ConfigurationError
-            If it has another source.
+            If it has another source, or time bins.
         """
         source, channel, receiver = profile.source, profile.channel, profile.receiver
-        if profile.protocol not in _EPSILONS:
+        if profile.protocol not in _PROOFS:
             raise ConfigurationError(f"protocol = {profile.protocol!r}: only links with single photons are meant; bb84 or three-state")
+        if profile.encoding != "polarisation":
+            raise ConfigurationError(f"encoding = {profile.encoding!r}: only polarisation is meant, where Z and X have the same QBER")
         gate_s = 1e-12 * receiver.gate_ps if receiver.gate_ps else 1.0 / source.clock_hz
         return cls(
             profile.protocol,
@@ -145,6 +110,7 @@ class SinglePhotonLink:
             channel.misalignment,
             source.probability_z,
             receiver.probability_z,
+            paper_epsilons(profile, _PROOFS[profile.protocol]),
         )
 
     @property
@@ -158,21 +124,23 @@ class SinglePhotonLink:
         """Secret bits a pulse with endless statistics, by the publication's formula."""
         clicks, z = self.clicks, self.probability_z_alice * self.probability_z_bob
         if self.protocol == "three-state":
-            return three_state_paper.asymptotic_rate(clicks.click, clicks.multi, clicks.qber, EFFICIENCY, z).bits_per_pulse
+            return three_state_paper.asymptotic_rate(clicks.click, clicks.multi, clicks.qber, RECONCILIATION_EFFICIENCY, z).bits_per_pulse
         matched = z + (1.0 - self.probability_z_alice) * (1.0 - self.probability_z_bob)
-        return single_photon_paper.asymptotic_rate(clicks.click, clicks.multi, clicks.qber, EFFICIENCY, matched).bits_per_pulse
+        return single_photon_paper.asymptotic_rate(
+            clicks.click, clicks.multi, clicks.qber, RECONCILIATION_EFFICIENCY, matched
+        ).bits_per_pulse
 
     def pulses_for(self, detections: float) -> int:
         """Pulses until so many ``detections`` are expected."""
         return max(1, round(detections / max(self.clicks.click, 1e-15)))
 
-    def lengths(self, pulses: int) -> Lengths:
-        """Compute both lengths of a block of so many ``pulses`` from its expected counts."""
-        return Lengths(pulses, self.paper_bits(pulses), self._composable_bits(pulses))
-
     def paper_bits(self, pulses: int) -> float:
         """Compute the publication's length of a block of so many ``pulses``."""
         return self._paper(pulses).bits
+
+    def paper_rate(self, pulses: int) -> float:
+        """Compute secret bits a pulse of a block of so many ``pulses``."""
+        return self.paper_bits(pulses) / pulses
 
     def balance(self, pulses: int) -> float:
         """Return bits a pulse of a block of so many ``pulses`` before they are cut off at 0: how far a link without key is from some."""
@@ -182,44 +150,30 @@ class SinglePhotonLink:
         return clicks.click - clicks.multi - 1.0
 
     def _paper(self, pulses: int) -> PaperKeyLength:
-        counts = self._counts(pulses)
-        leaked = self._leakage(counts)
-        if self.protocol == "three-state":
-            return three_state_paper.three_state_length(counts, self._three_state, leaked, _EPSILONS["three-state"])
-        return single_photon_paper.niedersachsen_length(counts, self._bb84, leaked, _EPSILONS["bb84"])
-
-    def _composable_bits(self, pulses: int) -> float:
-        counts = self._counts(pulses)
-        leakage = Leakage({"reconciliation": ceil(self._leakage(counts)), "verification": VERIFICATION_BITS})
-        if self.protocol == "three-state":
-            known = three_state.estimate(counts, self._three_state, BUDGET)
-            return length_of(known, {"Z": counts.z}, leakage, BUDGET, three_state.events(self._three_state)).secret_bits
-        return key_length(counts, leakage, self._bb84, BUDGET).secret_bits
-
-    @property
-    def _bb84(self) -> Bb84Setting:
-        return Bb84Setting(self.clicks.multi, self.probability_z_alice, self.probability_z_bob, "active", "z", 0.0, 1.0, 1)
-
-    @property
-    def _three_state(self) -> ThreeStateSetting:
-        return ThreeStateSetting(self.clicks.multi, self.probability_z_alice, self.probability_z_bob, "active", 0.0, 1)
+        counts, multi = self._counts(pulses), self.clicks.multi
+        p_z, q_z, leaked = self.probability_z_alice, self.probability_z_bob, self._leakage(counts)
+        if self.protocol == "three-state":  # neither formula asks how the receiver chooses its basis
+            three = ThreeStateSetting(multi, p_z, q_z, "active", 0.0, 1)
+            return three_state_paper.three_state_length(counts, three, leaked, self.epsilons)
+        four = Bb84Setting(multi, p_z, q_z, "active", "z", 0.0, 1.0, 1)
+        return single_photon_paper.niedersachsen_length(counts, four, leaked, self.epsilons)
 
     def _leakage(self, counts: BlockCounts) -> float:
-        return EFFICIENCY * counts.z.key * binary_entropy(min(0.5, self.clicks.qber))
+        return RECONCILIATION_EFFICIENCY * counts.z.key * binary_entropy(min(0.5, self.clicks.qber))
 
     def _counts(self, pulses: int) -> BlockCounts:
         """Round the expected counts of a block; X is disclosed whole."""
         clicks, p_z, q_z = self.clicks, self.probability_z_alice, self.probability_z_bob
 
         def count(share: float) -> int:
-            return int(pulses * clicks.click * share)
+            return round(pulses * clicks.click * share)
 
         key, matched = count(p_z * q_z), (1.0 - p_z) * (1.0 - q_z)
-        wrong, right = count(matched * clicks.qber), count(matched * (1.0 - clicks.qber))
+        tested, wrong = count(matched), count(matched * clicks.qber)
         if self.protocol == "bb84":
-            return BlockCounts(pulses, 1, count(1.0), 0, BasisCounts(key, key), BasisCounts(tested=wrong + right, errors=wrong))
+            return BlockCounts(pulses, 1, count(1.0), 0, BasisCounts(key, key), BasisCounts(tested=tested, errors=wrong))
         mixed = count(p_z * (1.0 - q_z) / 4.0)
-        table = ((0, 0, mixed, mixed), (0, 0, mixed, mixed), (0, 0, right, wrong))
+        table = ((0, 0, mixed, mixed), (0, 0, mixed, mixed), (0, 0, tested - wrong, wrong))
         return BlockCounts(pulses, 1, count(1.0), 0, BasisCounts(key, key), BasisCounts(), table)
 
 
@@ -243,20 +197,38 @@ def optimised(link: SinglePhotonLink, detections: float) -> SinglePhotonLink:
     Golden sections, one after the other; [Zhang2025] optimises the same two; status: planning.
     """
 
-    def rate(changed: SinglePhotonLink) -> float:
+    def at(dimmed: float, biased: float) -> SinglePhotonLink:
+        return replace(link, mean_photon_number=link.mean_photon_number * 10.0**dimmed, probability_z_alice=1.0 - 10.0**biased)
+
+    def balance(dimmed: float, biased: float) -> float:
+        changed = at(dimmed, biased)
         return changed.balance(changed.pulses_for(detections))
 
-    def dimmed(at: SinglePhotonLink, exponent: float) -> SinglePhotonLink:
-        return replace(at, mean_photon_number=most * 10.0**exponent)
+    return at(*best_exponents(balance))
 
-    def biased(at: SinglePhotonLink, exponent: float) -> SinglePhotonLink:
-        return replace(at, probability_z_alice=1.0 - 10.0**exponent)
 
-    most = link.mean_photon_number
+def best_exponents(balance: Callable[[float, float], float]) -> tuple[float, float]:
+    """Choose attenuation and basis bias.
+
+    Parameters
+    ----------
+    balance : callable
+        What is to be largest, from the exponents of ten of the transmission and of the probability of X.
+
+    Returns
+    -------
+    (transmission, probability of X)
+        The exponents, to a hundredth of a decade: between -3 and 0, and between -3 and -0.31.
+
+    References
+    ----------
+    Golden sections, one after the other; [Zhang2025] optimises the same two; status: planning.
+    """
+    dimmed, biased = 0.0, -1.0
     for _ in range(_ROUNDS):
-        for change, low, high in ((dimmed, -3.0, 0.0), (biased, -3.0, -0.31)):
-            link = change(link, golden_section(lambda exponent, change=change, at=link: rate(change(at, exponent)), low, high))  # type: ignore[misc]
-    return link
+        dimmed = golden_section(lambda exponent, other=biased: balance(exponent, other), -3.0, 0.0)  # type: ignore[misc]
+        biased = golden_section(lambda exponent, other=dimmed: balance(other, exponent), -3.0, -0.31)  # type: ignore[misc]
+    return dimmed, biased
 
 
 def tolerable_loss_db(link: SinglePhotonLink, pulses: int | None = None) -> float:

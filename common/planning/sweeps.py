@@ -8,6 +8,7 @@ this very software.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, wait
@@ -27,6 +28,9 @@ T = TypeVar("T")
 
 MOST_IN_FLIGHT = 128
 """Points handed to an executor and not yet back: enough for a cluster, and little to cancel."""
+
+WORKERS_PER_CORE = 4
+"""Processes on this machine at most; more only fill its memory."""
 
 CONNECT_SECONDS = 10.0
 """How long a cluster may take to answer."""
@@ -114,10 +118,13 @@ def process_executor(workers: int, begin: Callable[[], object] | None = None) ->
     Raises
     ------
     ConfigurationError
-        If there is to be no worker.
+        If there is to be no worker, or far more of them than cores.
     """
+    cores = os.cpu_count() or 1
     if workers < 1:
         raise ConfigurationError(f"workers = {workers}: at least one has to work")
+    if workers > WORKERS_PER_CORE * cores:
+        raise ConfigurationError(f"workers = {workers}: this machine has {cores} cores, ask for at most {WORKERS_PER_CORE * cores}")
     return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(begin,))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from common.errors import ConfigurationError
 from common.protocols.protocol import find_protocol
+from common.security.epsilons import EpsilonBudget
 from common.security.proofs.decoy_setting import DecoySetting
 from common.security.proofs.registry import find_proof
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 _KEY_IN_BOTH_BASES = ("bb84",)
 """Protocols whose proof bounds each basis from the other; the others make key in Z."""
+
+_FADING_AT_ANY_LOSS_DB = 2.0
+"""Standard deviation of the loss that is taken at any mean, so that curves may begin at 0 dB."""
 
 
 def check_consistency(profile: LinkProfile) -> None:
@@ -43,7 +47,9 @@ def check_consistency(profile: LinkProfile) -> None:
         )
     if security.key_bases == "both" and protocol.name not in _KEY_IN_BOTH_BASES:
         raise ConfigurationError(f"security.key_bases = 'both': with protocol = {protocol.name!r} only Z makes key, choose 'z'")
+    EpsilonBudget.of(security)
     _check_source(profile)
+    _check_channel(profile)
     _check_encoding(profile)
 
 
@@ -65,6 +71,17 @@ def _check_source(profile: LinkProfile) -> None:
         raise ConfigurationError("source.mean_photon_number: a single-photon source needs one above 0")
     if source.intensities or source.probability_intensity:
         raise ConfigurationError("source.intensities: a single-photon source has none, leave them out or choose kind = 'weak-coherent'")
+
+
+def _check_channel(profile: LinkProfile) -> None:
+    """A loss below 0 dB counts as none; a fading that would often lead there is not the one that is named."""
+    loss_db, sigma_db = profile.channel.loss_db, profile.channel.fading_sigma_db
+    most_db = max(_FADING_AT_ANY_LOSS_DB, loss_db / 3.0)
+    if sigma_db > most_db:
+        raise ConfigurationError(
+            f"channel.fading_sigma_db = {sigma_db:g}: with channel.loss_db = {loss_db:g} the channel would often amplify, "
+            f"give at most {most_db:g}"
+        )
 
 
 def _check_encoding(profile: LinkProfile) -> None:

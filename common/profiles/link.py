@@ -22,8 +22,11 @@ from common.profiles.consistency import check_consistency
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(ge=1e-15, le=1e15)]
+NonNegative = Annotated[float, Field(ge=0.0, le=1e15)]
+"""Far beyond any laboratory on both sides, and far within what floating point can multiply."""
+
+Photons = Annotated[float, Field(ge=0.0, le=100.0)]
 Epsilon = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -60,16 +63,16 @@ class Source:
     """
 
     kind: Literal["single-photon", "weak-coherent"]
-    clock_hz: Positive
-    mean_photon_number: NonNegative = 0.0
+    clock_hz: Annotated[float, Field(ge=1.0, le=1e12)]
+    mean_photon_number: Photons = 0.0
     g2: Probability = 0.0
-    mean_photon_number_uncertainty: NonNegative = 0.0
-    g2_uncertainty: NonNegative = 0.0
-    intensities: tuple[NonNegative, ...] = ()
+    mean_photon_number_uncertainty: Photons = 0.0
+    g2_uncertainty: Probability = 0.0
+    intensities: tuple[Photons, ...] = ()
     probability_intensity: tuple[Probability, ...] = ()
     on_fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     transmitter_efficiency: Probability = 1.0
-    pre_attenuation: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    pre_attenuation: Annotated[float, Field(ge=1e-15, le=1.0)] = 1.0
     probability_z: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     state_angles_deg: tuple[float, float, float] = (0.0, 180.0, 90.0)
     state_uncertainty_deg: Annotated[float, Field(ge=0.0, le=45.0)] = 0.0
@@ -86,7 +89,7 @@ class Channel:
     loss_db : float
         Loss, decibels; the mean where it fluctuates.
     fading_sigma_db : float
-        Standard deviation of the loss, decibels; it is taken as normally distributed.
+        Standard deviation of the loss, decibels; it is taken as normally distributed. At most a third of the loss, or 2 if that is more.
     fading_time_s : float
         Correlation time of a loss that fluctuates, seconds; only the emulated fibre asks for it.
     misalignment : float
@@ -99,13 +102,13 @@ class Channel:
         Propagation delay, picoseconds; a hint, the offset is always searched.
     """
 
-    loss_db: NonNegative
-    fading_sigma_db: NonNegative = 0.0
+    loss_db: Annotated[float, Field(ge=0.0, le=1000.0)]
+    fading_sigma_db: Annotated[float, Field(ge=0.0, le=20.0)] = 0.0
     fading_time_s: Positive = 0.01
     misalignment: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     visibility: Probability = 1.0
     background_hz: NonNegative = 0.0
-    delay_ps: float = 0.0
+    delay_ps: Annotated[float, Field(ge=-1e15, le=1e15)] = 0.0
 
 
 @dataclass(frozen=True, config=_STRICT)

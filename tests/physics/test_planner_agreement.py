@@ -18,7 +18,8 @@ from common.channel.codec import Party
 from common.cli.main import run
 from common.distillation.recipe import Recipe
 from common.leakage import Leakage
-from common.planning.expected import expected_block, expected_counts
+from common.planning.counts import expected_counts
+from common.planning.expected import expected_block
 from common.planning.link_model import link_model
 from common.profiles.link import LinkProfile, load_profile
 from common.security.bounds import binomial_lower_bound, binomial_upper_bound

@@ -7,22 +7,21 @@ publication's comparison; intensities, their probabilities and the bias are chos
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import nan
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common.planning.composable_link import point_for_detections
 from common.planning.figures import canvas
 from common.planning.figures.data import Column, Fact, FigureData, Inputs, grid
-from common.planning.lengths import composable_yield
 from common.planning.optimisation import optimise
-from common.planning.published import BLOCK_DETECTIONS, HEFEI_POINTS, hefei_link
-from common.planning.rate import with_entries, with_source
+from common.planning.published import BLOCK_DETECTIONS, HEFEI_POINTS, hefei_composable, hefei_link, hefei_paper
+from common.planning.rate import Mode, RatePoint, rate_point, with_entries, with_source
 from common.planning.single_photon_link import SinglePhotonLink, optimised
 from common.planning.sweeps import sweep
-from common.planning.textbook import textbook_model
 from common.profiles.link import LinkProfile, load_profile
 from common.security.proofs.single_photon_channel import coherent_light_limit
 
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 SIZE_INCHES = (7.6, 6.4)
 MAPS_SIZE_INCHES = (8.4, 7.2)
 
-BLOCK_BITS = 81_000_000
-"""Sifted key bits of a block of laser light: the profile's, about 1e8 detections."""
-
 MAP_LOSSES_DB = (0.17, 5.11, 14.6, 20.0)
 
 _RATIOS, _WIDTHS = (0.5, 1.0, 2.0), (1.0, 2.2, 1.0)
@@ -43,36 +39,37 @@ _RATIOS, _WIDTHS = (0.5, 1.0, 2.0), (1.0, 2.2, 1.0)
 _SIGNAL_DECOY_VACUUM = {"source.intensities": [0.45, 0.1, 0.0], "source.probability_intensity": [0.7, 0.2, 0.1]}
 """Where the search begins."""
 
+_CHOSEN = ("source.probability_z", "source.intensities", "source.probability_intensity")
+_COMPOSABLE_STEP_DB = 4.0
+"""A composable search takes ten times as long as one by the publication's formula."""
 
-@dataclass(frozen=True, slots=True)
-class LaserRate:
-    """What laser light yields at one loss.
 
-    Attributes
+def best_laser(profile: LinkProfile, mode: Mode = "paper") -> RatePoint:
+    """Choose the laser light of a link for a block of 1e8 detections.
+
+    Parameters
     ----------
-    paper, composable : float
-        Secret bits a pulse at the settings that are best by the publication's formula.
-    signal, decoy : float
-        Photons a pulse.
+    profile : LinkProfile
+        The link; its receiver stays as it is.
+    mode : str
+        ``paper`` or ``composable``.
+
+    Returns
+    -------
+    RatePoint
+        With the best bias, intensities and probabilities of them.
+
+    References
+    ----------
+    :func:`common.planning.optimisation.optimise`; status: planning.
     """
-
-    paper: float
-    composable: float
-    signal: float
-    decoy: float
-
-
-def best_laser(profile: LinkProfile) -> LaserRate:
-    """Optimise the laser light of a ``profile`` by the publication's formula; its composable length is that of the same counts."""
-    best = optimise(profile, mode="paper", block_bits=BLOCK_BITS, starts=1)
-    composable = composable_yield(best.profile, textbook_model(best.profile), best.point.pulses).secret_bits
-    signal, decoy, _ = best.profile.source.intensities
-    return LaserRate(best.point.secret_bits_per_pulse, composable / (best.point.pulses or 1), signal, decoy)
+    return optimise(profile, _CHOSEN, mode=mode, block_bits=round(BLOCK_DETECTIONS), starts=1, evaluate=_by_detections).point
 
 
 def laser_link(loss_db: float) -> LinkProfile:
-    """Put laser light with signal, decoy and vacuum into the link of ``hefei`` at a loss of ``loss_db``."""
-    return with_entries(with_source(load_profile("hefei"), "decoy"), {"channel.loss_db": loss_db, **_SIGNAL_DECOY_VACUUM})
+    """Put laser light with signal, decoy and vacuum into the link of ``hefei`` at a steady loss of ``loss_db``."""
+    steady = {"channel.loss_db": loss_db, "channel.fading_sigma_db": 0.0}
+    return with_entries(with_source(load_profile("hefei"), "decoy"), steady | _SIGNAL_DECOY_VACUUM)
 
 
 def laser_data(inputs: Inputs, losses_db: Sequence[float] | None = None) -> FigureData:
@@ -95,20 +92,23 @@ def laser_data(inputs: Inputs, losses_db: Sequence[float] | None = None) -> Figu
     [Zhang2025], summary read; status: paper, and composable lengths beside.
     """
     losses = grid(0.0, 32.0, 17, (point[0] for point in HEFEI_POINTS)) if losses_db is None else sorted(losses_db)
-    links = [hefei_link(loss) for loss in losses]
-    single = [link.lengths(link.pulses_for(BLOCK_DETECTIONS)) for link in links]
-    laser = sweep([laser_link(loss) for loss in losses], best_laser, inputs.executor, inputs.progress)
-    arriving = [10.0 ** (-loss / 10.0) * link.receiver for loss, link in zip(losses, links, strict=True)]
-    ratio = [one.paper_per_pulse / other.paper if other.paper else None for one, other in zip(single, laser, strict=True)]
     published = {loss: rate for loss, rate, _ in HEFEI_POINTS}
+    links = [laser_link(loss) for loss in losses]
+    laser = sweep(links, best_laser, inputs.executor, inputs.progress)
+    coarse = [link for link in links if link.channel.loss_db in published or not link.channel.loss_db % _COMPOSABLE_STEP_DB]
+    bounded = sweep(coarse, partial(best_laser, mode="composable"), inputs.executor, inputs.progress)
+    composable = {link.channel.loss_db: at.secret_bits_per_pulse for link, at in zip(coarse, bounded, strict=True)}
+    single, paper = [hefei_paper(loss) for loss in losses], [at.secret_bits_per_pulse for at in laser]
+    arriving = [10.0 ** (-loss / 10.0) * hefei_link(loss).receiver for loss in losses]
+    ratio = [one / other if other else None for one, other in zip(single, paper, strict=True)]
     columns = (
         Column("loss_db", "dB", "ours", "loss of the channel", tuple(losses)),
-        Column("single_paper", "bit/pulse", "ours", "single photons, publication's formula", tuple(at.paper_per_pulse for at in single)),
-        Column("single_composable", "bit/pulse", "ours", "single photons, composable", tuple(at.composable_per_pulse for at in single)),
-        Column("laser_paper", "bit/pulse", "ours", "laser light, publication's formula", tuple(at.paper for at in laser)),
-        Column("laser_composable", "bit/pulse", "ours", "laser light, composable, same settings", tuple(at.composable for at in laser)),
-        Column("laser_signal", "", "ours", "photons per pulse of the signal", tuple(at.signal for at in laser)),
-        Column("laser_decoy", "", "ours", "photons per pulse of the decoy", tuple(at.decoy for at in laser)),
+        Column("single_paper", "bit/pulse", "ours", "single photons, publication's formula", tuple(single)),
+        Column("single_composable", "bit/pulse", "ours", "single photons, composable", tuple(map(hefei_composable, losses))),
+        Column("laser_paper", "bit/pulse", "ours", "laser light, publication's formula", tuple(paper)),
+        Column("laser_composable", "bit/pulse", "ours", "laser light, composable", tuple(composable.get(loss) for loss in losses)),
+        Column("laser_signal", "", "ours", "photons per pulse of the signal, publication's formula", tuple(_intensity(laser, 0))),
+        Column("laser_decoy", "", "ours", "photons per pulse of the decoy, publication's formula", tuple(_intensity(laser, 1))),
         Column("ideal_single", "bit/pulse", "ours", "one photon in every pulse, no errors", tuple(arriving)),
         Column(
             "ideal_laser", "bit/pulse", "ours", "laser light, perfectly known photon numbers", tuple(map(coherent_light_limit, arriving))
@@ -120,9 +120,11 @@ def laser_data(inputs: Inputs, losses_db: Sequence[float] | None = None) -> Figu
         "laser-comparison",
         "Single photons against optimised laser light with decoys",
         "the three markers (single photons).",
-        "all lines: hefei's clock, channel and receiver, blocks of about 1e8 detections. At every loss bias and attenuation of the single"
-        " photons and bias, intensities and their probabilities of the laser are chosen by the publication's formula; composable lengths"
-        " are of the same counts. Ideal lines: no noise, no g2, endless block, receiver included.",
+        "all lines: hefei's clock, channel and receiver, loss that does not fluctuate, blocks of 1e8 detections. At every loss bias and"
+        " attenuation of the single photons, and bias, intensities and their probabilities of the laser, are chosen for the line itself."
+        " Formula: textbook channel. Composable: full link model; the passive 9:1 receiver stays, where bright light makes cross clicks;"
+        " their bound costs the laser much at low loss, where its best light is dim. Composable laser light is computed every 4 dB and at"
+        " the published losses. Ideal lines: no noise, no g2, endless block, receiver included.",
         columns,
     )
 
@@ -208,8 +210,8 @@ def source_maps_data(
         "How much more key than optimised laser light, by source",
         "the marker: photon number and g2 of the source.",
         "all colours and lines: hefei's clock, channel and receiver, 1e8 detections, publication's formula; bias and attenuation of the"
-        " single photons, and everything about the laser, chosen at every point. White lines: half as much key as laser light (dashed), as"
-        " much (bold), twice as much. Grey: no key.",
+        " single photons, to a hundredth of a decade, and everything about the laser are chosen at every point. White lines: half as much"
+        " key as laser light (dashed), as much (bold), twice as much. Grey: no key.",
         columns,
         (
             Fact("mean photon number in the channel", "1", "published", source.mean_photon_number),
@@ -243,8 +245,8 @@ def source_map(profile: LinkProfile, means: Sequence[float], g2: Sequence[float]
         for mean in means:
             best = optimised(replace(link, mean_photon_number=mean, g2=value), BLOCK_DETECTIONS)
             pulses = best.pulses_for(BLOCK_DETECTIONS)
-            rates.append(best.paper_bits(pulses) / pulses)
-    return best_laser(profile).paper, rates
+            rates.append(best.paper_rate(pulses))
+    return best_laser(profile).secret_bits_per_pulse, rates
 
 
 def draw_source_maps(data: FigureData, figure: Figure) -> None:
@@ -274,3 +276,13 @@ def draw_source_maps(data: FigureData, figure: Figure) -> None:
     bar = figure.colorbar(image, ax=list(axes), ticks=np.log10([0.03, 0.1, 0.3, 1.0, 3.0, 10.0]), extend="both", shrink=0.8)
     bar.ax.set_yticklabels(["0.03", "0.1", "0.3", "1", "3", "10"])
     bar.set_label("key of single photons over key of laser light")
+
+
+def _by_detections(at: LinkProfile, *, mode: Mode, asymptotic: bool, block_bits: int | None) -> RatePoint:
+    """Expect key as ``rate_point`` does, a block being measured in detections."""
+    return rate_point(at, mode=mode, asymptotic=True) if asymptotic or block_bits is None else point_for_detections(at, block_bits, mode)
+
+
+def _intensity(laser: Sequence[RatePoint], index: int) -> list[float]:
+    """Return one of the intensities chosen at every loss."""
+    return [at.parameters["source.intensities"][index] for at in laser]  # type: ignore[index,misc]

@@ -187,8 +187,9 @@ def block_size_data(inputs: Inputs, blocks: Sequence[int] | None = None) -> Figu
         "Composable and published lengths of the same counts",
         "nothing but the formulas.",
         "all lines: expected counts of the full link model of each profile, put through the composable proof (dashed) and through the"
-        " publication's formula (solid; decoy: Lim and others 2014, timebin-120km: that of hefei). Dotted: composable, endless block."
-        " Where lines end flat, the profile allows no more frames.",
+        " publication's formula (solid; decoy: Lim and others 2014, timebin-120km: that of hefei). Leakage differs too: composable is that"
+        " of the profile's method and code, the formula's 1.16 n h(QBER) or, for hbn, its code's. Steps of hbn: whole LDPC segments."
+        " Dotted: composable, endless block. Where lines end flat, the profile allows no more frames.",
         columns,
     )
 

@@ -23,7 +23,7 @@ class PaperKeyLength:
     terms : dict[str, float]
         What is added up, deductions negative; their sum may be below 0.
     phase_error_ratio : float
-        Bound of the phase-error ratio the formula uses, at most 1/2.
+        Bound of the phase-error ratio, at most 1; from 1/2 on there is no key.
     source : str
         Bibliography key.
     """
@@ -43,7 +43,7 @@ class AsymptoticRate:
     bits_per_pulse : float
         At least 0.
     phase_error_ratio : float
-        Among the single-photon clicks.
+        Among the single-photon clicks, at most 1; from 1/2 on there is no key.
     source : str
         Bibliography key.
     terms : dict[str, float]
@@ -121,8 +121,8 @@ def paper_length(terms: dict[str, float], phase_error_ratio: float, source: str)
     Nothing but a sum; status: paper.
     """
     check_number("phase_error_ratio", phase_error_ratio, 0.0, float("inf"))
-    ratio = min(0.5, phase_error_ratio)
-    return PaperKeyLength(max(0.0, sum(terms.values())) if ratio < 0.5 else 0.0, terms, ratio, source)
+    bits = max(0.0, sum(terms.values())) if phase_error_ratio < 0.5 else 0.0
+    return PaperKeyLength(bits, terms, min(1.0, phase_error_ratio), source)
 
 
 def paper_rate(single: float, ratio: float, leakage: float, source: str, empty: float = 0.0) -> AsymptoticRate:
@@ -158,4 +158,4 @@ def paper_rate(single: float, ratio: float, leakage: float, source: str, empty: 
     check_number("phase_error_ratio", ratio, 0.0, float("inf"))
     terms = {"empty pulses": empty} if empty else {}
     terms |= {"single-photon bits": single, "phase errors": -single * saturated_entropy(ratio), "leakage": -leakage}
-    return AsymptoticRate(max(0.0, sum(terms.values())) if ratio < 0.5 else 0.0, min(0.5, ratio), source, terms)
+    return AsymptoticRate(max(0.0, sum(terms.values())) if ratio < 0.5 else 0.0, min(1.0, ratio), source, terms)

@@ -83,6 +83,7 @@ def test_no_key_is_an_answer_that_names_the_bound(capsys):
 
 def test_two_proofs_stand_side_by_side_on_the_same_counts(capsys):
     text = printed(capsys, "--link", "hbn", "--compare")
+    assert "the same expected counts for both, each with its own leakage" in text
     assert "bb84-single-photon" in text.splitlines()[2]
     assert "Most of the difference: reconciliation; the composable proof gains" in text
     found = answered(capsys, "--link", "hbn", "--compare")
@@ -142,6 +143,28 @@ def test_the_best_settings_say_what_was_searched(capsys):
     assert "source.pre_attenuation 0.1 to 1" in text
 
 
+def test_what_is_swept_is_not_chosen_as_well(capsys):
+    sweep = ("--sweep", "source.probability_z=0.5:0.9:2", "--proof", "paper", "--asymptotic", "--optimise", "--starts", "1")
+    for z, point in zip((0.5, 0.9), answered(capsys, "--link", "niedersachsen", *sweep), strict=True):
+        assert point["parameters"]["source.probability_z"] == z
+        assert list(point["optimised"]["parameters"]) == ["source.pre_attenuation"]
+
+
+def test_progress_is_told_beside_the_json_and_only_for_what_can_be_done(capsys):
+    arguments = ["rate", "--json", "--link", "hbn", "--proof", "paper", "--asymptotic", "--optimise", "--starts", "1", "--over"]
+    assert run([*arguments, "source.probability_z=0.9:0.1"]) == 2
+    assert "choosing" not in capsys.readouterr().err
+    assert run([*arguments, "source.pre_attenuation=0.1:1"]) == 0
+    said = capsys.readouterr()
+    assert "choosing the best settings" in said.err
+    assert json.loads(said.out)["optimised"]["starts"] == 1
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_computed(capsys, monkeypatch):
+    monkeypatch.setattr("common.planning.sweeps.sweep", lambda *_: pytest.fail("computed"))
+    assert "--csv" in refused(capsys, "--link", "hbn", SWEEP, "--csv", "no/such/folder/rate.csv")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -159,7 +182,7 @@ def test_the_best_settings_say_what_was_searched(capsys):
         (("--link", "hbn", "--set", "security.proof=hbn"), "security.proof = 'hbn' reproduces a publication"),
         (("--link", "hbn", "--block-bits", "0"), "security.block_bits = 0"),
         (("--link", "hbn", "--block-bits", "-5"), "security.block_bits = -5"),
-        (("--link", "hbn", "--block-bits", "10", "--asymptotic"), "--block-bits 10 and --asymptotic"),
+        (("--link", "hbn", "--block-bits", "10", "--asymptotic"), "--block-bits and --asymptotic"),
         (("--link", "hbn", "--source", "lamp"), "lamp"),
         (("--link", "hbn", "--over", "source.probability_z"), "--over"),
         (("--link", "hbn", "--optimise", "--over", "source.g2"), "source.g2"),
@@ -172,7 +195,26 @@ def test_the_best_settings_say_what_was_searched(capsys):
         (("--link", "hbn", "--sweep", "channel.loss_db=0:10:3:log"), "ratios"),
         (("--link", "hbn", "--sweep", "channel.loss_db=-5:10:3"), "channel.loss_db"),
         (("--link", "hbn", "--sweep", "channel.lost_db=0:10:3"), "channel.lost_db"),
-        (("--link", "hbn", "--sweep", "security.block_bits=10:100:3", "--block-bits", "5"), "--block-bits"),
+        (("--link", "hbn", "--sweep", "security.block_bits=10:100:3", "--block-bits", "5"), "--block-bits and --sweep"),
+        (("--link", "hbn", "--sweep", "security.block_bits=10:100:3", "--asymptotic"), "--asymptotic and --sweep"),
+        (("--link", "hbn", "--sweep", "security.block_bits=nan:1:3"), "--sweep 'security.block_bits=nan:1:3'"),
+        (("--link", "hbn", "--sweep", "security.block_bits=1:inf:3"), "--sweep 'security.block_bits=1:inf:3'"),
+        (("--link", "hbn", SWEEP, "--loss-db", "3"), "--loss-db and --sweep: each decides channel.loss_db"),
+        (("--link", "hbn", "--set", "channel.loss_db=2", "--loss-db", "3"), "--loss-db and --set: each decides channel.loss_db"),
+        (("--link", "hbn", "--starts", "3"), "--starts"),
+        (("--link", "hbn", "--optimise", "--starts", "0"), "--starts"),
+        (("--link", "hbn", SWEEP, "--csv", "no/such/folder/rate.csv"), "--csv 'no/such/folder/rate.csv': No such file or directory"),
+        (
+            ("--link", "hbn", "--sweep", "source.probability_z=0.2:0.8:3", "--optimise", "--over", "source.probability_z"),
+            "--over and --sweep: each decides source.probability_z",
+        ),
+        (("--link", "hbn", "--optimise", "--over", "source.probability_z=0.9:0.1"), "LOW lies below HIGH"),
+        (("--link", "hbn", "--set", "source.clock_hz=1e-300"), "source.clock_hz"),
+        (("--link", "decoy", "--set", "source.intensities=[1e300, 0.1, 0.002]"), "source.intensities"),
+        (("--link", "hbn", "--proof", "paper", "--set", "security.epsilon_secrecy=1e-300"), "security.epsilon_secrecy"),
+        (("--link", "hefei", "--set", "channel.fading_sigma_db=1e300"), "channel.fading_sigma_db"),
+        (("--link", "hefei", "--set", "channel.fading_sigma_db=5"), "channel.fading_sigma_db = 5: with channel.loss_db = 14.6"),
+        (("--link", "hbn", SWEEP, "--workers", "1000000"), "workers = 1000000: this machine has"),
         (("--link", "hbn", SWEEP, "--workers", "0"), "workers = 0"),
         (("--link", "hbn", SWEEP, "--workers", "1", "--dask", "tcp://127.0.0.1:1"), "--workers and --dask"),
     ],

@@ -6,8 +6,8 @@ from math import fsum
 import pytest
 
 from common.errors import ConfigurationError
-from common.planning.counts import decoy_counts, three_state_decoy_counts, x_click_shares
-from common.planning.expected import expected_block, expected_counts, pulses_for_block
+from common.planning.counts import decoy_counts, expected_counts, pulses_for_block, three_state_decoy_counts, x_click_shares
+from common.planning.expected import expected_block
 from common.planning.leakage import answer_share, expected_leakage
 from common.planning.link_model import link_model
 from common.planning.settings import with_source

@@ -12,7 +12,7 @@ from common.errors import ConfigurationError
 from common.planning.figures import clock_rates, excitation, hbn_ratio, ideal_bounds, laser, loss, systems
 from common.planning.figures.catalogue import FIGURES, chosen
 from common.planning.figures.data import Column, Fact, FigureData, Inputs, grid, read_rows
-from common.planning.published import RUNS, hefei_lengths, niedersachsen_link
+from common.planning.published import RUNS, hefei_composable, hefei_paper, niedersachsen_link
 
 NOTHING = Inputs()
 
@@ -97,11 +97,12 @@ def test_larger_blocks_give_more(figures):
 def test_figures_show_the_values_of_the_table(figures):
     data = figures["hefei-loss"]
     at = data.numbers("loss_db").index(14.6)
-    assert data.numbers("paper_1e8")[at] == hefei_lengths(14.6).paper_per_pulse
-    assert data.numbers("composable_1e8")[at] == hefei_lengths(14.6).composable_per_pulse
+    assert data.numbers("paper_1e8")[at] == hefei_paper(14.6)
+    assert data.numbers("composable_1e8")[at] == hefei_composable(14.6)
     assert data.points("loss_db", "published") == ([0.17, 14.6], [5.65e-2, 1.08e-3])
     single = figures["laser-comparison"]
-    assert single.numbers("single_paper") == [hefei_lengths(14.6).paper_per_pulse]
+    assert single.numbers("single_paper") == [hefei_paper(14.6)]
+    assert single.numbers("single_composable") == [hefei_composable(14.6)]
     ratio = figures["hbn-ratio"]
     assert ratio.numbers("qber_7_percent")[-1] == RUNS[0].paper_bits() / 10**6
     assert ratio.numbers("published_run_1")[-1] == pytest.approx(0.033176)

@@ -18,6 +18,8 @@ from common.security.proofs.single_photon_channel import best_mean_photon_number
 QUANTISED = 2e-3
 """Counts and frames are whole: so much a grid may find by luck between the steps."""
 
+PASSIVE = ("decoy", ["receiver.basis_choice=passive", "receiver.probability_z=0.5", "channel.loss_db=20"])
+
 
 def best_of_grid(profile, over, counts, **how):
     """The most secret bits a pulse on a grid that is even in the units of the search."""
@@ -34,11 +36,13 @@ def best_of_grid(profile, over, counts, **how):
         ("hefei", ["source.probability_z", "source.pre_attenuation"], (40, 40), {"mode": "paper", "block_bits": 200_000}),
         ("decoy", ["source.intensities", "source.probability_intensity"], (6, 6, 5, 5), {"mode": "paper", "block_bits": 1_000_000}),
         ("decoy", ["source.intensities"], (8, 8), {"block_bits": 1_000_000}),
+        ("hefei", ["source.probability_z=0.5:0.99", "receiver.gate_ps"], (9, 9), {"block_bits": 1_000_000}),
+        (PASSIVE, ["source.probability_z=0.1:0.99"], (30,), {"block_bits": 1_000_000}),
     ],
-    ids=["one-dimension", "two-dimensions", "three-states", "decoys", "decoys-composable"],
+    ids=["one-dimension", "two-dimensions", "three-states", "decoys", "decoys-composable", "three-states-composable", "decoys-passive"],
 )
 def test_no_grid_finds_more(link, over, counts, how):
-    profile = load_profile(link)
+    profile = load_profile(*link) if isinstance(link, tuple) else load_profile(link)
     grid = best_of_grid(profile, over, counts, **how)
     best = optimise(profile, over, **how)
     assert grid > 0.0

@@ -137,7 +137,7 @@ def test_paper_points_come_from_the_textbook_channel():
 
 
 @every_link
-def test_compared_points_differ_in_nothing_but_the_formula(name):
+def test_compared_points_differ_in_nothing_but_the_formula_and_its_leakage(name):
     for asymptotic in (False, True):
         ours, theirs = compared(load_profile(name), asymptotic=asymptotic)
         assert (ours.mode, theirs.mode) == ("composable", "paper")
@@ -231,6 +231,28 @@ def test_no_key_comes_with_the_bound_that_failed(name, settings, mode, asymptoti
     assert point.reason.replace("-", " ") == bound.partition(":")[0].replace("-", " ")
     assert fsum(point.ledger.values()) == pytest.approx(0.0, abs=1e-6)
     assert "not distilled" in point.ledger
+
+
+@pytest.mark.parametrize("asymptotic", [False, True], ids=["finite", "endless"])
+def test_a_publication_bounds_no_phase_error_where_no_untagged_bit_is_left(asymptotic):
+    point = rate_point(load_profile("niedersachsen", ["channel.loss_db=40"]), mode="paper", asymptotic=asymptotic)
+    assert (point.phase_error_bound, point.multi_photon_bound) == (None, 1.0)
+
+
+@pytest.mark.parametrize("asymptotic", [False, True], ids=["finite", "endless"])
+def test_a_phase_error_bound_of_more_than_half_is_shown_as_it_is(asymptotic):
+    point = rate_point(load_profile("hefei", ["channel.misalignment=0.49"]), mode="paper", asymptotic=asymptotic)
+    assert 0.5 < (point.phase_error_bound or 0.0) <= 1.0
+    assert point.secret_bits_per_pulse == 0.0
+
+
+@pytest.mark.parametrize("asymptotic", [False, True], ids=["finite", "endless"])
+def test_publications_take_empty_pulses_for_key(asymptotic):
+    point = rate_point(load_profile("decoy", ["receiver.dark_rate_hz=1e6"]), mode="paper", asymptotic=asymptotic)
+    ledger = point.ledger
+    kept = ledger["sifted key bits"] + ledger["multi-photon Z"] + ledger["empty pulses"]
+    assert ledger["empty pulses"] > 0.0
+    assert point.multi_photon_bound == pytest.approx(1.0 - kept / ledger["sifted key bits"])
 
 
 # --------------------------------------------------------------------------------------------------------- what is refused

@@ -86,7 +86,7 @@ def test_a_gate_is_at_most_a_period_or_the_room_of_a_time_bin():
         ("hbn", ["source.probability_z=a:b"], "composable", "LOW:HIGH"),
         ("hbn", ["source.probability_z=0.2:1.5"], "composable", "between 0.001 and 0.999"),
         ("hbn", ["source.probability_z=0.2:nan"], "composable", "between 0.001 and 0.999"),
-        ("hbn", ["source.probability_z=0.2:0.2"], "composable", "nothing to choose"),
+        ("hbn", ["source.probability_z=0.2:0.2"], "composable", "LOW lies below HIGH"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else None,
 )
