@@ -1,6 +1,6 @@
 """Layered decoding of quasi-cyclic codes in the error domain: which of my bits differ from the reference half's?
 
-One base row is one layer: its ``lift`` checks touch different bits, so they are updated together, 64 lanes at a time. Posteriors are
+One base row is one layer: its ``lift`` checks touch different bits, so they are updated together, many lanes at a time. Posteriors are
 int16 and lie in order, each base column followed by a copy of its first lanes, so that a stretch of lanes read at any rotation
 meets no wrap; messages are int8.
 
@@ -49,13 +49,14 @@ def _take_neighbour(posteriors: NDArray[np.int16], messages: NDArray[np.int8], s
     """
     doubts, least, signs, parities = checks[0], checks[1], checks[2], checks[3]
     for i in range(sums.size):
-        value = np.int32(posteriors[i]) - np.int32(messages[i])
+        value = np.int32(np.int32(posteriors[i]) - np.int32(messages[i]))
         sums[i] = value
-        least[i] = min(least[i], abs(value))
+        least[i] = min(least[i], np.int32(abs(value)))
         signs[i] ^= value
         parities[i] ^= np.int32(posteriors[i])
     for i in range(sums.size):  # apart, since a table keeps the compiler from making vectors
-        doubts[i] += np.int32(DOUBT_OF_LEVEL[np.uint32(min(abs(sums[i]), np.int32(MESSAGE_LIMIT)))])
+        magnitude = min(np.int32(abs(sums[i])), np.int32(MESSAGE_LIMIT))
+        doubts[i] += np.int32(DOUBT_OF_LEVEL[np.uint32(magnitude)])
 
 
 @kernel
@@ -110,9 +111,10 @@ def _tell_neighbour(posteriors: NDArray[np.int16], messages: NDArray[np.int8], s
     least, signs, to_others, to_weakest = checks[1], checks[2], checks[4], checks[5]
     for i in range(sums.size):
         value = sums[i]
-        magnitude = to_weakest[i] if min(abs(value), np.int32(MESSAGE_LIMIT)) == least[i] else to_others[i]
-        flip = (signs[i] ^ value) >> np.int32(31)  # 0, or -1 where the message is negative
-        message = (magnitude ^ flip) - flip
+        is_least = min(np.int32(abs(value)), np.int32(MESSAGE_LIMIT)) == least[i]
+        magnitude = to_weakest[i] if is_least else to_others[i]
+        flip = np.int32(np.int32(signs[i] ^ value) >> 31)  # 0, or -1 where the message is negative
+        message = np.int32(np.int32(magnitude ^ flip) - flip)
         messages[i] = np.int8(message)
         posteriors[i] = np.int16(value + message)
 
@@ -363,7 +365,8 @@ def decode_segments(
         Out: iterations run, negative where the syndrome was not reached.
     """
     count_columns, lift = levels.shape
-    lanes = COUNT_LANES if lift % COUNT_LANES == 0 else lift
+    in_vectors = use_vectors and lift % COUNT_LANES == 0
+    lanes = COUNT_LANES if in_vectors else lift
     most = 0
     for row in range(row_starts.size - 1):
         most = max(most, int(row_starts[row + 1] - row_starts[row]))
@@ -391,7 +394,7 @@ def decode_segments(
             syndromes[segment],
             iterations,
             patience,
-            use_vectors and lanes == COUNT_LANES,
+            in_vectors,
         )
         for column in range(count_columns):
             for i in range(lift):

@@ -160,7 +160,7 @@ def test_leakage_per_key_bit_rises_with_the_qber_and_stays_near_the_entropy(coun
     choices = [choose_code(float(qber), count_bits) for qber in qbers]
     leaked = [(c.code.count_checks - c.count_punctured) / c.count_payload for c in choices]
 
-    assert all(more > 0.995 * less for less, more in pairwise(leaked))
+    assert all(more > 0.985 * less for less, more in pairwise(leaked))  # codes of neighbouring rates do not meet exactly
     assert all(1.05 < choice.efficiency < 1.6 for choice in choices)
     assert all(c.efficiency == pytest.approx(l / binary_entropy(float(q))) for c, l, q in zip(choices, leaked, qbers, strict=True))
 

@@ -43,7 +43,7 @@ SHIPPED_RATES = {SHORT_BITS: _COARSE_RATES, LONG_BITS: _COARSE_RATES, LONGEST_BI
 MOST_SHORTENED_SHARE = 0.6
 """Largest share of a codeword left empty; beyond it a code of lower rate, or increments, do better."""
 
-RESERVE_DEVIATIONS = 0.8
+RESERVE_DEVIATIONS = 1.2
 """Private bits held back for increments, as a share of the syndrome: so many relative standard deviations of the number of errors in a
 segment, ``1 / sqrt(n qber)``. A revealed private bit tells the decoder a whole bit, a revealed key bit at QBER 1 % a twelfth of one, and
 costs the same; so increments are cheap only while private bits last."""
@@ -296,7 +296,7 @@ def choose_code(
             shortened = code.count_bits - punctured - payload
         payload = code.count_bits - punctured - shortened
         leaked_bits = code.count_checks - punctured
-        expected_bits = leaked_bits + need.reserve / 2
+        expected_bits = leaked_bits + need.reserve / 6  # about one segment in six needs increments
         fails = need.spare(punctured, shortened) < 0.0
         cost = segments * expected_bits if segments else expected_bits / payload
         candidates.append(
@@ -340,10 +340,13 @@ class _Need:
 
 
 def _needed_efficiency(code: Code, count_punctured: int, count_shortened: int) -> float:
-    """Efficiency at which one segment in a hundred fails: the plane through the measured working points."""
+    """Efficiency at which one segment in a hundred fails: the plane through the measured working points.
+
+    Beyond the shortened point nothing more is gained: what shortening does for a code of high rate is soon used up.
+    """
     plain, punctured, shortened = (_efficiency_of(code, point) for point in code.working_points)
     share_punctured = count_punctured / max(1, code.working_points[1].count_punctured)
-    share_shortened = count_shortened / max(1, code.working_points[2].count_shortened)
+    share_shortened = min(1.0, count_shortened / max(1, code.working_points[2].count_shortened))
     return plain + (punctured - plain) * share_punctured + (shortened - plain) * share_shortened
 
 
