@@ -1,205 +1,321 @@
-"""Layered min-sum decoding of quasi-cyclic codes in the error domain: which of my bits differ from the reference half's?
+"""Layered decoding of quasi-cyclic codes in the error domain: which of my bits differ from the reference half's?
 
-One base row is one layer: its ``lift`` checks touch different bits, so the innermost loops run over plain contiguous lanes and
-the compiler turns them into vector instructions. To keep rotated lanes contiguous too, posteriors live in *rings*: three stretches
-of ``lift`` for each column, of which two, beginning where the column was last written, repeat the same lane; reading at any
-rotation then meets no wrap, and each write goes to both. Posteriors are int16, because a column of degree 20 sums past an int8;
-messages are int8. The magnitude sent by a check is the least magnitude among its other neighbours, corrected by an affine map,
-``factors / 16`` and ``offsets``. A constant map fails at high code rates: early messages deserve little trust and late ones
-much. So the map is looked up by the share of checks still unsatisfied, which tells how far decoding has come whatever the QBER;
-``code_design`` measures the table for each code.
+One base row is one layer: its ``lift`` checks touch different bits, so they are updated together, many lanes at a time. Posteriors are
+int16 and lie in order, each base column followed by a copy of its first lanes, so that a stretch of lanes read at any rotation
+meets no wrap; messages are int8.
 
+What a check tells its neighbours is nearly what the sum-product rule says. A check adds up its neighbours' doubts (``ldpc_tables``).
+The neighbour least sure of itself hears what the others say, exactly; to the rest the check says what all say together, itself
+included, which is hardly less, since it is not the others' doubt that decides. So two magnitudes a check are enough, as in min-sum,
+and yet decoding needs half the iterations.
+
+Where the processor has the instructions of ``lanes``, a layer is emitted as vectors; elsewhere the same is done by plain loops.
 Input comes from ``common.distillation.reconciliation.ldpc_frames``, which also interprets the result.
 
 References
 ----------
-[Hocevar2004] layered decoding; [Chen2005] section IV, normalised and offset min-sum. Status: planning: the decoder only
-proposes, and verification decides.
+[Hocevar2004] layered decoding; [Jones2003] the rule of checks, there A-min*. Status: planning: the decoder only proposes, and
+verification decides.
 """
+
+from __future__ import annotations
+
+from math import frexp
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.kernels.jit import kernel
+from common.kernels.lanes import COUNT_LANES, HAS_TABLES
+from common.kernels.ldpc_tables import DOUBT_OF_LEVEL, LEVEL_OF_STEP, MESSAGE_LIMIT, STEPS_PER_OCTAVE
 
-MESSAGE_LIMIT = 127
-"""Largest magnitude of a message, what an int8 holds."""
+_OF_CHECKS = 6  # rows of the work space for what belongs to checks: doubts, least, signs, parities, and the two magnitudes to send
 
 
 @kernel
-def _load_layer(
-    posterior: NDArray[np.int16],
-    messages: NDArray[np.int8],
-    sums: NDArray[np.int16],
-    smallest: NDArray[np.int16],
-    second: NDArray[np.int16],
-    signs: NDArray[np.int16],
-    parities: NDArray[np.int16],
-) -> None:
-    """Take one neighbour into a layer: remove the check's last message and track the two least magnitudes and the sign.
+def _take_neighbour(posteriors: NDArray[np.int16], messages: NDArray[np.int8], sums: NDArray[np.int32], checks: NDArray[np.int32]) -> None:
+    """Take one neighbour into a layer: remove the check's last message, add the doubt, track the least magnitude and the sign.
 
     Parameters
     ----------
-    posterior : int16[k]
-        Posteriors of the neighbour's bits, in the order of the checks.
-    messages : int8[k]
+    posteriors : int16[lanes]
+        Of the neighbour's bits, in the order of the checks.
+    messages : int8[lanes]
         What the checks sent to these bits last time.
-    sums : int16[k]
-        Out: posterior without that message.
-    smallest, second : int16[k]
-        Least and second least magnitude so far; updated.
-    signs, parities : int16[k]
-        Sign bit of the product of incoming messages, and of hard decisions, in the top bit; updated.
+    sums : int32[lanes]
+        Out: posteriors without these messages.
+    checks : int32[6, lanes]
+        Sum of doubts, least magnitude, sign of the product of incoming messages and of hard decisions (in the top bit); updated.
     """
+    doubts, least, signs, parities = checks[0], checks[1], checks[2], checks[3]
     for i in range(sums.size):
-        before = posterior[i]
-        value = np.int16(before - messages[i])
+        value = np.int32(np.int32(posteriors[i]) - np.int32(messages[i]))
         sums[i] = value
-        magnitude = min(np.int16(abs(value)), np.int16(127))
-        least = smallest[i]
-        second[i] = min(second[i], max(least, magnitude))
-        smallest[i] = min(least, magnitude)
+        least[i] = min(least[i], np.int32(abs(value)))
         signs[i] ^= value
-        parities[i] ^= before
+        parities[i] ^= np.int32(posteriors[i])
+    for i in range(sums.size):  # apart, since a table keeps the compiler from making vectors
+        magnitude = min(np.int32(abs(sums[i])), np.int32(MESSAGE_LIMIT))
+        doubts[i] += np.int32(DOUBT_OF_LEVEL[np.uint32(magnitude)])
 
 
 @kernel
-def _correct_magnitudes(magnitudes: NDArray[np.int16], factor: int, offset: int) -> None:
-    """Replace each magnitude ``x`` by ``max(0, (x factor >> 4) - offset)``, in place.
+def level_of_sum(doubt: int) -> int:
+    """Return the magnitude that a sum of doubts leaves.
 
     Parameters
     ----------
-    magnitudes : int16[k], values 0 .. 127
-        Least magnitudes.
-    factor : int
-        Sixteenths, 0 .. 24.
-    offset : int
-        Levels, not negative.
+    doubt : int
+        Units, 0 to 65535.
+
+    Returns
+    -------
+    int
+        Levels: the entry of ``LEVEL_OF_STEP`` for the step within the octave that the sum lies in.
     """
-    factor_16 = np.int16(factor)
-    offset_16 = np.int16(offset)
-    for i in range(magnitudes.size):
-        scaled = np.int16(np.int16(magnitudes[i] * factor_16) >> 4)
-        magnitudes[i] = min(np.int16(127), max(np.int16(0), np.int16(scaled - offset_16)))
+    fraction, octave = frexp(doubt)  # fraction from 1/2 on
+    step = STEPS_PER_OCTAVE * (octave - 1) + int(2 * STEPS_PER_OCTAVE * fraction) - STEPS_PER_OCTAVE
+    return int(LEVEL_OF_STEP[np.uint32(max(0, step))])
 
 
 @kernel
-def _store_layer(
-    once: NDArray[np.int16],
-    again: NDArray[np.int16],
-    messages: NDArray[np.int8],
-    sums: NDArray[np.int16],
-    smallest: NDArray[np.int16],
-    to_others: NDArray[np.int16],
-    to_smallest: NDArray[np.int16],
-    signs: NDArray[np.int16],
-) -> None:
+def _choose_magnitudes(checks: NDArray[np.int32]) -> None:
+    """Turn doubts into the magnitudes to send, to all but the weakest neighbour and to the weakest.
+
+    Parameters
+    ----------
+    checks : int32[6, lanes]
+        From ``_take_neighbour``; the last two rows are written.
+    """
+    for i in range(checks.shape[1]):
+        doubt = min(np.int32(65535), checks[0, i])
+        checks[4, i] = level_of_sum(doubt)
+        checks[5, i] = level_of_sum(doubt - np.int32(DOUBT_OF_LEVEL[np.uint32(checks[1, i])]))
+
+
+@kernel
+def _tell_neighbour(posteriors: NDArray[np.int16], messages: NDArray[np.int8], sums: NDArray[np.int32], checks: NDArray[np.int32]) -> None:
     """Send a layer's new messages to one neighbour and add them to its posteriors.
 
     Parameters
     ----------
-    once, again : int16[k]
-        Out: posteriors of the neighbour's bits in the order of the checks, twice.
-    messages : int8[k]
+    posteriors : int16[lanes]
+        Out: posteriors of the neighbour's bits.
+    messages : int8[lanes]
         Out: what the checks send now.
-    sums : int16[k]
-        Posterior without the old message, from ``_load_layer``.
-    smallest : int16[k]
-        Least incoming magnitude of each check.
-    to_others, to_smallest : int16[k]
-        Corrected least magnitude, for all neighbours but the weakest, and corrected second least, for the weakest.
-    signs : int16[k]
-        Sign bit of the product of all incoming messages, in the top bit.
+    sums : int32[lanes]
+        Posteriors without the old messages, from ``_take_neighbour``.
+    checks : int32[6, lanes]
+        From ``_choose_magnitudes``.
     """
+    least, signs, to_others, to_weakest = checks[1], checks[2], checks[4], checks[5]
     for i in range(sums.size):
         value = sums[i]
-        others = to_others[i]
-        is_smallest = np.int16(-np.int16(min(np.int16(abs(value)), np.int16(127)) == smallest[i]))
-        magnitude = np.int16(others ^ np.int16(np.int16(others ^ to_smallest[i]) & is_smallest))  # a choice without a branch
-        flip = np.int16(np.int16(signs[i] ^ value) >> 15)  # 0, or -1 where the message is negative
-        message = np.int16(np.int16(magnitude ^ flip) - flip)
+        is_least = min(np.int32(abs(value)), np.int32(MESSAGE_LIMIT)) == least[i]
+        magnitude = to_weakest[i] if is_least else to_others[i]
+        flip = np.int32(np.int32(signs[i] ^ value) >> 31)  # 0, or -1 where the message is negative
+        message = np.int32(np.int32(magnitude ^ flip) - flip)
         messages[i] = np.int8(message)
-        posterior = np.int16(value + message)
-        once[i] = posterior
-        again[i] = posterior
+        posteriors[i] = np.int16(value + message)
 
 
 @kernel
-def _decode_segment(
-    rings: NDArray[np.int16],
-    origins: NDArray[np.int64],
+def update_layer_portable(
+    posteriors: NDArray[np.int16],
     messages: NDArray[np.int8],
-    work: NDArray[np.int16],
+    work: NDArray[np.int32],
+    syndrome: NDArray[np.uint8],
+    edge_columns: NDArray[np.int64],
+    edge_shifts: NDArray[np.int64],
+    first: int,
+    last: int,
+) -> int:
+    """Update the checks of one base row and the posteriors of their bits, by plain loops.
+
+    Parameters
+    ----------
+    posteriors : int16[columns, lift + lanes]
+        Posteriors, the first ``lanes`` of each column again at its end; changed in place. ``lanes`` divides ``lift``.
+    messages : int8[edges, lift]
+        What checks sent last; changed in place.
+    work : int32[6 + most edges of a row, lanes]
+        Scratch.
+    syndrome : uint8[lift], values 0/1
+        Of the base row.
+    edge_columns, edge_shifts : int64[edges]
+        The code, as in ``common.kernels.syndrome``.
+    first, last : int
+        Edges of the base row.
+
+    Returns
+    -------
+    int
+        Checks that disagreed with the hard decisions they met.
+    """
+    lift = messages.shape[1]
+    lanes = work.shape[1]
+    checks = work[:_OF_CHECKS]
+    count_unsatisfied = 0
+    for start in range(0, lift, lanes):
+        for i in range(lanes):
+            checks[0, i] = 0
+            checks[1, i] = MESSAGE_LIMIT
+            checks[2, i] = checks[3, i] = -np.int32(syndrome[start + i])
+        for turn in range(2):
+            if turn == 1:
+                _choose_magnitudes(checks)
+            for edge in range(first, last):
+                at = (edge_shifts[edge] + start) % lift
+                bits = posteriors[edge_columns[edge], at : at + lanes]
+                sent = messages[edge, start : start + lanes]
+                if turn == 0:
+                    _take_neighbour(bits, sent, work[_OF_CHECKS + edge - first], checks)
+                else:
+                    _tell_neighbour(bits, sent, work[_OF_CHECKS + edge - first], checks)
+        for i in range(lanes):
+            count_unsatisfied += int(checks[3, i] < 0)
+    for edge in range(first, last):
+        column = posteriors[edge_columns[edge]]
+        passed = edge_shifts[edge] % lanes  # so many lanes were last written behind the end, the others in front
+        for i in range(passed):
+            column[i] = column[lift + i]
+        for i in range(passed, lanes):
+            column[lift + i] = column[i]
+    return count_unsatisfied
+
+
+@kernel
+def layer_agrees_portable(
+    posteriors: NDArray[np.int16],
+    syndrome: NDArray[np.uint8],
+    edge_columns: NDArray[np.int64],
+    edge_shifts: NDArray[np.int64],
+    first: int,
+    last: int,
+) -> bool:
+    """Say whether the hard decisions (negative: error) have the syndrome in all checks of one base row.
+
+    Parameters
+    ----------
+    posteriors : int16[columns, >= lift]
+        Posteriors.
+    syndrome : uint8[lift], values 0/1
+        Of the base row.
+    edge_columns, edge_shifts : int64[edges]
+        The code, as in ``common.kernels.syndrome``.
+    first, last : int
+        Edges of the base row.
+
+    Returns
+    -------
+    bool
+        Whether they have.
+    """
+    lift = syndrome.size
+    for i in range(lift):
+        parity = np.int64(syndrome[i]) << 63
+        for edge in range(first, last):
+            parity ^= np.int64(posteriors[edge_columns[edge], (edge_shifts[edge] + i) % lift])
+        if parity < 0:
+            return False
+    return True
+
+
+if HAS_TABLES:
+    from common.kernels.ldpc_vectors import layer_agrees_vectors, update_layer_vectors
+else:
+    layer_agrees_vectors, update_layer_vectors = layer_agrees_portable, update_layer_portable
+
+
+@kernel
+def _has_syndrome(
+    posteriors: NDArray[np.int16],
     row_starts: NDArray[np.int64],
     edge_columns: NDArray[np.int64],
     edge_shifts: NDArray[np.int64],
     syndrome: NDArray[np.uint8],
-    factors: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    iterations: int,
-    patience: int,
-) -> int:
-    """Run layered min-sum on one segment until its hard decisions have the syndrome.
+    use_vectors: bool,
+) -> bool:
+    """Say whether the hard decisions have the syndrome; wrong ones are mostly found in the first rows.
 
     Parameters
     ----------
-    rings : int16[columns, 3 lift]
-        Channel levels on entry (positive: no error), posteriors on return, whose signs are the decision. Entry ``j`` of a ring is
-        lane position ``j mod lift``, valid for ``2 lift`` entries from the column's origin on.
-    origins : int64[columns]
-        Where the valid part begins, at most ``lift - 1``; zero on entry.
+    posteriors : int16[columns, >= lift]
+        Posteriors.
+    row_starts, edge_columns, edge_shifts : int64
+        The code, as in ``common.kernels.syndrome``.
+    syndrome : uint8[rows, lift], values 0/1
+        Syndrome to compare with.
+    use_vectors : bool
+        As for ``decode_segments``.
+
+    Returns
+    -------
+    bool
+        Whether all checks agree.
+    """
+    for row in range(row_starts.size - 1):
+        first, last = row_starts[row], row_starts[row + 1]
+        if use_vectors:
+            agrees = layer_agrees_vectors(posteriors, syndrome[row], edge_columns, edge_shifts, first, last)
+        else:
+            agrees = layer_agrees_portable(posteriors, syndrome[row], edge_columns, edge_shifts, first, last)
+        if not agrees:
+            return False
+    return True
+
+
+@kernel
+def _decode_segment(
+    posteriors: NDArray[np.int16],
+    messages: NDArray[np.int8],
+    work: NDArray[np.int32],
+    row_starts: NDArray[np.int64],
+    edge_columns: NDArray[np.int64],
+    edge_shifts: NDArray[np.int64],
+    syndrome: NDArray[np.uint8],
+    iterations: int,
+    patience: int,
+    use_vectors: bool,
+) -> int:
+    """Update layer after layer until the hard decisions of one segment have the syndrome.
+
+    Parameters
+    ----------
+    posteriors : int16[columns, lift + lanes]
+        Channel levels on entry (positive: no error), posteriors on return, whose signs are the decision.
     messages : int8[edges, lift]
         Zero on entry; last messages on return.
-    work : int16[5 + most edges of a row, lift]
+    work : int32[6 + most edges of a row, lanes]
         Scratch.
     row_starts, edge_columns, edge_shifts : int64
         The code, as in ``common.kernels.syndrome``.
     syndrome : uint8[rows, lift], values 0/1
         Syndrome of the error pattern.
-    factors, offsets : int64[steps]
-        Correction by share of unsatisfied checks: entry ``k`` from ``k / (2 steps)`` on, the last from there to all.
     iterations : int
         Most iterations.
     patience : int
         Give up after so many iterations in a row without fewer unsatisfied checks than ever before.
+    use_vectors : bool
+        Whether layers are updated in vectors.
 
     Returns
     -------
     int
         Iterations run, negative when the syndrome was not reached.
     """
-    lift = syndrome.shape[1]
-    smallest, second, to_others, signs, parities = work[0], work[1], work[2], work[3], work[4]
-    count_unsatisfied = 0
-    for row in range(syndrome.shape[0]):
-        for i in range(lift):
-            count_unsatisfied += int(syndrome[row, i])
     fewest, waited = syndrome.size + 1, 0
     for iteration in range(iterations):
-        entry = min(count_unsatisfied * 2 * factors.size // syndrome.size, factors.size - 1)
         count_unsatisfied = 0
         for row in range(row_starts.size - 1):
-            first = row_starts[row]
-            smallest[:] = 127
-            second[:] = 127
-            for i in range(lift):
-                signs[i] = -np.int16(syndrome[row, i])
-                parities[i] = signs[i]
-            for edge in range(first, row_starts[row + 1]):
-                column = edge_columns[edge]
-                start = _start_in_ring(edge_shifts[edge], origins[column], lift)
-                lane = rings[column, start : start + lift]
-                _load_layer(lane, messages[edge], work[5 + edge - first], smallest, second, signs, parities)
-            to_others[:] = smallest
-            _correct_magnitudes(to_others, factors[entry], offsets[entry])
-            _correct_magnitudes(second, factors[entry], offsets[entry])
-            for edge in range(first, row_starts[row + 1]):
-                column, shift = edge_columns[edge], edge_shifts[edge]
-                once, again = rings[column, shift : shift + lift], rings[column, shift + lift : shift + 2 * lift]
-                _store_layer(once, again, messages[edge], work[5 + edge - first], smallest, to_others, second, signs)
-                origins[column] = shift
-            count_unsatisfied += _count_negative(parities)
-        if count_unsatisfied == 0 and _has_syndrome(rings, origins, row_starts, edge_columns, edge_shifts, syndrome, parities):
+            first, last = row_starts[row], row_starts[row + 1]
+            if use_vectors:
+                count_unsatisfied += update_layer_vectors(posteriors, messages, work, syndrome[row], edge_columns, edge_shifts, first, last)
+            else:
+                count_unsatisfied += update_layer_portable(
+                    posteriors, messages, work, syndrome[row], edge_columns, edge_shifts, first, last
+                )
+        if _has_syndrome(posteriors, row_starts, edge_columns, edge_shifts, syndrome, use_vectors):
             return iteration + 1
         waited = 0 if count_unsatisfied < fewest else waited + 1
         fewest = min(fewest, count_unsatisfied)
@@ -209,145 +325,77 @@ def _decode_segment(
 
 
 @kernel
-def _start_in_ring(shift: int, origin: int, lift: int) -> int:
-    """Return where in a ring the lane rotated by ``shift`` may be read.
-
-    Parameters
-    ----------
-    shift, origin, lift : int
-        Rotation wanted, begin of the valid part, both below ``lift``; length of a lane.
-
-    Returns
-    -------
-    int
-        From ``origin`` to ``origin + lift - 1``, equal to ``shift`` modulo ``lift``.
-    """
-    return shift if shift >= origin else shift + lift
-
-
-@kernel
-def _count_negative(values: NDArray[np.int16]) -> int:
-    """Count negative values.
-
-    Parameters
-    ----------
-    values : int16[k], k < 32768
-        Any values.
-
-    Returns
-    -------
-    int
-        How many have their top bit set.
-    """
-    total = np.int16(0)
-    for i in range(values.size):
-        total -= np.int16(values[i] >> 15)
-    return int(total)
-
-
-@kernel
-def _has_syndrome(
-    rings: NDArray[np.int16],
-    origins: NDArray[np.int64],
-    row_starts: NDArray[np.int64],
-    edge_columns: NDArray[np.int64],
-    edge_shifts: NDArray[np.int64],
-    syndrome: NDArray[np.uint8],
-    parities: NDArray[np.int16],
-) -> bool:
-    """Say whether the hard decisions (negative: error) have the syndrome in every check.
-
-    Parameters
-    ----------
-    rings, origins : int16[columns, 3 lift], int64[columns]
-        Posteriors, as in ``_decode_segment``.
-    row_starts, edge_columns, edge_shifts : int64
-        The code, as in ``common.kernels.syndrome``.
-    syndrome : uint8[rows, lift], values 0/1
-        Syndrome to compare with.
-    parities : int16[lift]
-        Scratch.
-
-    Returns
-    -------
-    bool
-        Whether all checks agree.
-    """
-    lift = syndrome.shape[1]
-    for row in range(row_starts.size - 1):
-        for i in range(lift):
-            parities[i] = -np.int16(syndrome[row, i])
-        for edge in range(row_starts[row], row_starts[row + 1]):
-            column = edge_columns[edge]
-            start = _start_in_ring(edge_shifts[edge], origins[column], lift)
-            lane = rings[column, start : start + lift]
-            for i in range(lift):
-                parities[i] ^= lane[i]
-        if _count_negative(parities):
-            return False
-    return True
-
-
-@kernel
 def decode_segments(
-    posteriors: NDArray[np.int16],
+    levels: NDArray[np.int16],
+    known: NDArray[np.int64],
+    known_levels: NDArray[np.int16],
     row_starts: NDArray[np.int64],
     edge_columns: NDArray[np.int64],
     edge_shifts: NDArray[np.int64],
     syndromes: NDArray[np.uint8],
-    factors: NDArray[np.int64],
-    offsets: NDArray[np.int64],
     iterations: int,
     patience: int,
+    use_vectors: bool,
+    errors: NDArray[np.uint8],
     used: NDArray[np.int64],
 ) -> None:
     """Decode a batch of segments one after another, each until its own syndrome is reached.
 
     Parameters
     ----------
-    posteriors : int16[segments, columns, lift]
-        Channel levels on entry, posteriors on return.
+    levels : int16[columns, lift]
+        Channel levels, the same for all segments.
+    known : int64[r]
+        Positions of the codeword whose level differs from segment to segment.
+    known_levels : int16[segments, r]
+        Levels there.
     row_starts, edge_columns, edge_shifts : int64
         The code, as in ``common.kernels.syndrome``.
     syndromes : uint8[segments, rows, lift], values 0/1
         Syndromes of the error patterns.
-    factors, offsets : int64[steps]
-        Correction by share of unsatisfied checks, as in ``_decode_segment``.
     iterations : int
         Most iterations.
     patience : int
         Give up after so many iterations in a row without fewer unsatisfied checks than ever before.
+    use_vectors : bool
+        Whether to work in vectors where the processor has them (``HAS_TABLES``) and the lift is a multiple of ``COUNT_LANES``.
+    errors : uint8[segments, columns, lift]
+        Out: 1 where the bit is decided to be an error.
     used : int64[segments]
         Out: iterations run, negative where the syndrome was not reached.
     """
-    count_columns, lift = posteriors.shape[1], posteriors.shape[2]
+    count_columns, lift = levels.shape
+    in_vectors = use_vectors and lift % COUNT_LANES == 0
+    lanes = COUNT_LANES if in_vectors else lift
     most = 0
     for row in range(row_starts.size - 1):
         most = max(most, int(row_starts[row + 1] - row_starts[row]))
-    work = np.empty((5 + most, lift), np.int16)
+    work = np.empty((_OF_CHECKS + most, lanes), np.int32)
     messages = np.empty((edge_columns.size, lift), np.int8)
-    rings = np.empty((count_columns, 3 * lift), np.int16)
-    origins = np.empty(count_columns, np.int64)
-    for segment in range(posteriors.shape[0]):
+    padded = np.empty((count_columns, lift + lanes), np.int16)
+    for segment in range(syndromes.shape[0]):
         messages[:] = 0
-        origins[:] = 0
         for column in range(count_columns):
-            rings[column, :lift] = posteriors[segment, column]
-            rings[column, lift : 2 * lift] = posteriors[segment, column]
+            for i in range(lift):
+                padded[column, i] = levels[column, i]
+        for index in range(known.size):
+            column = known[index] // lift
+            padded[column, known[index] - column * lift] = known_levels[segment, index]
+        for column in range(count_columns):
+            for i in range(lanes):
+                padded[column, lift + i] = padded[column, i]
         used[segment] = _decode_segment(
-            rings,
-            origins,
+            padded,
             messages,
             work,
             row_starts,
             edge_columns,
             edge_shifts,
             syndromes[segment],
-            factors,
-            offsets,
             iterations,
             patience,
+            in_vectors,
         )
         for column in range(count_columns):
-            start = _start_in_ring(0, origins[column], lift)
-            posteriors[segment, column] = rings[column, start : start + lift]
+            for i in range(lift):
+                errors[segment, column, i] = padded[column, i] < 0

@@ -1,10 +1,15 @@
 """LDPC kernels against a dense matrix and a decoder with plain integers: the same syndromes, posteriors and iterations."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.kernels.ldpc import decode_segments
+from common.kernels.jit import kernel
+from common.kernels.lanes import HAS_TABLES
+from common.kernels.ldpc import decode_segments, layer_agrees_portable, level_of_sum, update_layer_portable
+from common.kernels.ldpc_tables import DOUBT_OF_LEVEL
+from common.kernels.ldpc_vectors import layer_agrees_vectors, update_layer_vectors
 from common.kernels.syndrome import add_syndromes
 from tests.reference import ldpc as slow
 from tests.support.ldpc import base_matrices, random_bits, small_code, with_errors
@@ -26,54 +31,111 @@ def test_syndromes_are_those_of_the_dense_matrix(matrix, segments, seed):
     assert np.array_equal(syndromes.reshape(expected.shape), expected)
 
 
-@settings(max_examples=40)
-@given(
-    matrix=base_matrices(lifts=(1, 3, 8, 32)),
-    correction=st.lists(st.tuples(st.integers(0, 24), st.integers(0, 20)), min_size=1, max_size=5),
-    qber=st.sampled_from([0.0, 0.05, 0.2, 0.5]),
-    iterations=st.integers(0, 8),
-    patience=st.integers(1, 8),
-    seed=st.integers(0, 2**32),
-)
-def test_decoding_matches_the_slow_decoder_to_the_last_posterior(matrix, correction, qber, iterations, patience, seed):
+WAYS = [False, pytest.param(True, marks=pytest.mark.skipif(not HAS_TABLES, reason="this processor has no look-up in registers"))]
+"""Plain loops, and vectors where the processor has them."""
+
+
+def decoded(code, levels, syndromes, iterations, patience, use_vectors):
+    """Errors and iterations used, from levels that may differ in every segment and position."""
+    known = np.arange(levels[0].size)
+    errors, used = np.full(levels.shape, 9, np.uint8), np.zeros(len(levels), np.int64)
+    shape = code.row_starts, code.edge_columns, code.edge_shifts
+    known_levels = levels.reshape(len(levels), -1)
+    unused = np.zeros(levels.shape[1:], np.int16)
+    decode_segments(unused, known, known_levels, *shape, syndromes, iterations, patience, use_vectors, errors, used)
+    return errors, used
+
+
+def simulated(matrix, qber, seed):
+    """A code, and levels and syndromes of two segments with unknown, payload and known positions."""
     shifts, lift = matrix
-    code = small_code(shifts, lift, correction=tuple(correction))
+    code = small_code(shifts, lift)
     generator = np.random.default_rng(seed)
     errors = with_errors(generator, np.zeros((2, shifts.shape[1], lift), np.uint8), qber)
     syndromes = np.zeros((2, shifts.shape[0], lift), np.uint8)
     add_syndromes(errors, code.row_starts, code.edge_columns, code.edge_shifts, syndromes)
-    known = generator.choice(np.array([0, 17, 127, 8000], np.int16), errors.shape)  # punctured, payload, and known positions
-    levels = np.where((known == 8000) & (errors == 1), np.int16(-8000), known)
+    levels = generator.choice(np.array([0, 17, 63, 8000], np.int16), errors.shape)
+    return code, np.where((levels == 8000) & (errors == 1), np.int16(-8000), levels), syndromes
+
+
+@pytest.mark.parametrize("use_vectors", WAYS)
+@settings(max_examples=15)
+@given(
+    matrix=base_matrices(lifts=(1, 3, 8, 64)),
+    qber=st.sampled_from([0.0, 0.05, 0.2, 0.5]),
+    iterations=st.integers(0, 6),
+    patience=st.integers(1, 6),
+    seed=st.integers(0, 2**32),
+)
+def test_decoding_matches_the_slow_decoder(use_vectors, matrix, qber, iterations, patience, seed):
+    code, levels, syndromes = simulated(matrix, qber, seed)
     expected, expected_used = slow.decode_segments(
-        shifts,
-        lift,
-        levels.reshape(2, -1),
-        syndromes.reshape(2, -1),
-        [f for f, _ in correction],
-        [o for _, o in correction],
-        iterations,
-        patience,
+        code.shifts, code.lift, levels.reshape(2, -1), syndromes.reshape(2, -1), iterations, patience
     )
 
-    used = np.zeros(2, np.int64)
-    decode_segments(
-        levels, code.row_starts, code.edge_columns, code.edge_shifts, syndromes, code.factors, code.offsets, iterations, patience, used
-    )
+    errors, used = decoded(code, levels, syndromes, iterations, patience, use_vectors)
 
     assert used.tolist() == expected_used
-    assert levels.reshape(2, -1).tolist() == expected
+    assert np.array_equal(errors.reshape(2, -1), np.array(expected) < 0)
 
 
-@given(matrix=base_matrices(lifts=(3, 8)), seed=st.integers(0, 2**32))
-def test_success_means_that_the_decision_has_the_syndrome(matrix, seed):
+@kernel
+def layer_in_vectors(posteriors, messages, work, syndrome, edge_columns, edge_shifts, first, last):
+    return update_layer_vectors(posteriors, messages, work, syndrome, edge_columns, edge_shifts, first, last)
+
+
+@kernel
+def agreement_in_vectors(posteriors, syndrome, edge_columns, edge_shifts, first, last):
+    return layer_agrees_vectors(posteriors, syndrome, edge_columns, edge_shifts, first, last)
+
+
+@pytest.mark.skipif(not HAS_TABLES, reason="this processor has no look-up in registers")
+@settings(max_examples=40)
+@given(matrix=base_matrices(lifts=(64, 128, 192)), seed=st.integers(0, 2**32))
+def test_a_layer_in_vectors_is_a_layer_in_loops_to_the_last_posterior_and_message(matrix, seed):
+    shifts, lift = matrix
+    code = small_code(shifts, lift)
+    generator = np.random.default_rng(seed)
+    front = generator.integers(-300, 300, (shifts.shape[1], lift), np.int16)
+    posteriors = np.hstack([front, front[:, :64]])
+    messages = generator.integers(-63, 64, (code.edge_columns.size, lift)).astype(np.int8)
+    work = np.zeros((6 + shifts.shape[1], 64), np.int32)
+    syndrome = random_bits(generator, lift)
+    ours, theirs = (posteriors.copy(), messages.copy()), (posteriors.copy(), messages.copy())
+    for first, last in zip(code.row_starts[:-1], code.row_starts[1:], strict=True):
+        edges = syndrome, code.edge_columns, code.edge_shifts, first, last
+
+        count = layer_in_vectors(*ours, work, *edges)
+
+        assert count == update_layer_portable(*theirs, work, *edges)
+        assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
+        assert np.array_equal(ours[0][:, lift:], ours[0][:, :64])
+        assert agreement_in_vectors(ours[0], *edges) == layer_agrees_portable(ours[0], *edges)
+        fitting = np.array(
+            [
+                np.bitwise_xor.reduce(ours[0][code.edge_columns[first:last], (code.edge_shifts[first:last] + i) % lift]) < 0
+                for i in range(lift)
+            ]
+        ).astype(np.uint8)
+        assert agreement_in_vectors(ours[0], fitting, *edges[1:])
+        assert layer_agrees_portable(ours[0], fitting, *edges[1:])
+
+
+@pytest.mark.parametrize("use_vectors", WAYS)
+@given(matrix=base_matrices(lifts=(3, 64)), seed=st.integers(0, 2**32))
+def test_success_means_that_the_decision_has_the_syndrome(use_vectors, matrix, seed):
     shifts, lift = matrix
     code = small_code(shifts, lift)
     generator = np.random.default_rng(seed)
     syndromes = random_bits(generator, 1, shifts.shape[0], lift)  # mostly out of reach
     levels = np.full((1, shifts.shape[1], lift), 20, np.int16)
 
-    used = np.zeros(1, np.int64)
-    decode_segments(levels, code.row_starts, code.edge_columns, code.edge_shifts, syndromes, code.factors, code.offsets, 10, 5, used)
+    errors, used = decoded(code, levels, syndromes, 10, 5, use_vectors)
 
-    reached = slow.add_syndromes(shifts, lift, (levels < 0).reshape(1, -1), syndromes.reshape(1, -1)).sum() == 0
-    assert (used[0] > 0) <= reached
+    reached = slow.add_syndromes(shifts, lift, errors.reshape(1, -1), syndromes.reshape(1, -1)).sum() == 0
+    assert (used[0] > 0) == reached
+
+
+def test_the_tables_of_the_decoder_are_the_functions_that_they_stand_for():
+    assert DOUBT_OF_LEVEL.tolist() == [slow.doubt(level) for level in range(64)]
+    assert [level_of_sum(total) for total in range(1 << 16)] == [slow.level_of(total) for total in range(1 << 16)]

@@ -1,7 +1,10 @@
-"""Slow and obvious LDPC: a dense parity-check matrix, and layered min-sum one check at a time with plain integers.
+"""Slow and obvious LDPC: a dense parity-check matrix, and layered decoding one check at a time with plain integers.
 
-Stands for ``common.kernels.syndrome.add_syndromes`` and ``common.kernels.ldpc.decode_segments``.
+Stands for ``add_syndromes``, and, with ``decode_segment`` and ``level_of``, for ``decode_segments`` and what it is made of:
+``update_layer_portable``, ``layer_agrees_portable``, ``level_of_sum``, and the same layers in ``ldpc_vectors``.
 """
+
+import math
 
 import numpy as np
 
@@ -23,36 +26,51 @@ def add_syndromes(shifts, lift, words, syndromes):
     return (syndromes + words.astype(np.int64) @ parity_check_matrix(shifts, lift).T.astype(np.int64)) % 2
 
 
-def decode_segments(shifts, lift, levels, syndromes, factors, offsets, iterations, patience):
+def decode_segments(shifts, lift, levels, syndromes, iterations, patience):
     """Posteriors and iterations used (negative: failed) of every segment, for levels [segments, n] and syndromes [segments, m]."""
     neighbours = [[int(bit) for bit in np.flatnonzero(row)] for row in parity_check_matrix(shifts, lift)]
     decoded = [
-        decode_segment(neighbours, list(map(int, l)), list(map(int, s)), factors, offsets, iterations, patience)
+        decode_segment(neighbours, list(map(int, l)), list(map(int, s)), iterations, patience)
         for l, s in zip(levels, syndromes, strict=True)
     ]
     return [posterior for posterior, _ in decoded], [used for _, used in decoded]
 
 
-def decode_segment(neighbours, posterior, syndrome, factors, offsets, iterations, patience):
+def doubt(level):
+    """What a check holds against a message of this magnitude, in units of 1/8192."""
+    return 32767 if level == 0 else min(32767, round(-8192 * math.log(math.tanh(level / 12))))
+
+
+def level_of(total):
+    """Magnitude that is left when doubts sum to ``total``: that of the middle of the quarter octave it lies in."""
+    if total <= 1:
+        return 63
+    octave = 0
+    while 2 ** (octave + 1) <= total:
+        octave += 1
+    quarter = int(4 * (total / 2**octave - 1))
+    middle = 2**octave * math.sqrt((1 + quarter / 4) * (1 + (quarter + 1) / 4))
+    return min(63, round(-6 * math.log(math.tanh(middle / 16384))))
+
+
+def decode_segment(neighbours, posterior, syndrome, iterations, patience):
     """One segment; checks of one base row touch different bits, so one after another is the same as all at once."""
     messages = [dict.fromkeys(bits, 0) for bits in neighbours]
-    steps = len(factors)
-    unsatisfied = sum(syndrome)
     fewest, waited = len(syndrome) + 1, 0
     for iteration in range(iterations):
-        step = min(unsatisfied * 2 * steps // len(syndrome), steps - 1)
         unsatisfied = 0
         for check, bits in enumerate(neighbours):
             unsatisfied += (sum(posterior[bit] < 0 for bit in bits) + syndrome[check]) % 2
             incoming = {bit: posterior[bit] - messages[check][bit] for bit in bits}
+            magnitudes = {bit: min(abs(value), 63) for bit, value in incoming.items()}
+            least = min(magnitudes.values())
+            total = min(65535, sum(doubt(magnitude) for magnitude in magnitudes.values()))
             for bit in bits:
-                others = [incoming[other] for other in bits if other != bit]
-                least = min([min(abs(value), 127) for value in others], default=127)
-                magnitude = min(127, max(0, (least * factors[step] >> 4) - offsets[step]))
-                is_negative = (sum(value < 0 for value in others) + syndrome[check]) % 2
+                magnitude = level_of(total - doubt(least)) if magnitudes[bit] == least else level_of(total)
+                is_negative = (sum(incoming[other] < 0 for other in bits if other != bit) + syndrome[check]) % 2
                 messages[check][bit] = -magnitude if is_negative else magnitude
                 posterior[bit] = incoming[bit] + messages[check][bit]
-        if unsatisfied == 0 and all(sum(posterior[bit] < 0 for bit in bits) % 2 == s for bits, s in zip(neighbours, syndrome, strict=True)):
+        if all(sum(posterior[bit] < 0 for bit in bits) % 2 == s for bits, s in zip(neighbours, syndrome, strict=True)):
             return posterior, iteration + 1
         waited = 0 if unsatisfied < fewest else waited + 1
         fewest = min(fewest, unsatisfied)

@@ -5,8 +5,6 @@ from hypothesis import strategies as st
 
 from common.distillation.reconciliation.code_matrix import Code
 
-FLAT_CORRECTION = ((12, 0), (10, 1), (8, 0))
-
 
 @st.composite
 def base_matrices(draw, most_rows=5, most_columns=9, lifts=(1, 3, 8, 64)):
@@ -21,19 +19,16 @@ def base_matrices(draw, most_rows=5, most_columns=9, lifts=(1, 3, 8, 64)):
     return np.where(present, generator.integers(0, lift, (rows, columns)), -1).astype(np.int16), lift
 
 
-def small_code(shifts, lift, punctured_columns=(), correction=FLAT_CORRECTION):
+def small_code(shifts, lift, punctured_columns=()):
     """A ``Code`` without the check for short cycles, for kernels that do not care."""
     rows, columns = np.nonzero(shifts >= 0)
     starts = np.searchsorted(rows, np.arange(shifts.shape[0] + 1)).astype(np.int64)
-    table = np.array(correction, np.int64)
     edge_shifts = shifts[rows, columns].astype(np.int64)
     return Code(
         "small",
         lift,
         shifts,
         tuple(punctured_columns),
-        table[:, 0].copy(),
-        table[:, 1].copy(),
         (),
         starts,
         columns.astype(np.int64),

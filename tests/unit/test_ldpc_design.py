@@ -9,16 +9,26 @@ from hypothesis import strategies as st
 
 from common.distillation.reconciliation import code_design
 from common.distillation.reconciliation.code_design import untainted_columns
-from common.distillation.reconciliation.code_measurement import measured_correction, reconciled_blindly
-from common.distillation.reconciliation.codes import SHORT_BITS, choose_code, from_json, load_code, name_of
+from common.distillation.reconciliation.code_measurement import reconciled_blindly
+from common.distillation.reconciliation.codes import (
+    SHORT_BITS,
+    SUFFIX,
+    choose_code,
+    from_bytes,
+    from_json,
+    load_code,
+    name_of,
+    to_bytes,
+    to_json,
+)
 from common.distillation.reconciliation.density_evolution import best_degrees, iterations_needed, threshold_qber
 from common.distillation.reconciliation.edge_growth import Draws, grown_graph
 from tests.reference import ldpc as slow
 
 
 def test_density_evolution_comes_close_below_the_published_threshold_of_the_regular_code():
-    """[Richardson2001] table I: the (3,6) code decodes up to 0.084 with sum-product; corrected min-sum is a little worse."""
-    assert 0.081 < threshold_qber({3: 100}, 50) < 0.084
+    """[Richardson2001] table I: the (3,6) code decodes up to 0.084 with sum-product and any number of iterations."""
+    assert 0.0825 < threshold_qber({3: 100}, 50) < 0.084
 
 
 def test_iterations_grow_towards_the_threshold():
@@ -29,7 +39,7 @@ def test_iterations_grow_towards_the_threshold():
 
 
 def test_the_climb_beats_the_regular_code_and_keeps_its_limits():
-    counts = best_degrees(40, 20, 10, (2, 3, 6, 10))
+    counts = best_degrees(40, 20, 10, (2, 3, 6))
 
     assert sum(counts.values()) == 40
     assert counts.get(2, 0) <= 10
@@ -63,14 +73,6 @@ def test_punctured_columns_are_independent_for_any_matrix(seed):
     assert slow.rank(slow.as_integers(columns)) == 8 * len(chosen)
 
 
-def test_the_measured_correction_trusts_late_messages_more_than_early_ones():
-    code = load_code(name_of(SHORT_BITS, 0.8))
-    correction = measured_correction(code, (0.018, 0.021), 2)
-
-    late, early = correction[0], correction[-1]
-    assert early[0] * 40 // 16 - early[1] < late[0] * 40 // 16 - late[1]
-
-
 def test_blind_reconciliation_of_simulated_segments_ends_without_error():
     outcome = reconciled_blindly(choose_code(0.05, SHORT_BITS), 0.05, 6, seed=1)
 
@@ -82,12 +84,12 @@ def test_blind_reconciliation_of_simulated_segments_ends_without_error():
 def test_the_command_renews_measurements_and_keeps_the_matrix(tmp_path):
     name = name_of(SHORT_BITS, 0.95)
     before = load_code(name)
-    path = tmp_path / f"{name}.json"
-    path.write_text(json.dumps(json.loads((code_design.SHIPPED / f"{name}.json").read_text()) | {"working_points": []}))
+    path = tmp_path / f"{name}{SUFFIX}"
+    path.write_bytes(to_bytes(from_json(json.dumps(json.loads(to_json(before)) | {"working_points": []}))))
 
     code_design.main(["--measure", "--out", str(tmp_path), "--bits", str(SHORT_BITS), "--rate", "0.95", "--segments", "2"])
 
-    after = from_json(path.read_text())
+    after = from_bytes(path.read_bytes())
     assert after.digest == before.digest
     assert len(after.working_points) == 3
 

@@ -6,6 +6,7 @@ The bits charged are the conversation's own account: parities or syndromes, incr
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from common.cli.benchmarks.measurement import MOST_SECONDS, REPETITIONS, Measure
 from common.conversation.rehearsal import rehearse
 from common.distillation.recipe import BATCH_KEY_BITS, Recipe
 from common.distillation.reconciliation.code_matrix import Code
-from common.distillation.reconciliation.codes import LONG_BITS, choose_code
-from common.distillation.reconciliation.ldpc_frames import DEFAULT_ITERATIONS, Layout, decode, encode, layout_of
+from common.distillation.reconciliation.code_measurement import decoded_blindly
+from common.distillation.reconciliation.codes import LONGEST_BITS, choose_code
+from common.distillation.reconciliation.ldpc_frames import DEFAULT_ITERATIONS, Layout, encode, layout_of
 from common.distillation.reconciliation.methods import METHODS
 from common.distillation.values import KeyBits
 from common.expander import Expander, permutation
@@ -98,7 +100,7 @@ def _runs(request: Request) -> Iterator[int]:
 
 
 def _conversation(request: Request, method: str, qber: float, block_bits: int) -> Measurement:
-    recipe = Recipe.of(load_profile("niedersachsen"))
+    recipe = dataclasses.replace(Recipe.of(load_profile("niedersachsen")), segment_bits=LONGEST_BITS)
     rng = np.random.default_rng(2)
     tally = _Tally()
     for run in _runs(request):
@@ -165,20 +167,22 @@ def _cascade_search(request: Request, qber: float, block_bits: int) -> Measureme
 
 
 def _ldpc_decoding(request: Request, qber: float, block_bits: int) -> Measurement:
-    choice = choose_code(qber, LONG_BITS)
+    choice = choose_code(qber, LONGEST_BITS)
     layout = layout_of(choice.code, choice.count_payload, choice.count_punctured)
     segments = max(1, block_bits // layout.count_payload)
     rng = np.random.default_rng(4)
     theirs, ours = (bits.reshape(segments, -1) for bits in _noisy(rng, segments * layout.count_payload, qber))
     private: Flags = rng.integers(0, 2, (segments, layout.count_punctured), np.uint8)
     syndromes = encode(layout, theirs, private)
-    nothing = np.zeros((segments, 0), np.uint8)
-    decoded = decode(layout, ours, syndromes, nothing, qber)
-    right = decoded.succeeded & (decoded.payload == theirs).all(axis=1)
+    decoded = decoded_blindly(layout, theirs, private, ours, syndromes, qber)
+    right = (decoded.payload == theirs).all(axis=1)
     peer = _Peer.of(layout, qber, (theirs ^ ours)[: _peer_words(request)], private[: _peer_words(request)])
-    seconds, *peer_seconds = fastest(request, lambda: decode(layout, ours, syndromes, nothing, qber), *([peer.decode] if peer else []))
+    seconds, *peer_seconds = fastest(
+        request, lambda: decoded_blindly(layout, theirs, private, ours, syndromes, qber), *([peer.decode] if peer else [])
+    )
     rate = theirs.size / seconds
-    note = f"first attempt only, failures go on to increments; code {choice.code.name}"
+    note = f"code {choice.code.name}, {decoded.iterations.mean():.1f} iterations; "
+    note += f"{np.mean(decoded.count_steps > 0):.2f} of the segments needed increments, which are included"
     if peer:
         count = peer.errors.shape[0]
         note += f"; of the peer's {count} codewords it decoded {peer.decode()}, we {np.count_nonzero(right[:count])}"
@@ -188,7 +192,7 @@ def _ldpc_decoding(request: Request, qber: float, block_bits: int) -> Measuremen
         qber=qber,
         block_bits=theirs.size,
         mbit_per_second=rate / 1e6,
-        efficiency=segments * layout.leakage_bits() / (theirs.size * binary_entropy(float(np.mean(theirs ^ ours)))),
+        efficiency=decoded.charged_bits / (theirs.size * binary_entropy(float(np.mean(theirs ^ ours)))),
         frame_error_ratio=float(np.mean(~right)),
         count_segments=segments,
         peer=peer.name if peer else None,

@@ -1,10 +1,10 @@
 """Design of the shipped LDPC codes: ``python -m common.distillation.reconciliation.code_design``.
 
 Four steps a code: column degrees by density evolution, edges by progressive edge growth, punctured columns chosen so that their
-bits are independent, then the measurements of ``code_measurement``: correction table and working points. Edges come from SHAKE-256
-streams and are the same everywhere for the same degrees; the measurements depend on NumPy's generator and on chance within their
-statistics. Takes about a quarter of an hour for all codes and rewrites the files under ``codes/``; after a change of the decoder run it
-with ``--measure`` to keep the matrices and renew the measurements.
+bits are independent, then the working points of ``code_measurement``. Edges come from SHAKE-256 streams and are the same everywhere
+for the same degrees; the measurements depend on NumPy's generator and on chance within their statistics. Takes about an hour for all
+codes and rewrites the files under ``codes/``; after a change of the decoder run it with ``--measure`` to keep the matrices and renew
+the measurements.
 
 References
 ----------
@@ -22,8 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.distillation.reconciliation.code_matrix import Code
-from common.distillation.reconciliation.code_measurement import PLAIN_CORRECTION, measured, reconciled_blindly
-from common.distillation.reconciliation.codes import CODE_RATES, LONG_BITS, SHORT_BITS, choose_code, from_json, name_of, to_json
+from common.distillation.reconciliation.code_measurement import measured, reconciled_blindly
+from common.distillation.reconciliation.codes import (
+    CODE_RATES,
+    LONG_BITS,
+    LONGEST_BITS,
+    SHIPPED_RATES,
+    SHORT_BITS,
+    SUFFIX,
+    choose_code,
+    from_bytes,
+    name_of,
+    to_bytes,
+)
 from common.distillation.reconciliation.density_evolution import best_degrees, threshold_qber
 from common.distillation.reconciliation.edge_growth import Draws, grown_graph
 from common.security.entropy import binary_entropy
@@ -31,16 +42,19 @@ from common.security.entropy import binary_entropy
 SHIPPED = Path(__file__).parent / "codes"
 """Folder of the shipped codes."""
 
-LIFTS = {SHORT_BITS: 64, LONG_BITS: 256}
-"""Bits of a base column for each codeword length: whole vector registers, and room to avoid short cycles."""
+DEGREES = {
+    SHORT_BITS: (2, 3, 4, 5, 6, 8, 12, 16),
+    LONG_BITS: (2, 3, 4, 6, 8, 12, 16),
+    LONGEST_BITS: (2, 3, 4, 5, 6, 8, 12, 16, 20, 28),
+}
+"""Column degrees to choose from; codes of high code rate have no room for large ones."""
 
-DEGREES = {SHORT_BITS: (2, 3, 4, 5, 6, 8, 12, 16), LONG_BITS: (2, 3, 4, 6, 8, 12, 16)}
-"""Column degrees to choose from; short codes of high code rate have no room for large ones. Degree 20 would gain half a per cent
-of efficiency for a tenth more edges."""
-
-DEGREE_TWO_SHARE = {SHORT_BITS: 0.6, LONG_BITS: 0.8}
+DEGREE_TWO_SHARE = {SHORT_BITS: 0.6, LONG_BITS: 0.8, LONGEST_BITS: 0.9}
 """Columns of degree 2 allowed, per row. All below 1 avoids cycles among them; short codes need a wider margin against codewords of
 low weight."""
+
+MOST_RATE_OF_FEW_ROWS = 0.9
+"""Code rate beyond which the longest codes take twice as many base rows and half the lift."""
 
 REPORTED_QBERS = (0.01, 0.02, 0.05, 0.06, 0.08)
 """QBERs of the report."""
@@ -49,22 +63,42 @@ PUNCTURED_SHARE = 0.1
 """Share of the codeword that may be punctured, where that many columns have a row of their own."""
 
 
+def lift_of(count_bits: int, code_rate: float) -> int:
+    """Return how many copies of its base matrix a code consists of.
+
+    Parameters
+    ----------
+    count_bits : int
+        Codeword length, a key of ``SHIPPED_RATES``.
+    code_rate : float
+        One of those shipped in this length.
+
+    Returns
+    -------
+    int
+        A multiple of 64, to fill vector registers, that leaves room to avoid short cycles, and at least ten base rows.
+    """
+    if count_bits == LONGEST_BITS:
+        return 512 if code_rate <= MOST_RATE_OF_FEW_ROWS else 256
+    return {SHORT_BITS: 64, LONG_BITS: 256}[count_bits]
+
+
 def designed_matrix(count_bits: int, code_rate: float) -> tuple[NDArray[np.int16], tuple[int, ...]]:
     """Design a base matrix.
 
     Parameters
     ----------
     count_bits : int
-        Codeword length, a key of ``LIFTS``.
+        Codeword length, a key of ``SHIPPED_RATES``.
     code_rate : float
-        One of ``CODE_RATES``.
+        One of those shipped in this length.
 
     Returns
     -------
     tuple[int16[rows, columns], tuple[int, ...]]
         Circulant shifts, -1 for none, and the columns that may be punctured.
     """
-    lift = LIFTS[count_bits]
+    lift = lift_of(count_bits, code_rate)
     count_columns = count_bits // lift
     count_rows = round(count_columns * (1.0 - code_rate))
     degrees = tuple(degree for degree in DEGREES[count_bits] if _leaves_room(degree, count_columns, count_rows, lift))
@@ -158,26 +192,26 @@ def main(arguments: list[str] | None = None) -> None:
     """
     parser = ArgumentParser(prog="python -m common.distillation.reconciliation.code_design", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=SHIPPED, help="folder for the files")
-    parser.add_argument("--bits", type=int, choices=sorted(LIFTS), action="append", help="codeword length (default: all)")
+    parser.add_argument("--bits", type=int, choices=sorted(SHIPPED_RATES), action="append", help="codeword length (default: all)")
     parser.add_argument("--rate", type=float, choices=CODE_RATES, action="append", help="code rate (default: all)")
     parser.add_argument("--segments", type=int, default=200, help="segments simulated a step (default: 200)")
     parser.add_argument("--measure", action="store_true", help="keep the matrices, renew the measurements")
     parser.add_argument("--report", action="store_true", help="change nothing, show blind reconciliation with the shipped codes")
     options = parser.parse_args(arguments)
     if options.report:
-        report(options.bits or sorted(LIFTS), options.segments)
+        report(options.bits or sorted(SHIPPED_RATES), options.segments)
         return
-    for count_bits in options.bits or sorted(LIFTS):
-        for code_rate in options.rate or CODE_RATES:
+    for count_bits in options.bits or sorted(SHIPPED_RATES):
+        for code_rate in options.rate or SHIPPED_RATES[count_bits]:
             name = name_of(count_bits, code_rate)
-            path = options.out / f"{name}.json"
+            path = options.out / f"{name}{SUFFIX}"
             if options.measure:
-                code = from_json(path.read_text(encoding="utf-8"))
+                code = from_bytes(path.read_bytes())
             else:
                 shifts, punctured = designed_matrix(count_bits, code_rate)
-                code = Code.of(name, LIFTS[count_bits], shifts, punctured, PLAIN_CORRECTION, ())
+                code = Code.of(name, lift_of(count_bits, code_rate), shifts, punctured, ())
             code = measured(code, options.segments)
-            path.write_text(to_json(code), encoding="utf-8")
+            path.write_bytes(to_bytes(code))
             for point in code.working_points:
                 payload = code.count_bits - point.count_punctured - point.count_shortened
                 efficiency = (code.count_checks - point.count_punctured) / payload / binary_entropy(point.qber)

@@ -1,7 +1,7 @@
 """A quasi-cyclic LDPC code as a value, checked when it is built.
 
-The base matrix, the columns that may be punctured, the decoder's correction table and the measured working points. Built from a
-shipped file by ``codes`` or from a new matrix by ``code_design``; goes to ``ldpc_frames`` and the kernels.
+The base matrix, the columns that may be punctured and the measured working points. Built from a shipped file by ``codes`` or from a
+new matrix by ``code_design``; goes to ``ldpc_frames`` and the kernels.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ConfigurationError
+from common.kernels.ldpc_tables import LEVELS_PER_NAT, MESSAGE_LIMIT
 
-LEVELS_PER_NAT = 8
-"""Decoder levels per natural unit of log-likelihood ratio: an eighth of a nat is finer than min-sum's own error."""
+MOST_COLUMN_DEGREE = 64
+"""Checks a bit may be in, so that the sum of all messages to it stays far below what stands for a known bit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,6 @@ class Code:
     punctured_columns : tuple[int, ...]
         Base columns that may be punctured. Each has a row in which it is the only one of them, so any set of their positions has
         linearly independent columns in the parity-check matrix.
-    factors, offsets : int64[steps]
-        Decoder's correction table; see ``common.kernels.ldpc``.
     working_points : tuple[WorkingPoint, ...]
         Measured.
     row_starts, edge_columns, edge_shifts : int64
@@ -65,8 +64,6 @@ class Code:
     lift: int
     shifts: NDArray[np.int16]
     punctured_columns: tuple[int, ...]
-    factors: NDArray[np.int64]
-    offsets: NDArray[np.int64]
     working_points: tuple[WorkingPoint, ...]
     row_starts: NDArray[np.int64]
     edge_columns: NDArray[np.int64]
@@ -80,7 +77,6 @@ class Code:
         lift: int,
         shifts: NDArray[np.int16],
         punctured_columns: tuple[int, ...],
-        correction: tuple[tuple[int, int], ...],
         working_points: tuple[WorkingPoint, ...],
     ) -> Code:
         """Build a code and check it.
@@ -95,8 +91,6 @@ class Code:
             Circulant shifts, -1 for none.
         punctured_columns : tuple[int, ...]
             Base columns that may be punctured.
-        correction : tuple[tuple[int, int], ...]
-            Factor and offset for each step of the decoder's table.
         working_points : tuple[WorkingPoint, ...]
             Measured working points, may be empty in design.
 
@@ -108,19 +102,16 @@ class Code:
         Raises
         ------
         ConfigurationError
-            If a shift is out of range, a row or column is empty, a cycle of length 4 exists, a punctured column has no row of its
-            own, or the correction table is empty or leaves the int16 range of the decoder.
+            If a shift is out of range, a row or column is empty or too full for the decoder, a cycle of length 4 exists, or a
+            punctured column has no row of its own.
         """
         shifts = np.ascontiguousarray(shifts, np.int16)
         _check_matrix(name, lift, shifts)
         _check_punctured(name, shifts, punctured_columns)
-        table = np.array(correction, np.int64).reshape(-1, 2)
-        if not table.size or table.min() < 0 or table[:, 0].max() > 24:
-            raise ConfigurationError(f"code {name}: the correction table must hold factors from 0 to 24 and offsets from 0 on")
         rows, columns = np.nonzero(shifts >= 0)
         starts = np.searchsorted(rows, np.arange(shifts.shape[0] + 1)).astype(np.int64)
         described = f"{name} {lift} {shifts.shape} {list(punctured_columns)} ".encode() + shifts.astype("<i2").tobytes()
-        arrays = (shifts, table[:, 0].copy(), table[:, 1].copy(), starts, columns.astype(np.int64), shifts[rows, columns].astype(np.int64))
+        arrays = (shifts, starts, columns.astype(np.int64), shifts[rows, columns].astype(np.int64))
         for array in arrays:
             array.setflags(write=False)
         return cls(
@@ -128,12 +119,10 @@ class Code:
             lift=lift,
             shifts=arrays[0],
             punctured_columns=punctured_columns,
-            factors=arrays[1],
-            offsets=arrays[2],
             working_points=working_points,
-            row_starts=arrays[3],
-            edge_columns=arrays[4],
-            edge_shifts=arrays[5],
+            row_starts=arrays[1],
+            edge_columns=arrays[2],
+            edge_shifts=arrays[3],
             digest=hashlib.sha256(described).hexdigest(),
         )
 
@@ -149,7 +138,7 @@ class Code:
 
     @property
     def code_rate(self) -> float:
-        """``1 - m/n``, equal to an entry of ``CODE_RATES`` for a shipped code."""
+        """``1 - m/n``, equal to an entry of ``codes.CODE_RATES`` for a shipped code."""
         return float(round(1.0 - self.shifts.shape[0] / self.shifts.shape[1], 6))
 
     @property
@@ -171,8 +160,6 @@ def channel_level(qber: float) -> int:
     int
         ``LEVELS_PER_NAT ln((1 - qber)/qber)``, rounded, between 1 and ``MESSAGE_LIMIT``.
     """
-    from common.kernels.ldpc import MESSAGE_LIMIT  # late: the planner chooses codes without decoding, and without a compiler
-
     if qber <= 0.0:
         return MESSAGE_LIMIT
     return min(MESSAGE_LIMIT, max(1, round(LEVELS_PER_NAT * log((1.0 - qber) / qber))))
@@ -184,6 +171,8 @@ def _check_matrix(name: str, lift: int, shifts: NDArray[np.int16]) -> None:
     present = shifts >= 0
     if not present.any(axis=0).all() or not present.any(axis=1).all():
         raise ConfigurationError(f"code {name}: a base row or column is empty; make the file again")
+    if present.sum(axis=0).max() > MOST_COLUMN_DEGREE:
+        raise ConfigurationError(f"code {name}: a bit in more than {MOST_COLUMN_DEGREE} checks overflows the decoder; make the file again")
     for row in range(1, shifts.shape[0]):  # a cycle of length 4: two rows whose shifts differ equally in two columns
         both = present[:row] & present[row]
         differences = np.where(both, (shifts[row].astype(np.int64) - shifts[:row]) % lift, -1)

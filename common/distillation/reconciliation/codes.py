@@ -1,14 +1,14 @@
 """The shipped LDPC codes: reading them, and choosing one for a working QBER.
 
-Every code is one JSON file under ``codes/``, made by ``python -m common.distillation.reconciliation.code_design`` and
-described in ``docs/explanation/ldpc``. A file holds the base matrix, the columns that may be punctured, the decoder's
-correction table and the measured working points. Both halves name a code by its name, and ``digest`` lets them
-compare what they hold. Goes to ``ldpc_frames``.
+Every code is one JSON file under ``codes/``, compressed, made by ``python -m common.distillation.reconciliation.code_design`` and
+described in ``docs/explanation/ldpc``. A file holds the base matrix, the columns that may be punctured and the measured
+working points. Both halves name a code by its name, and ``digest`` lets them compare what they hold. Goes to ``ldpc_frames``.
 """
 
 from __future__ import annotations
 
 import json
+import lzma
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -21,8 +21,11 @@ from common.distillation.reconciliation.code_matrix import Code, WorkingPoint
 from common.errors import ConfigurationError
 from common.security.entropy import binary_entropy
 
-CODE_RATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-"""Code rates shipped for each length; the syndrome rate is one minus the code rate."""
+SUFFIX = ".json.xz"
+"""Ending of a code's file name."""
+
+CODE_RATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
+"""All code rates; the syndrome rate is one minus the code rate. A code's number on the wire is the place of its rate in this list."""
 
 SHORT_BITS = 10_240
 """Codeword length of the short codes, bits: the 10^4-bit sub-blocks of the ``hbn`` link."""
@@ -30,20 +33,31 @@ SHORT_BITS = 10_240
 LONG_BITS = 66_560
 """Codeword length of the long codes, bits: closer to the Shannon limit, for links with many sifted bits."""
 
+LONGEST_BITS = 256_000
+"""Codeword length of the longest codes, bits: the number of errors in a segment hardly fluctuates, for blocks of a million bits."""
+
+_COARSE_RATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
+SHIPPED_RATES = {SHORT_BITS: _COARSE_RATES, LONG_BITS: _COARSE_RATES, LONGEST_BITS: CODE_RATES}
+"""Code rates shipped for each codeword length."""
+
 MOST_SHORTENED_SHARE = 0.6
 """Largest share of a codeword left empty; beyond it a code of lower rate, or increments, do better."""
 
-RESERVE_DEVIATIONS = 1.5
+RESERVE_DEVIATIONS = 1.7
 """Private bits held back for increments, as a share of the syndrome: so many relative standard deviations of the number of errors in a
 segment, ``1 / sqrt(n qber)``. A revealed private bit tells the decoder a whole bit, a revealed key bit at QBER 1 % a twelfth of one, and
 costs the same; so increments are cheap only while private bits last."""
+
+DEFAULT_MARGIN = 1.015
+"""Factor on the efficiency that a code needs. Near its threshold a decoder takes ever more iterations: at QBER 5 %, leaving out these one
+and a half per cent would cost a quarter of the speed, and twice as many would gain a fifth."""
 
 MOST_RESERVE_SHARE = 0.2
 """Upper limit of that share: with very few errors a lean start fails too often."""
 
 
 def to_json(code: Code) -> str:
-    """Return the file of a code.
+    """Return the text of a code's file.
 
     Parameters
     ----------
@@ -61,15 +75,13 @@ def to_json(code: Code) -> str:
         )
         for column in range(code.shifts.shape[1])
     ]
-    correction = [[int(f), int(o)] for f, o in zip(code.factors, code.offsets, strict=True)]
     points = [[p.count_punctured, p.count_shortened, p.qber] for p in code.working_points]
     head = {
-        "version": 1,
+        "version": 2,
         "name": code.name,
         "lift": code.lift,
         "count_rows": code.shifts.shape[0],
         "punctured_columns": list(code.punctured_columns),
-        "correction": correction,
         "working_points": points,
     }
     lines = [f'"{key}": {json.dumps(value)}' for key, value in head.items()]
@@ -105,11 +117,51 @@ def from_json(text: str) -> Code:
             data["lift"],
             shifts,
             tuple(data["punctured_columns"]),
-            tuple((factor, offset) for factor, offset in data["correction"]),
             tuple(WorkingPoint(*point) for point in data["working_points"]),
         )
     except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
         raise ConfigurationError(f"not a code file: {error}; make it again with the code design program") from error
+
+
+def to_bytes(code: Code) -> bytes:
+    """Return the file of a code: ``to_json``, compressed.
+
+    Parameters
+    ----------
+    code : Code
+        The code.
+
+    Returns
+    -------
+    bytes
+        In the xz format.
+    """
+    return lzma.compress(to_json(code).encode(), preset=9)
+
+
+def from_bytes(data: bytes) -> Code:
+    """Read and check the file of a code.
+
+    Parameters
+    ----------
+    data : bytes
+        As written by ``to_bytes``.
+
+    Returns
+    -------
+    Code
+        The code.
+
+    Raises
+    ------
+    ConfigurationError
+        If the data is not such a file or the code fails a check.
+    """
+    try:
+        text = lzma.decompress(data).decode()
+    except (lzma.LZMAError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"not a code file: {error}; make it again with the code design program") from error
+    return from_json(text)
 
 
 def name_of(count_bits: int, code_rate: float) -> str:
@@ -149,10 +201,10 @@ def load_code(name: str) -> Code:
     ConfigurationError
         If no such code is shipped or its file is damaged.
     """
-    shipped = {name_of(bits, rate) for bits in (SHORT_BITS, LONG_BITS) for rate in CODE_RATES}
+    shipped = {name_of(bits, rate) for bits, rates in SHIPPED_RATES.items() for rate in rates}
     if name not in shipped:
         raise ConfigurationError(f"no code named {name!r}; shipped are {', '.join(sorted(shipped))}")
-    code = from_json(files(__package__).joinpath("codes", f"{name}.json").read_text(encoding="utf-8"))
+    code = from_bytes(files(__package__).joinpath("codes", f"{name}{SUFFIX}").read_bytes())
     if code.name != name:
         raise ConfigurationError(f"the file of code {name} holds {code.name}")
     return code
@@ -185,14 +237,14 @@ class Choice:
 
 def codeword_bits(segment_bits: int) -> int:
     """Return the codeword length that is shipped nearest to ``segment_bits``."""
-    return SHORT_BITS if segment_bits <= (SHORT_BITS + LONG_BITS) // 2 else LONG_BITS
+    return min(SHIPPED_RATES, key=lambda count_bits: abs(count_bits - segment_bits))
 
 
 def choose_code(
     qber: float,
     count_bits: int = LONG_BITS,
     code_rates: tuple[float, ...] = CODE_RATES,
-    margin: float = 1.0,
+    margin: float = DEFAULT_MARGIN,
     most_punctured: int | None = None,
     count_key_bits: int | None = None,
 ) -> Choice:
@@ -207,9 +259,9 @@ def choose_code(
     qber : float
         Working QBER, from earlier disclosures.
     count_bits : int
-        Codeword length, ``SHORT_BITS`` or ``LONG_BITS``.
+        Codeword length, a key of ``SHIPPED_RATES``.
     code_rates : tuple[float, ...]
-        Code rates to choose from.
+        Code rates to choose from; those that are not shipped in this length are left out.
     margin : float
         Factor on ``f``: below 1 starts leaner and leaves more to increments, above 1 saves round trips.
     most_punctured : int | None
@@ -235,7 +287,7 @@ def choose_code(
     entropy = max(binary_entropy(qber), 1e-6)
     reserve_share = min(MOST_RESERVE_SHARE, RESERVE_DEVIATIONS / sqrt(count_bits * max(qber, 1e-6)))
     candidates: list[tuple[bool, float, Choice]] = []
-    for rate in code_rates:
+    for rate in (rate for rate in code_rates if rate in SHIPPED_RATES[count_bits]):
         code = load_code(name_of(count_bits, rate))
         limit = code.most_punctured if most_punctured is None else min(most_punctured, code.most_punctured)
         need = _Need(code, entropy * margin, min(limit, round(reserve_share * code.count_checks)))
@@ -248,7 +300,7 @@ def choose_code(
             shortened = code.count_bits - punctured - payload
         payload = code.count_bits - punctured - shortened
         leaked_bits = code.count_checks - punctured
-        expected_bits = leaked_bits + need.reserve / 2
+        expected_bits = leaked_bits + need.reserve / 6  # few segments need increments, and few of these the whole reserve
         fails = need.spare(punctured, shortened) < 0.0
         cost = segments * expected_bits if segments else expected_bits / payload
         candidates.append(
@@ -259,7 +311,8 @@ def choose_code(
             )
         )
     if not candidates:
-        raise ConfigurationError("no code rate to choose from")
+        shipped = ", ".join(map(str, SHIPPED_RATES[count_bits]))
+        raise ConfigurationError(f"no code rate to choose from: codes of {count_bits} bits have {shipped}")
     return min(candidates, key=lambda candidate: candidate[:2])[2]
 
 
@@ -291,10 +344,13 @@ class _Need:
 
 
 def _needed_efficiency(code: Code, count_punctured: int, count_shortened: int) -> float:
-    """Efficiency at which one segment in a hundred fails: the plane through the measured working points."""
+    """Efficiency at which one segment in a hundred fails: the plane through the measured working points.
+
+    Beyond the shortened point nothing more is gained: what shortening does for a code of high rate is soon used up.
+    """
     plain, punctured, shortened = (_efficiency_of(code, point) for point in code.working_points)
     share_punctured = count_punctured / max(1, code.working_points[1].count_punctured)
-    share_shortened = count_shortened / max(1, code.working_points[2].count_shortened)
+    share_shortened = min(1.0, count_shortened / max(1, code.working_points[2].count_shortened))
     return plain + (punctured - plain) * share_punctured + (shortened - plain) * share_shortened
 
 

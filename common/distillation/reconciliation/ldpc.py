@@ -131,7 +131,8 @@ def correct_by_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> C
 def _laid_out(recipe: Recipe, working_qber: float, key: KeyBits) -> tuple[Segments, Layout]:
     """Choose code and layout from what both ends know."""
     code_rates = CODE_RATES if recipe.code_rate is None else (recipe.code_rate,)
-    choice = choose_code(working_qber, codeword_bits(recipe.segment_bits), code_rates, count_key_bits=key.bits.count)
+    count_bits = codeword_bits(min(recipe.segment_bits, key.bits.count))
+    choice = choose_code(working_qber, count_bits, code_rates, count_key_bits=key.bits.count)
     segments = Segments.cut(key, choice.count_payload)
     return segments, layout_of(choice.code, segments.segment_bits, choice.count_punctured)
 

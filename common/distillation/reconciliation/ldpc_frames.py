@@ -35,12 +35,13 @@ from numpy.typing import NDArray
 
 from common.distillation.reconciliation.code_matrix import Code, channel_level
 from common.errors import LocalProtocolError
+from common.kernels.lanes import HAS_TABLES
 from common.kernels.ldpc import decode_segments
 from common.kernels.syndrome import add_syndromes
 
 KNOWN_LEVEL = 8000
-"""Decoder level of a bit that is known. Above what all messages to it can sum to (127 times the largest column degree), and with them
-still inside an int16."""
+"""Decoder level of a bit that is known. Above what all messages to it can sum to (``MESSAGE_LIMIT`` times the largest column degree), and
+with them still inside an int16."""
 
 DEFAULT_ITERATIONS = 60
 """Iterations after which a segment counts as failed; most end long before, decoded or without progress (``PATIENCE``)."""
@@ -346,24 +347,27 @@ def decode(
     own = _codewords(layout, payload, None)
     differences = syndromes.copy()
     _add_syndromes(code, own, differences)
-    levels = np.full((segments, code.count_bits), channel_level(working_qber), np.int16)
-    levels[:, layout.punctured] = 0
-    levels[:, layout.shortened] = KNOWN_LEVEL
+    levels = np.full(code.count_bits, channel_level(working_qber), np.int16)
+    levels[layout.punctured] = 0
+    levels[layout.shortened] = KNOWN_LEVEL
     known = layout.revealed[: revealed.shape[1]]
-    levels[:, known] = np.where(revealed ^ own[:, known], np.int16(-KNOWN_LEVEL), np.int16(KNOWN_LEVEL))
+    known_levels = np.where(revealed ^ own[:, known], np.int16(-KNOWN_LEVEL), np.int16(KNOWN_LEVEL))
+    errors = np.empty((segments, code.count_bits), np.uint8)
     used = np.zeros(segments, np.int64)
     decode_segments(
-        levels.reshape(-1, code.shifts.shape[1], code.lift),
+        levels.reshape(code.shifts.shape[1], code.lift),
+        known,
+        known_levels,
         code.row_starts,
         code.edge_columns,
         code.edge_shifts,
-        differences.reshape(-1, code.shifts.shape[0], code.lift),
-        code.factors,
-        code.offsets,
+        differences.reshape(segments, code.shifts.shape[0], code.lift),
         iterations,
         PATIENCE,
+        HAS_TABLES,
+        errors.reshape(segments, code.shifts.shape[1], code.lift),
         used,
     )
     succeeded = used > 0
-    errors = (levels[:, layout.payload] < 0) & succeeded[:, None]
-    return Decoded(payload ^ errors.astype(np.uint8), succeeded, np.abs(used))
+    errors[~succeeded] = 0
+    return Decoded(payload ^ errors[:, layout.payload], succeeded, np.abs(used))
