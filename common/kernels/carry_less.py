@@ -33,7 +33,7 @@ WIDTH = 8
 """Products formed at a time by ``emit_products``: the widest register, whatever the processor's are."""
 
 
-def _compiled_features() -> dict[str, bool]:
+def compiled_features() -> dict[str, bool]:
     """Return the features Numba compiles for: the host's, unless the environment names others."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return {}
@@ -68,7 +68,7 @@ def lanes_for(features: dict[str, bool]) -> int:
     return 2
 
 
-LANES = lanes_for(_compiled_features())
+LANES = lanes_for(compiled_features())
 """Lanes of the carry-less multiplier of this machine; 0 = portable."""
 
 HAS_INSTRUCTION = LANES > 0

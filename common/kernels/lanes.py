@@ -15,12 +15,12 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from common.kernels.carry_less import _compiled_features
+from common.kernels.carry_less import compiled_features
 
 COUNT_LANES = 64
 """Lanes of one value: two of the widest registers, so that one hides the latency of the other."""
 
-HAS_TABLES = _compiled_features().get("avx512bw", False)
+HAS_TABLES = compiled_features().get("avx512bw", False)
 """Whether the processor looks words up in a table of 64 entries by one instruction."""
 
 _BIT, _INT8, _INT16, _INT32, _FLOAT = ir.IntType(1), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
