@@ -3,7 +3,7 @@
 import pytest
 
 from common.channel.authentication import ChannelSecrets, SessionSeal
-from common.channel.codec import SESSION_SCOPE, Envelope, Party, encode
+from common.channel.codec import PROTOCOL_VERSION, SESSION_SCOPE, Envelope, Party, encode
 from common.channel.fields import MAXIMUM_FIELD_BYTES
 from common.channel.messages import Abort, KeyCommit, ToeplitzSeed, TranscriptTag, VerificationVerdict
 from common.channel.transcript import TranscriptAuthenticator
@@ -35,7 +35,7 @@ class Peer:
 
     def says(self, message, block=1, exchange=1, **header):
         self._count += 1
-        fields = {"version": 1, "session": self._seal.session, "sender": 2, "sequence": self._count, "heard": 0}
+        fields = {"version": PROTOCOL_VERSION, "session": self._seal.session, "sender": 2, "sequence": self._count, "heard": 0}
         body = encode(Envelope(**{**fields, **header}, block=block, exchange=exchange, message=message))
         return self.engine.handle(Arrived(body + self._seal.code(Party.BOB, self._count, body)))
 
