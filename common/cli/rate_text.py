@@ -70,7 +70,7 @@ def comparison(composable: RatePoint, paper: RatePoint) -> str:
     Returns
     -------
     str
-        Lines for a terminal; the last one names the term that makes most of the difference.
+        Lines for a terminal; the last ones name the term that makes most of the difference, and what all of them come to.
     """
     unit = "bits a pulse" if composable.pulses is None else "bits of the block"
     number = "{:>14.4e}" if composable.pulses is None else "{:>14.1f}"
@@ -98,6 +98,9 @@ def comparison(composable: RatePoint, paper: RatePoint) -> str:
         verb = "gains" if ours > theirs else "costs"
         amount = number.format(abs(ours - theirs)).strip()
         lines += ["", f"Most of the difference: {decisive}; the composable proof {verb} {amount} bits there."]
+    if all(point.secret_bits_per_pulse for point in (composable, paper)):
+        share = composable.secret_bits_per_pulse / paper.secret_bits_per_pulse - 1.0
+        lines.append(f"In all: {abs(share):.1%} {'more' if share > 0.0 else 'less'} key by the composable proof.")
     return "\n".join(lines)
 
 

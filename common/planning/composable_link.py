@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from common.planning.lengths import Mode
 from common.planning.link_model import link_model
-from common.planning.rate import Mode, RatePoint, rate_point, with_entries
+from common.planning.rate import RatePoint, rate_point
+from common.planning.settings import with_entries
 from common.planning.single_photon_link import best_exponents
 from common.planning.textbook import textbook_model
 
@@ -55,6 +57,7 @@ def point_for_detections(profile: LinkProfile, detections: float, mode: Mode = "
     """
     model = link_model(profile) if mode == "composable" else textbook_model(profile)
     pulses = max(1, round(detections / max(model.probability_detection, 1e-15)))
+    # more bits than that cannot be sifted: the block closes with its only frame, never before
     return rate_point(with_block(profile, pulses), mode=mode, block_bits=pulses)
 
 

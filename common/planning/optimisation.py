@@ -25,6 +25,8 @@ from common.planning.search_space import default_over, search_space
 from common.planning.settings import entries
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from numpy.typing import NDArray
 
     from common.planning.search_space import SearchSpace
@@ -179,10 +181,10 @@ class _Search:
 
     def run(self, seed: np.random.SeedSequence, *, from_profile: bool) -> _Search:
         """Search the whole space, then around the best of it."""
-        evolve, descend = _scipy()
+        search = _scipy()
         count = len(self._space.axes)
         cube = [(0.0, 1.0)] * count
-        evolve(
+        search.differential_evolution(
             self._cost,
             cube,
             popsize=_POPULATION,
@@ -197,7 +199,7 @@ class _Search:
             best = np.array(self.units)
             corners = np.vstack([best, best + np.diag(np.where(best < 0.5, edge, -edge))])
             tolerances = {"xatol": 1e-4, "fatol": 1e-6 * abs(self.score), "maxfev": _STEPS * count, "initial_simplex": corners}
-            descend(self._cost, best, method="Nelder-Mead", bounds=cube, options=tolerances)
+            search.minimize(self._cost, best, method="Nelder-Mead", bounds=cube, options=tolerances)
         return self
 
     def _cost(self, units: NDArray[np.float64]) -> float:
@@ -233,9 +235,38 @@ def _shortfall(point: RatePoint) -> float:
     return max(0.0, point.ledger.get("not distilled", 0.0)) / sifted if sifted else 1.0
 
 
-def _scipy() -> tuple[Callable[..., Any], Callable[..., Any]]:
+def peak(function: Callable[[float], float], low: float, high: float) -> float:
+    """Maximise a function with one peak.
+
+    Parameters
+    ----------
+    function : callable
+        Takes and gives a float.
+    low, high : float
+        Where the peak lies, both included.
+
+    Returns
+    -------
+    float
+        The place, to a hundredth; the upper end where that is as good.
+
+    Raises
+    ------
+    ConfigurationError
+        If scipy is missing.
+
+    References
+    ----------
+    Brent's bounded search of scipy; status: planning.
+    """
+    found = _scipy().minimize_scalar(lambda place: -function(place), bounds=(low, high), method="bounded", options={"xatol": 0.01})
+    return high if function(high) >= -found.fun else float(found.x)
+
+
+def _scipy() -> ModuleType:
+    """Return ``scipy.optimize``; only those who optimise wait for its import."""
     try:
-        from scipy.optimize import differential_evolution, minimize
+        import scipy.optimize
     except ImportError:
         raise ConfigurationError("optimising needs scipy: install the extra with pip install 'qkdlink[planning]'") from None
-    return differential_evolution, minimize
+    return scipy.optimize  # type: ignore[no-any-return]

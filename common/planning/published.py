@@ -19,7 +19,8 @@ from common.leakage import Leakage
 from common.planning.composable_link import best_composable, with_block, with_qber
 from common.planning.leakage import VERIFICATION_TAG_BITS
 from common.planning.link_model import link_model
-from common.planning.rate import compared, rate_point, with_entries
+from common.planning.rate import compared, rate_point
+from common.planning.settings import with_entries
 from common.planning.single_photon_link import SinglePhotonLink, optimised, tolerable_loss_db
 from common.profiles.link import load_profile
 from common.security.epsilons import EpsilonBudget

@@ -4,15 +4,12 @@ import json
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from common.blocks import BasisCounts, BlockCounts
-from common.channel.codec import Party
 from common.cli.main import run
 from common.distillation.recipe import Recipe
 from common.leakage import Leakage
-from common.planning.expected import expected_block
 from common.profiles.link import load_profile
 from common.security.key_length import key_length
 from tests.reference.security_mpmath import key_length as key_length_by_mpmath
@@ -21,10 +18,7 @@ from tests.support.runs import (
     SHORT_HBN_SECONDS,
     SHORT_NIEDERSACHSEN,
     SHORT_NIEDERSACHSEN_SECONDS,
-    distilled,
-    keys_are_identical,
     short_hbn,
-    short_niedersachsen,
 )
 
 LINKS = [("niedersachsen", SHORT_NIEDERSACHSEN, SHORT_NIEDERSACHSEN_SECONDS), ("hbn", SHORT_HBN, SHORT_HBN_SECONDS)]
@@ -100,35 +94,6 @@ def test_the_clock_offset_is_found(printed):
     profile, _, report = printed
 
     assert report["clock"]["offset_ppm"] == pytest.approx(profile.receiver.clock_offset_ppm, abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("profile", "seconds"),
-    [(short_niedersachsen(), SHORT_NIEDERSACHSEN_SECONDS), (short_hbn(), SHORT_HBN_SECONDS)],
-    ids=["niedersachsen", "hbn"],
-)
-def test_the_obtained_length_is_the_expected_one_over_twenty_seeds(profile, seconds):
-    """Mean of 20 first blocks against the analytic model at the measured efficiency: within 5 standard errors and half a percent.
-
-    The half percent is for what the model leaves out: it takes the length of mean counts for the mean length. False alarm: below 1e-6.
-    """
-    obtained, expected = [], []
-    for seed in range(20):
-        _, outcome = distilled(profile, seconds, seed)
-        assert keys_are_identical(outcome)
-        block = outcome.outcomes[Party.BOB][0]
-        assert block.block is not None
-        errors, bits = sum(block.block.corrected), block.block.counts.z.kept + block.block.counts.x.kept
-        ratio = errors / bits
-        entropy = -ratio * math.log2(ratio) - (1 - ratio) * math.log2(1 - ratio)
-        leaked = sum(count for item, count in block.block.leakage.items.items() if not item.startswith("verification"))
-        model = expected_block(profile, block.block.counts.pulses, reconciliation_efficiency=leaked / (bits * entropy))
-        obtained.append(block.secret_bits)
-        expected.append(model.key.secret_bits)
-    difference = np.array(obtained) - np.array(expected)
-    standard_error = difference.std(ddof=1) / math.sqrt(difference.size)
-
-    assert abs(difference.mean()) < 5 * standard_error + 0.005 * np.mean(expected)
 
 
 def test_a_seed_repeats_the_key_and_marks_the_report(tmp_path):

@@ -5,13 +5,10 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 COMMAND = ("rate", "--link", "hefei", "--sweep", "channel.loss_db=0:20:400", "--optimise", "--workers", "2", "--json")
 SECONDS = 60.0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_workers_end_with_the_command_that_started_them():
     with subprocess.Popen([sys.executable, "-m", "common.cli.main", *COMMAND], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
         until(lambda: len(workers(command.pid)) == 2)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from common.planning.figures import canvas
 from common.planning.figures.data import Column, Fact, FigureData, grid
+from common.planning.optimisation import peak
 from common.planning.published import FIELD_G2, FIELD_LOSS_DB, niedersachsen_link
-from common.planning.single_photon_link import SinglePhotonLink, golden_section, tolerable_loss_db
+from common.planning.single_photon_link import SinglePhotonLink, tolerable_loss_db
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,7 +132,7 @@ def attenuated(link: SinglePhotonLink) -> SinglePhotonLink:
         at = dimmed(exponent)
         return at.asymptotic or at.clicks.click - at.clicks.multi - 1.0
 
-    return dimmed(golden_section(rate, -2.0, 0.0))
+    return dimmed(peak(rate, -2.0, 0.0))
 
 
 def _name(clock_hz: float) -> str:

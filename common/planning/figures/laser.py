@@ -17,9 +17,11 @@ import numpy as np
 from common.planning.composable_link import point_for_detections
 from common.planning.figures import canvas
 from common.planning.figures.data import Column, Fact, FigureData, Inputs, grid
+from common.planning.lengths import Mode
 from common.planning.optimisation import optimise
 from common.planning.published import BLOCK_DETECTIONS, HEFEI_POINTS, hefei_composable, hefei_link, hefei_paper
-from common.planning.rate import Mode, RatePoint, rate_point, with_entries, with_source
+from common.planning.rate import RatePoint, rate_point
+from common.planning.settings import with_entries, with_source
 from common.planning.single_photon_link import SinglePhotonLink, optimised
 from common.planning.sweeps import sweep
 from common.profiles.link import LinkProfile, load_profile

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from common.planning.figures import canvas
 from common.planning.figures.data import Cell, Column, FigureData, Inputs, grid, read_rows
 from common.planning.published import FIELD_LOSS_DB, HEFEI_POINTS, RUNS
-from common.planning.rate import compared, rate_point, with_entries
+from common.planning.rate import compared, rate_point
+from common.planning.settings import with_entries
 from common.planning.sweeps import sweep
 from common.profiles.link import LinkProfile, load_profile
 

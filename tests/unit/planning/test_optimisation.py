@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from common.errors import ConfigurationError
-from common.planning.optimisation import optimise
+from common.planning.optimisation import optimise, peak
 from common.planning.rate import rate_point
 from common.planning.search_space import search_space
 from common.planning.settings import with_entries
@@ -140,3 +140,9 @@ def test_without_scipy_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(ConfigurationError, match=r"qkdlink\[planning\]"):
         optimise(load_profile("hbn"))
+
+
+def test_a_peak_is_found_and_an_end_that_is_as_good_is_taken_exactly():
+    assert peak(lambda x: -((x - 1.3) ** 2), 0.0, 4.0) == pytest.approx(1.3, abs=0.01)
+    assert peak(lambda x: x, 0.0, 4.0) == 4.0
+    assert peak(lambda _: 0.0, 0.0, 4.0) == 4.0
