@@ -20,16 +20,16 @@ verification decides.
 
 from __future__ import annotations
 
-from math import frexp
-
 import numpy as np
 from numpy.typing import NDArray
 
 from common.kernels.jit import kernel
-from common.kernels.lanes import COUNT_LANES, HAS_TABLES
-from common.kernels.ldpc_tables import DOUBT_OF_LEVEL, LEVEL_OF_STEP, MESSAGE_LIMIT, STEPS_PER_OCTAVE
+from common.kernels.lanes import COUNT_LANES, REGISTER_BITS
+from common.kernels.ldpc_tables import DOUBT_OF_LEVEL, LARGEST_DOUBT, LEVEL_OF_STEP, MESSAGE_LIMIT, STEP_SHIFTS
 
-_OF_CHECKS = 6  # rows of the work space for what belongs to checks: doubts, least, signs, parities, and the two magnitudes to send
+_OF_CHECKS = 5  # rows of the work space for what belongs to checks: doubts, least, signs, and the two magnitudes to send
+_FINE, _MIDDLE, _COARSE = STEP_SHIFTS
+_COUNT_STEPS = LEVEL_OF_STEP.shape[1]
 
 
 @kernel
@@ -44,16 +44,15 @@ def _take_neighbour(posteriors: NDArray[np.int16], messages: NDArray[np.int8], s
         What the checks sent to these bits last time.
     sums : int32[lanes]
         Out: posteriors without these messages.
-    checks : int32[6, lanes]
-        Sum of doubts, least magnitude, sign of the product of incoming messages and of hard decisions (in the top bit); updated.
+    checks : int32[5, lanes]
+        Sum of doubts, least magnitude, and sign of the product of incoming messages (in the top bit); updated.
     """
-    doubts, least, signs, parities = checks[0], checks[1], checks[2], checks[3]
+    doubts, least, signs = checks[0], checks[1], checks[2]
     for i in range(sums.size):
         value = np.int32(np.int32(posteriors[i]) - np.int32(messages[i]))
         sums[i] = value
         least[i] = min(least[i], np.int32(abs(value)))
         signs[i] ^= value
-        parities[i] ^= np.int32(posteriors[i])
     for i in range(sums.size):  # apart, since a table keeps the compiler from making vectors
         magnitude = min(np.int32(abs(sums[i])), np.int32(MESSAGE_LIMIT))
         doubts[i] += np.int32(DOUBT_OF_LEVEL[np.uint32(magnitude)])
@@ -71,11 +70,13 @@ def level_of_sum(doubt: int) -> int:
     Returns
     -------
     int
-        Levels: the entry of ``LEVEL_OF_STEP`` for the step within the octave that the sum lies in.
+        Levels: the entry of the finest table of ``LEVEL_OF_STEP`` that goes so far.
     """
-    fraction, octave = frexp(doubt)  # fraction from 1/2 on
-    step = STEPS_PER_OCTAVE * (octave - 1) + int(2 * STEPS_PER_OCTAVE * fraction) - STEPS_PER_OCTAVE
-    return int(LEVEL_OF_STEP[np.uint32(max(0, step))])
+    if doubt < _COUNT_STEPS << _FINE:
+        return int(LEVEL_OF_STEP[0, np.uint32(doubt >> _FINE)])
+    if doubt < _COUNT_STEPS << _MIDDLE:
+        return int(LEVEL_OF_STEP[1, np.uint32(doubt >> _MIDDLE)])
+    return int(LEVEL_OF_STEP[2, np.uint32(min(doubt, LARGEST_DOUBT) >> _COARSE)])
 
 
 @kernel
@@ -84,13 +85,13 @@ def _choose_magnitudes(checks: NDArray[np.int32]) -> None:
 
     Parameters
     ----------
-    checks : int32[6, lanes]
+    checks : int32[5, lanes]
         From ``_take_neighbour``; the last two rows are written.
     """
     for i in range(checks.shape[1]):
         doubt = min(np.int32(65535), checks[0, i])
-        checks[4, i] = level_of_sum(doubt)
-        checks[5, i] = level_of_sum(doubt - np.int32(DOUBT_OF_LEVEL[np.uint32(checks[1, i])]))
+        checks[3, i] = level_of_sum(doubt)
+        checks[4, i] = level_of_sum(doubt - np.int32(DOUBT_OF_LEVEL[np.uint32(checks[1, i])]))
 
 
 @kernel
@@ -105,10 +106,10 @@ def _tell_neighbour(posteriors: NDArray[np.int16], messages: NDArray[np.int8], s
         Out: what the checks send now.
     sums : int32[lanes]
         Posteriors without the old messages, from ``_take_neighbour``.
-    checks : int32[6, lanes]
+    checks : int32[5, lanes]
         From ``_choose_magnitudes``.
     """
-    least, signs, to_others, to_weakest = checks[1], checks[2], checks[4], checks[5]
+    least, signs, to_others, to_weakest = checks[1], checks[2], checks[3], checks[4]
     for i in range(sums.size):
         value = sums[i]
         is_least = min(np.int32(abs(value)), np.int32(MESSAGE_LIMIT)) == least[i]
@@ -138,7 +139,7 @@ def update_layer_portable(
         Posteriors, the first ``lanes`` of each column again at its end; changed in place. ``lanes`` divides ``lift``.
     messages : int8[edges, lift]
         What checks sent last; changed in place.
-    work : int32[6 + most edges of a row, lanes]
+    work : int32[5 + most edges of a row, lanes]
         Scratch.
     syndrome : uint8[lift], values 0/1
         Of the base row.
@@ -150,7 +151,7 @@ def update_layer_portable(
     Returns
     -------
     int
-        Checks that disagreed with the hard decisions they met.
+        Checks that disagreed with the signs they were told.
     """
     lift = messages.shape[1]
     lanes = work.shape[1]
@@ -160,7 +161,7 @@ def update_layer_portable(
         for i in range(lanes):
             checks[0, i] = 0
             checks[1, i] = MESSAGE_LIMIT
-            checks[2, i] = checks[3, i] = -np.int32(syndrome[start + i])
+            checks[2, i] = -np.int32(syndrome[start + i])
         for turn in range(2):
             if turn == 1:
                 _choose_magnitudes(checks)
@@ -173,7 +174,7 @@ def update_layer_portable(
                 else:
                     _tell_neighbour(bits, sent, work[_OF_CHECKS + edge - first], checks)
         for i in range(lanes):
-            count_unsatisfied += int(checks[3, i] < 0)
+            count_unsatisfied += int(checks[2, i] < 0)
     for edge in range(first, last):
         column = posteriors[edge_columns[edge]]
         passed = edge_shifts[edge] % lanes  # so many lanes were last written behind the end, the others in front
@@ -221,8 +222,10 @@ def layer_agrees_portable(
     return True
 
 
-if HAS_TABLES:
-    from common.kernels.ldpc_vectors import layer_agrees_vectors, update_layer_vectors
+if REGISTER_BITS:
+    from common.kernels.ldpc_vectors import layer_agrees_vectors, update_layer_in
+
+    update_layer_vectors = update_layer_in(REGISTER_BITS)
 else:
     layer_agrees_vectors, update_layer_vectors = layer_agrees_portable, update_layer_portable
 
@@ -286,7 +289,7 @@ def _decode_segment(
         Channel levels on entry (positive: no error), posteriors on return, whose signs are the decision.
     messages : int8[edges, lift]
         Zero on entry; last messages on return.
-    work : int32[6 + most edges of a row, lanes]
+    work : int32[5 + most edges of a row, lanes]
         Scratch.
     row_starts, edge_columns, edge_shifts : int64
         The code, as in ``common.kernels.syndrome``.
@@ -358,7 +361,7 @@ def decode_segments(
     patience : int
         Give up after so many iterations in a row without fewer unsatisfied checks than ever before.
     use_vectors : bool
-        Whether to work in vectors where the processor has them (``HAS_TABLES``) and the lift is a multiple of ``COUNT_LANES``.
+        Whether to work in vectors, where the processor has them (``REGISTER_BITS``) and the lift is a multiple of ``COUNT_LANES``.
     errors : uint8[segments, columns, lift]
         Out: 1 where the bit is decided to be an error.
     used : int64[segments]

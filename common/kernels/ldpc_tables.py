@@ -29,8 +29,9 @@ DOUBT_UNITS = 8192
 LARGEST_DOUBT = 32767
 """Doubt about a message of magnitude 0, four nats: with one such neighbour a check still sees what the others doubt, with two nothing."""
 
-STEPS_PER_OCTAVE = 4
-"""Entries of the inverse table for each doubling of the sum of doubts."""
+STEP_SHIFTS = (1, 5, 9)
+"""Tables of the way back from a sum of doubts to a magnitude, 64 entries each: bits that are dropped to find the entry. The finest table
+that goes so far is taken; a step is then a sixteenth to a quarter of the sum or, for the smallest sums, two units."""
 
 
 def doubts(levels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -50,15 +51,16 @@ def doubts(levels: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.minimum(-np.log(np.tanh(halves)), LARGEST_DOUBT / DOUBT_UNITS)
 
 
-def _magnitude(index: int) -> int:
-    """Level for sums of doubts from ``2^(index/4)`` to the next step, at their geometric mean."""
-    octave, step = divmod(index, STEPS_PER_OCTAVE)
-    low, high = (2.0**octave * (1.0 + (step + part) / STEPS_PER_OCTAVE) for part in (0, 1))
+def _magnitude(index: int, shift: int) -> int:
+    """Level for sums of doubts of one step, at their geometric mean."""
+    low, high = max(index << shift, 1), (index + 1) << shift
     return min(MESSAGE_LIMIT, round(-LEVELS_PER_NAT * log(tanh(sqrt(low * high) / DOUBT_UNITS / 2.0))))
 
 
 DOUBT_OF_LEVEL = np.minimum(np.round(doubts(np.arange(MESSAGE_LIMIT + 1)) * DOUBT_UNITS), LARGEST_DOUBT).astype(np.int16)
 """int16[64]: doubt about a magnitude, units."""
 
-LEVEL_OF_STEP = np.array([MESSAGE_LIMIT] + [_magnitude(index) for index in range(1, 16 * STEPS_PER_OCTAVE)], np.int16)
-"""int16[64]: magnitude by quarter octaves of the sum of doubts, levels. The first entry stands for a sum of 1 and for none."""
+LEVEL_OF_STEP = np.array(
+    [[MESSAGE_LIMIT if shift + index == 1 else _magnitude(index, shift) for index in range(64)] for shift in STEP_SHIFTS], np.int16
+)
+"""int16[3, 64]: magnitude by step of the sum of doubts, for each of ``STEP_SHIFTS``, levels. Sums of 0 and 1 leave the largest."""

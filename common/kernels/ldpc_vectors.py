@@ -1,7 +1,7 @@
 """One layer of LDPC decoding in vectors: what ``common.kernels.ldpc`` does by plain loops, 64 lanes in registers.
 
-Both functions are intrinsics over ``common.kernels.lanes`` and may be compiled only where ``HAS_TABLES``. Their arguments are those of
-``update_layer_portable`` and ``layer_agrees_portable``; called by ``common.kernels.ldpc`` alone.
+Both functions are intrinsics over ``common.kernels.lanes``; the update may be compiled only for ``USABLE_BITS``. Their arguments are
+those of ``update_layer_portable`` and ``layer_agrees_portable``; called by ``common.kernels.ldpc`` alone.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from common.kernels.lanes import COUNT_LANES, Lanes, Table, count_set
-from common.kernels.ldpc_tables import DOUBT_OF_LEVEL, LEVEL_OF_STEP, MESSAGE_LIMIT
+from common.kernels.lanes import COUNT_LANES, INT8, INT16, Lanes, Registers, count_set, numbered_below, vector
+from common.kernels.ldpc_tables import DOUBT_OF_LEVEL, LARGEST_DOUBT, LEVEL_OF_STEP, MESSAGE_LIMIT, STEP_SHIFTS
 
-_INT16, _INT64 = ir.IntType(16), ir.IntType(64)
-_VECTOR = ir.VectorType(_INT16, COUNT_LANES)
+_INT64 = ir.IntType(64)
 _STEP = ir.Constant(_INT64, COUNT_LANES)
 _POSTERIORS = types.Array(types.int16, 2, "C")
 _MESSAGES = types.Array(types.int8, 2, "C")
@@ -58,61 +57,84 @@ def _data(context: Any, builder: Any, signature: Any, arguments: Any, index: int
     return context.make_array(signature.args[index])(context, builder, arguments[index]).data
 
 
-def _emit_update(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Emit, for each stretch of lanes: all neighbours in, two magnitudes, all neighbours out."""
+def _emit_update(context: Any, builder: Any, signature: Any, arguments: Any, bits: int) -> Any:
+    """Emit, for each stretch of lanes: all neighbours in, two magnitudes, all neighbours out. Most is done on bytes in packed order."""
     posteriors, messages, work, syndrome, edge_columns, edge_shifts = (
         _data(context, builder, signature, arguments, index) for index in range(6)
     )
     first, last = arguments[6:]
     lift = builder.extract_value(context.make_array(_MESSAGES)(context, builder, arguments[1]).shape, 1)
-    layer = _Layer(builder, posteriors, edge_columns, edge_shifts, lift)
+    layer, registers = _Layer(builder, posteriors, edge_columns, edge_shifts, lift), Registers(builder, bits)
     count_edges = builder.sub(last, first)
-    doubt_of, level_of = Table.of(builder, DOUBT_OF_LEVEL.tolist()), Table.of(builder, LEVEL_OF_STEP.tolist())
-    zero = Lanes(builder, ir.Constant(_VECTOR, None))
-    limit = zero.all(MESSAGE_LIMIT)
-    doubts, least, signs, parities = (cgutils.alloca_once(builder, _VECTOR) for _ in range(4))
+    limit = Lanes.all(builder, MESSAGE_LIMIT, INT8)
+    doubts, least, signs = (cgutils.alloca_once(builder, vector(element)) for element in (INT16, INT8, INT8))
     count_unsatisfied = cgutils.alloca_once_value(builder, ir.Constant(_INT64, 0))
-    scratch = builder.bitcast(work, _INT16.as_pointer())
+    scratch = builder.bitcast(work, INT8.as_pointer())
 
     def now(variable: Any) -> Lanes:
         return Lanes(builder, builder.load(variable))
 
+    def sent(edge: Any, start: Any) -> Any:
+        """Address of what the checks from ``start`` on sent last."""
+        return builder.gep(messages, [builder.add(builder.mul(edge, lift), start)])
+
+    def kept(index: Any) -> Any:
+        """Address of a neighbour's incoming values, bytes in packed order."""
+        return builder.gep(scratch, [builder.mul(index, _STEP)])
+
     with cgutils.for_range_slice(builder, ir.Constant(_INT64, 0), lift, _STEP, inc=True) as (start, _):
-        wanted = zero - Lanes.load_bytes(builder, builder.gep(syndrome, [start]))
-        for variable, value in ((doubts, zero), (least, limit), (signs, wanted), (parities, wanted)):
-            value.store(variable)
+        Lanes.all(builder, 0, INT16).store(doubts)
+        limit.store(least)
+        registers.out_of_order(-Lanes.load(builder, builder.gep(syndrome, [start]), INT8)).store(signs)
         with cgutils.for_range(builder, count_edges) as loop:
             edge = builder.add(first, loop.index)
-            posterior = Lanes.load(builder, layer.bits(edge, start))
-            sent = builder.gep(messages, [builder.add(builder.mul(edge, lift), start)])
-            value = posterior - Lanes.load_bytes(builder, sent)
-            value.store(builder.gep(scratch, [builder.mul(loop.index, _STEP)]))
+            message = Lanes.load(builder, sent(edge, start), INT8)
+            value = registers.packed(Lanes.load(builder, layer.bits(edge, start), INT16) - message.as_words())
+            value.store(kept(loop.index))
             magnitude = abs(value).at_most(limit)
-            now(doubts).saturated_sum(doubt_of[magnitude]).store(doubts)
+            now(doubts).saturated_sum(_doubt_of(registers, magnitude)).store(doubts)
             now(least).at_most(magnitude).store(least)
             (now(signs) ^ value).store(signs)
-            (now(parities) ^ posterior).store(parities)
         weakest, sign = now(least), now(signs)
-        to_others = level_of[now(doubts).quarter_octaves()]
-        to_weakest = level_of[(now(doubts) - doubt_of[weakest]).quarter_octaves()]
+        to_others = _level_of(registers, now(doubts))
+        to_weakest = _level_of(registers, now(doubts) - _doubt_of(registers, weakest))
         with cgutils.for_range(builder, count_edges) as loop:
             edge = builder.add(first, loop.index)
-            value = Lanes.load(builder, builder.gep(scratch, [builder.mul(loop.index, _STEP)]))
+            value = Lanes.load(builder, kept(loop.index), INT8)
             magnitude = to_weakest.where(abs(value).at_most(limit).equals(weakest), to_others)
-            message = (zero - magnitude).where((sign ^ value).is_negative(), magnitude)
-            message.store_bytes(builder.gep(messages, [builder.add(builder.mul(edge, lift), start)]))
-            (value + message).store(layer.bits(edge, start))
-        found = count_set(builder, now(parities).is_negative())
+            message = registers.in_order((-magnitude).where((sign ^ value).is_negative(), magnitude))
+            change = message - Lanes.load(builder, sent(edge, start), INT8)  # at most twice the limit, which a byte holds
+            message.store(sent(edge, start))
+            (Lanes.load(builder, layer.bits(edge, start), INT16) + change.as_words()).store(layer.bits(edge, start))
+        found = count_set(builder, sign.is_negative())
         builder.store(builder.add(builder.load(count_unsatisfied), found), count_unsatisfied)
     with cgutils.for_range(builder, count_edges) as loop:
         edge = builder.add(first, loop.index)
         front = layer.column(edge)
         behind = builder.gep(front, [lift])
         passed = builder.and_(layer.shift(edge), ir.Constant(_INT64, COUNT_LANES - 1))
-        fresh = Lanes.load(builder, behind).where(zero.numbered_below(passed), Lanes.load(builder, front))
+        fresh = Lanes.load(builder, behind, INT16).where(numbered_below(builder, passed), Lanes.load(builder, front, INT16))
         fresh.store(front)
         fresh.store(behind)
     return builder.load(count_unsatisfied)
+
+
+def _doubt_of(registers: Registers, magnitude: Lanes) -> Lanes:
+    """Emit the doubts about magnitudes, words, by a table of low bytes and one of high bytes."""
+    low, high = ([int(doubt) >> shift & 255 for doubt in DOUBT_OF_LEVEL] for shift in (0, 8))
+    return registers.widened(registers.look_up(low, magnitude), registers.look_up(high, magnitude))
+
+
+def _level_of(registers: Registers, doubt: Lanes) -> Lanes:
+    """Emit the magnitudes that sums of doubts leave, bytes in packed order: from the finest table that goes so far."""
+    within = doubt.at_most(Lanes.all(doubt.builder, LARGEST_DOUBT, INT16))
+    found: Lanes | None = None
+    for shift, levels in zip(reversed(STEP_SHIFTS), reversed(LEVEL_OF_STEP.tolist()), strict=True):
+        index = registers.packed(within >> shift)  # saturates, and so stays beyond the table where the sum is
+        level = registers.look_up(levels, index)
+        found = level if found is None else level.where(index.is_below(len(levels)), found)
+    assert found is not None
+    return found
 
 
 def _emit_agreement(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -121,32 +143,48 @@ def _emit_agreement(context: Any, builder: Any, signature: Any, arguments: Any) 
     first, last = arguments[4:]
     lift = builder.extract_value(context.make_array(_SYNDROME)(context, builder, arguments[1]).shape, 0)
     layer = _Layer(builder, posteriors, edge_columns, edge_shifts, lift)
-    zero = Lanes(builder, ir.Constant(_VECTOR, None))
-    parities = cgutils.alloca_once(builder, _VECTOR)
+    parities = cgutils.alloca_once(builder, vector(INT16))
     count_unsatisfied = cgutils.alloca_once_value(builder, ir.Constant(_INT64, 0))
     with cgutils.for_range_slice(builder, ir.Constant(_INT64, 0), lift, _STEP, inc=True) as (start, _):
-        (zero - Lanes.load_bytes(builder, builder.gep(syndrome, [start]))).store(parities)
+        (-Lanes.load(builder, builder.gep(syndrome, [start]), INT8)).as_words().store(parities)
         with cgutils.for_range(builder, builder.sub(last, first)) as loop:
-            bits = Lanes.load(builder, layer.bits(builder.add(first, loop.index), start))
+            bits = Lanes.load(builder, layer.bits(builder.add(first, loop.index), start), INT16)
             (Lanes(builder, builder.load(parities)) ^ bits).store(parities)
         found = count_set(builder, Lanes(builder, builder.load(parities)).is_negative())
         builder.store(builder.add(builder.load(count_unsatisfied), found), count_unsatisfied)
     return builder.icmp_signed("==", builder.load(count_unsatisfied), ir.Constant(_INT64, 0))
 
 
-def _update_layer(  # Numba types the call by this parameter list
-    _typing_context: Any,
-    _posteriors: Any,
-    _messages: Any,
-    _work: Any,
-    _syndrome: Any,
-    _edge_columns: Any,
-    _edge_shifts: Any,
-    _first: Any,
-    _last: Any,
-) -> tuple[Any, Any]:
-    signature = types.int64(_POSTERIORS, _MESSAGES, _WORK, _SYNDROME, _EDGES, _EDGES, types.int64, types.int64)
-    return signature, _emit_update
+def update_layer_in(bits: int) -> Callable[..., int]:
+    """Make the update of a layer for one width of registers.
+
+    Parameters
+    ----------
+    bits : int
+        One of ``USABLE_BITS``.
+
+    Returns
+    -------
+    callable
+        As ``update_layer_portable`` with ``COUNT_LANES`` lanes; callable inside kernels only.
+    """
+
+    def update_layer(  # Numba types the call by this parameter list
+        _typing_context: Any,
+        _posteriors: Any,
+        _messages: Any,
+        _work: Any,
+        _syndrome: Any,
+        _edge_columns: Any,
+        _edge_shifts: Any,
+        _first: Any,
+        _last: Any,
+    ) -> tuple[Any, Any]:
+        signature = types.int64(_POSTERIORS, _MESSAGES, _WORK, _SYNDROME, _EDGES, _EDGES, types.int64, types.int64)
+        return signature, lambda *context: _emit_update(*context, bits)
+
+    made: Callable[..., int] = intrinsic(update_layer)
+    return made
 
 
 def _layer_agrees(
@@ -155,8 +193,5 @@ def _layer_agrees(
     return types.boolean(_POSTERIORS, _SYNDROME, _EDGES, _EDGES, types.int64, types.int64), _emit_agreement
 
 
-update_layer_vectors: Callable[..., int] = intrinsic(_update_layer)
-"""As ``update_layer_portable`` with ``COUNT_LANES`` lanes; callable inside kernels only."""
-
 layer_agrees_vectors: Callable[..., bool] = intrinsic(_layer_agrees)
-"""As ``layer_agrees_portable`` with ``COUNT_LANES`` lanes; callable inside kernels only."""
+"""As ``layer_agrees_portable`` with ``COUNT_LANES`` lanes, on any processor; callable inside kernels only."""

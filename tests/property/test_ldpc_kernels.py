@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from common.kernels.jit import kernel
-from common.kernels.lanes import HAS_TABLES
+from common.kernels.lanes import REGISTER_BITS, USABLE_BITS, register_bits_for
 from common.kernels.ldpc import decode_segments, layer_agrees_portable, level_of_sum, update_layer_portable
 from common.kernels.ldpc_tables import DOUBT_OF_LEVEL
-from common.kernels.ldpc_vectors import layer_agrees_vectors, update_layer_vectors
+from common.kernels.ldpc_vectors import layer_agrees_vectors, update_layer_in
 from common.kernels.syndrome import add_syndromes
 from tests.reference import ldpc as slow
 from tests.support.ldpc import base_matrices, random_bits, small_code, with_errors
@@ -31,7 +32,7 @@ def test_syndromes_are_those_of_the_dense_matrix(matrix, segments, seed):
     assert np.array_equal(syndromes.reshape(expected.shape), expected)
 
 
-WAYS = [False, pytest.param(True, marks=pytest.mark.skipif(not HAS_TABLES, reason="this processor has no look-up in registers"))]
+WAYS = [False, pytest.param(True, marks=pytest.mark.skipif(not REGISTER_BITS, reason="this processor has no look-up in registers"))]
 """Plain loops, and vectors where the processor has them."""
 
 
@@ -79,9 +80,17 @@ def test_decoding_matches_the_slow_decoder(use_vectors, matrix, qber, iterations
     assert np.array_equal(errors.reshape(2, -1), np.array(expected) < 0)
 
 
-@kernel
-def layer_in_vectors(posteriors, messages, work, syndrome, edge_columns, edge_shifts, first, last):
-    return update_layer_vectors(posteriors, messages, work, syndrome, edge_columns, edge_shifts, first, last)
+def layer_in_registers_of(bits):
+    update_layer = update_layer_in(bits)
+
+    @njit(nogil=True)  # not kept: the cache would not see which width was meant
+    def layer_in_registers(posteriors, messages, work, syndrome, edge_columns, edge_shifts, first, last):
+        return update_layer(posteriors, messages, work, syndrome, edge_columns, edge_shifts, first, last)
+
+    return layer_in_registers
+
+
+LAYERS = {bits: layer_in_registers_of(bits) for bits in USABLE_BITS}
 
 
 @kernel
@@ -89,23 +98,23 @@ def agreement_in_vectors(posteriors, syndrome, edge_columns, edge_shifts, first,
     return layer_agrees_vectors(posteriors, syndrome, edge_columns, edge_shifts, first, last)
 
 
-@pytest.mark.skipif(not HAS_TABLES, reason="this processor has no look-up in registers")
+@pytest.mark.parametrize("bits", USABLE_BITS)
 @settings(max_examples=40)
-@given(matrix=base_matrices(lifts=(64, 128, 192)), seed=st.integers(0, 2**32))
-def test_a_layer_in_vectors_is_a_layer_in_loops_to_the_last_posterior_and_message(matrix, seed):
+@given(matrix=base_matrices(lifts=(64, 128, 192)), reach=st.sampled_from([3, 300, 8000]), seed=st.integers(0, 2**32))
+def test_a_layer_in_vectors_is_a_layer_in_loops_to_the_last_posterior_and_message(bits, matrix, reach, seed):
     shifts, lift = matrix
     code = small_code(shifts, lift)
     generator = np.random.default_rng(seed)
-    front = generator.integers(-300, 300, (shifts.shape[1], lift), np.int16)
+    front = generator.integers(-reach, reach, (shifts.shape[1], lift), np.int16)
     posteriors = np.hstack([front, front[:, :64]])
     messages = generator.integers(-63, 64, (code.edge_columns.size, lift)).astype(np.int8)
-    work = np.zeros((6 + shifts.shape[1], 64), np.int32)
+    work = np.zeros((5 + shifts.shape[1], 64), np.int32)
     syndrome = random_bits(generator, lift)
     ours, theirs = (posteriors.copy(), messages.copy()), (posteriors.copy(), messages.copy())
     for first, last in zip(code.row_starts[:-1], code.row_starts[1:], strict=True):
         edges = syndrome, code.edge_columns, code.edge_shifts, first, last
 
-        count = layer_in_vectors(*ours, work, *edges)
+        count = LAYERS[bits](*ours, work, *edges)
 
         assert count == update_layer_portable(*theirs, work, *edges)
         assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
@@ -134,6 +143,19 @@ def test_success_means_that_the_decision_has_the_syndrome(use_vectors, matrix, s
 
     reached = slow.add_syndromes(shifts, lift, errors.reshape(1, -1), syndromes.reshape(1, -1)).sum() == 0
     assert (used[0] > 0) == reached
+
+
+@pytest.mark.parametrize(
+    ("features", "usable"),
+    [
+        ({}, ()),
+        ({"ssse3": True, "avx2": False}, (128,)),
+        ({"ssse3": True, "avx2": True, "avx512bw": True}, (256, 128)),  # AVX-512 without permutations of bytes
+        ({"ssse3": True, "avx2": True, "avx512bw": True, "avx512vbmi": True}, (512, 256, 128)),
+    ],
+)
+def test_registers_are_used_as_wide_as_the_processor_can_shuffle_bytes(features, usable):
+    assert register_bits_for(features) == usable
 
 
 def test_the_tables_of_the_decoder_are_the_functions_that_they_stand_for():

@@ -1,7 +1,7 @@
 """Slow and obvious LDPC: a dense parity-check matrix, and layered decoding one check at a time with plain integers.
 
 Stands for ``add_syndromes``, and, with ``decode_segment`` and ``level_of``, for ``decode_segments`` and what it is made of:
-``update_layer_portable``, ``layer_agrees_portable``, ``level_of_sum``, and the same layers in ``ldpc_vectors``.
+``update_layer_portable``, ``layer_agrees_portable``, ``level_of_sum``, and the same layers in ``ldpc_vectors`` (``update_layer_in``).
 """
 
 import math
@@ -42,14 +42,13 @@ def doubt(level):
 
 
 def level_of(total):
-    """Magnitude that is left when doubts sum to ``total``: that of the middle of the quarter octave it lies in."""
+    """Magnitude that is left when doubts sum to ``total``: that of the middle of the step it lies in."""
     if total <= 1:
         return 63
-    octave = 0
-    while 2 ** (octave + 1) <= total:
-        octave += 1
-    quarter = int(4 * (total / 2**octave - 1))
-    middle = 2**octave * math.sqrt((1 + quarter / 4) * (1 + (quarter + 1) / 4))
+    total = min(total, 32767)
+    step = 2 if total < 128 else 32 if total < 2048 else 512
+    low = total // step * step
+    middle = math.sqrt(max(low, 1) * (low + step))
     return min(63, round(-6 * math.log(math.tanh(middle / 16384))))
 
 
@@ -60,8 +59,8 @@ def decode_segment(neighbours, posterior, syndrome, iterations, patience):
     for iteration in range(iterations):
         unsatisfied = 0
         for check, bits in enumerate(neighbours):
-            unsatisfied += (sum(posterior[bit] < 0 for bit in bits) + syndrome[check]) % 2
             incoming = {bit: posterior[bit] - messages[check][bit] for bit in bits}
+            unsatisfied += (sum(value < 0 for value in incoming.values()) + syndrome[check]) % 2
             magnitudes = {bit: min(abs(value), 63) for bit, value in incoming.items()}
             least = min(magnitudes.values())
             total = min(65535, sum(doubt(magnitude) for magnitude in magnitudes.values()))

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from common.distillation.reconciliation.code_matrix import Code, channel_level
 from common.errors import LocalProtocolError
-from common.kernels.lanes import HAS_TABLES
+from common.kernels.lanes import REGISTER_BITS
 from common.kernels.ldpc import decode_segments
 from common.kernels.syndrome import add_syndromes
 
@@ -364,7 +364,7 @@ def decode(
         differences.reshape(segments, code.shifts.shape[0], code.lift),
         iterations,
         PATIENCE,
-        HAS_TABLES,
+        REGISTER_BITS > 0,
         errors.reshape(segments, code.shifts.shape[1], code.lift),
         used,
     )
