@@ -7,6 +7,7 @@ those of ``update_layer_portable`` and ``layer_agrees_portable``; called by ``co
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -57,7 +58,7 @@ def _data(context: Any, builder: Any, signature: Any, arguments: Any, index: int
     return context.make_array(signature.args[index])(context, builder, arguments[index]).data
 
 
-def _emit_update(context: Any, builder: Any, signature: Any, arguments: Any, bits: int) -> Any:
+def _emit_update(bits: int, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Emit, for each stretch of lanes: all neighbours in, two magnitudes, all neighbours out. Most is done on bytes in packed order."""
     posteriors, messages, work, syndrome, edge_columns, edge_shifts = (
         _data(context, builder, signature, arguments, index) for index in range(6)
@@ -181,7 +182,7 @@ def update_layer_in(bits: int) -> Callable[..., int]:
         _last: Any,
     ) -> tuple[Any, Any]:
         signature = types.int64(_POSTERIORS, _MESSAGES, _WORK, _SYNDROME, _EDGES, _EDGES, types.int64, types.int64)
-        return signature, lambda *context: _emit_update(*context, bits)
+        return signature, partial(_emit_update, bits)
 
     made: Callable[..., int] = intrinsic(update_layer)
     return made
