@@ -11,7 +11,7 @@ from common.kernels.lanes import REGISTER_BITS, USABLE_BITS, register_bits_for
 from common.kernels.ldpc import decode_segments, layer_agrees_portable, level_of_sum, update_layer_portable
 from common.kernels.ldpc_tables import DOUBT_OF_LEVEL
 from common.kernels.ldpc_vectors import layer_agrees_vectors, update_layer_in
-from common.kernels.syndrome import add_syndromes
+from common.kernels.syndrome import add_bits_at, add_syndromes, put_bits
 from tests.reference import ldpc as slow
 from tests.support.ldpc import base_matrices, random_bits, small_code, with_errors
 
@@ -30,6 +30,22 @@ def test_syndromes_are_those_of_the_dense_matrix(matrix, segments, seed):
     add_syndromes(words, code.row_starts, code.edge_columns, code.edge_shifts, syndromes)
 
     assert np.array_equal(syndromes.reshape(expected.shape), expected)
+
+
+@given(count=st.integers(0, 40), taken=st.integers(0, 40), segments=st.integers(0, 3), seed=st.integers(0, 2**32))
+def test_bits_go_to_their_positions_and_are_added_from_there(count, taken, segments, seed):
+    generator = np.random.default_rng(seed)
+    positions = generator.permutation(count)[:taken].astype(np.int64)
+    words, bits = random_bits(generator, segments, count), random_bits(generator, segments, positions.size)
+    expected, sums, chosen = words.copy(), bits.copy(), random_bits(generator, segments) == 1
+    expected[:, positions] = bits
+    sums[chosen] ^= words[chosen][:, positions]
+
+    add_bits_at(added := bits.copy(), words, positions, chosen)
+    put_bits(words, positions, bits)
+
+    assert np.array_equal(words, expected)
+    assert np.array_equal(added, sums)
 
 
 WAYS = [False, pytest.param(True, marks=pytest.mark.skipif(not REGISTER_BITS, reason="this processor has no look-up in registers"))]

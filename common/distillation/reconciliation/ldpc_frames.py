@@ -37,7 +37,7 @@ from common.distillation.reconciliation.code_matrix import Code, channel_level
 from common.errors import LocalProtocolError
 from common.kernels.lanes import REGISTER_BITS
 from common.kernels.ldpc import decode_segments
-from common.kernels.syndrome import add_syndromes
+from common.kernels.syndrome import add_bits_at, add_syndromes, put_bits
 
 KNOWN_LEVEL = 8000
 """Decoder level of a bit that is known. Above what all messages to it can sum to (``MESSAGE_LIMIT`` times the largest column degree), and
@@ -217,11 +217,11 @@ def _codewords(layout: Layout, payload: NDArray[np.uint8], private: NDArray[np.u
     if payload.shape != (segments, layout.count_payload) or payload.dtype != np.uint8:
         raise LocalProtocolError(f"payload must be uint8[segments, {layout.count_payload}], is {payload.dtype}{list(payload.shape)}")
     words = np.zeros((segments, layout.code.count_bits), np.uint8)
-    words[:, layout.payload] = payload
+    put_bits(words, layout.payload, payload)
     if private is not None:
         if private.shape != (segments, layout.count_punctured) or private.dtype != np.uint8:
             raise LocalProtocolError(f"private bits must be uint8[{segments}, {layout.count_punctured}]")
-        words[:, layout.punctured] = private
+        put_bits(words, layout.punctured, private)
     return words
 
 
@@ -369,5 +369,6 @@ def decode(
         used,
     )
     succeeded = used > 0
-    errors[~succeeded] = 0
-    return Decoded(payload ^ errors[:, layout.payload], succeeded, np.abs(used))
+    corrected = payload.copy()
+    add_bits_at(corrected, errors, layout.payload, succeeded)
+    return Decoded(corrected, succeeded, np.abs(used))
