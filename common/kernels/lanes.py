@@ -250,27 +250,36 @@ class Registers:
         return self._shuffled(ordered, self._packed_order())
 
     def look_up(self, entries: Sequence[int], indices: Lanes) -> Lanes:
-        """Look every lane up in a table of 64 bytes.
+        """Look every lane up in a table of 64 or 128 bytes.
 
         Parameters
         ----------
         entries : sequence of int
-            64 bytes, constants.
+            64 or 128 bytes, constants.
         indices : Lanes
-            Bytes from 0 to 63; what a larger index finds is undefined.
+            Bytes below the number of entries; what a larger index finds is undefined.
 
         Returns
         -------
         Lanes
             The entries found.
         """
-        if self.bits == 512:  # the table is one register
-            register = vector(INT8)
+        if self.bits < 512:
+            return self._searched(entries, indices)
+        register, parts = vector(INT8), [_numbers(entries[first : first + 64], INT8) for first in range(0, len(entries), 64)]
+        if len(parts) == 1:
             function = self._function("avx512.permvar.qi.512", register, register, register)
-            return Lanes(self.builder, self.builder.call(function, [_numbers(entries, INT8), indices.value]))
-        quarters = [self._shuffled_by(entries[first : first + _OF_SHUFFLE], indices) for first in range(0, 64, _OF_SHUFFLE)]
-        odd = indices.has_bit(16)
-        return quarters[3].where(odd, quarters[2]).where(indices.has_bit(32), quarters[1].where(odd, quarters[0]))
+            return Lanes(self.builder, self.builder.call(function, [*parts, indices.value]))
+        function = self._function("avx512.vpermi2var.qi.512", register, register, register, register)
+        return Lanes(self.builder, self.builder.call(function, [parts[0], indices.value, parts[1]]))
+
+    def _searched(self, entries: Sequence[int], indices: Lanes) -> Lanes:
+        """Look up in a power of two of bytes, by halves down to what one shuffle holds."""
+        half = len(entries) // 2
+        if half < _OF_SHUFFLE:
+            return self._shuffled_by(entries, indices)
+        low, high = (self._searched(part, indices) for part in (entries[:half], entries[half:]))
+        return high.where(indices.has_bit(half), low)
 
     def _shuffled_by(self, entries: Sequence[int], indices: Lanes) -> Lanes:
         """Look up in 16 bytes by the lowest four bits."""

@@ -25,15 +25,69 @@ from numpy.typing import NDArray
 
 from common.kernels.jit import kernel
 from common.kernels.lanes import COUNT_LANES, REGISTER_BITS
-from common.kernels.ldpc_tables import DOUBT_OF_LEVEL, LARGEST_DOUBT, LEVEL_OF_STEP, MESSAGE_LIMIT, STEP_SHIFTS
+from common.kernels.ldpc_tables import COARSE, COUNT_STEPS, FINE, LARGEST_DOUBT
 
 _OF_CHECKS = 5  # rows of the work space for what belongs to checks: doubts, least, signs, and the two magnitudes to send
-_FINE, _MIDDLE, _COARSE = STEP_SHIFTS
-_COUNT_STEPS = LEVEL_OF_STEP.shape[1]
+_DOUBTS, _FINE_DOUBTS = COARSE.doubt_of_level, FINE.doubt_of_level
+_LEVELS, _FINE_LEVELS = COARSE.level_of_step, FINE.level_of_step
+_SHIFTS, _FINE_SHIFTS = COARSE.step_shifts, FINE.step_shifts
+_LIMIT, _FINE_LIMIT = COARSE.message_limit, FINE.message_limit
 
 
 @kernel
-def _take_neighbour(posteriors: NDArray[np.int16], messages: NDArray[np.int8], sums: NDArray[np.int32], checks: NDArray[np.int32]) -> None:
+def doubt_of(value: int, fine: bool) -> int:
+    """Return the doubt about an incoming message.
+
+    Parameters
+    ----------
+    value : int
+        Levels, of either sign and any size.
+    fine : bool
+        On which scale.
+
+    Returns
+    -------
+    int
+        Units.
+    """
+    if fine:
+        return int(_FINE_DOUBTS[np.uint32(min(np.int32(abs(value)), np.int32(_FINE_LIMIT)))])
+    return int(_DOUBTS[np.uint32(min(np.int32(abs(value)), np.int32(_LIMIT)))])
+
+
+@kernel
+def level_of_sum(doubt: int, fine: bool) -> int:
+    """Return the magnitude that a sum of doubts leaves.
+
+    Parameters
+    ----------
+    doubt : int
+        Units, 0 to 65535.
+    fine : bool
+        On which scale.
+
+    Returns
+    -------
+    int
+        Levels: the entry of the finest table of ``level_of_step`` that goes so far.
+    """
+    within = min(np.int32(doubt), np.int32(LARGEST_DOUBT))
+    if fine:
+        for table in range(len(_FINE_SHIFTS)):
+            step = within >> _FINE_SHIFTS[table]
+            if step < COUNT_STEPS:
+                return int(_FINE_LEVELS[table, np.uint32(step)])
+    for table in range(len(_SHIFTS)):
+        step = within >> _SHIFTS[table]
+        if step < COUNT_STEPS:
+            return int(_LEVELS[table, np.uint32(step)])
+    return 0  # pragma: no cover - the last table reaches the largest doubt
+
+
+@kernel
+def _take_neighbour(
+    posteriors: NDArray[np.int16], messages: NDArray[np.int8], sums: NDArray[np.int32], checks: NDArray[np.int32], fine: bool
+) -> None:
     """Take one neighbour into a layer: remove the check's last message, add the doubt, track the least magnitude and the sign.
 
     Parameters
@@ -46,6 +100,8 @@ def _take_neighbour(posteriors: NDArray[np.int16], messages: NDArray[np.int8], s
         Out: posteriors without these messages.
     checks : int32[5, lanes]
         Sum of doubts, least magnitude, and sign of the product of incoming messages (in the top bit); updated.
+    fine : bool
+        On which scale.
     """
     doubts, least, signs = checks[0], checks[1], checks[2]
     for i in range(sums.size):
@@ -54,34 +110,12 @@ def _take_neighbour(posteriors: NDArray[np.int16], messages: NDArray[np.int8], s
         least[i] = min(least[i], np.int32(abs(value)))
         signs[i] ^= value
     for i in range(sums.size):  # apart, since a table keeps the compiler from making vectors
-        magnitude = min(np.int32(abs(sums[i])), np.int32(MESSAGE_LIMIT))
-        doubts[i] += np.int32(DOUBT_OF_LEVEL[np.uint32(magnitude)])
-
-
-@kernel
-def level_of_sum(doubt: int) -> int:
-    """Return the magnitude that a sum of doubts leaves.
-
-    Parameters
-    ----------
-    doubt : int
-        Units, 0 to 65535.
-
-    Returns
-    -------
-    int
-        Levels: the entry of the finest table of ``LEVEL_OF_STEP`` that goes so far.
-    """
-    if doubt < _COUNT_STEPS << _FINE:
-        return int(LEVEL_OF_STEP[0, np.uint32(doubt >> _FINE)])
-    if doubt < _COUNT_STEPS << _MIDDLE:
-        return int(LEVEL_OF_STEP[1, np.uint32(doubt >> _MIDDLE)])
-    return int(LEVEL_OF_STEP[2, np.uint32(min(doubt, LARGEST_DOUBT) >> _COARSE)])
+        doubts[i] = min(np.int32(65535), np.int32(doubts[i] + doubt_of(sums[i], fine)))
 
 
 @kernel
 def _choose_magnitudes(checks: NDArray[np.int32]) -> None:
-    """Turn doubts into the magnitudes to send, to all but the weakest neighbour and to the weakest.
+    """Turn doubts into the magnitudes to send on the coarse scale, to all but the weakest neighbour and to the weakest.
 
     Parameters
     ----------
@@ -89,13 +123,14 @@ def _choose_magnitudes(checks: NDArray[np.int32]) -> None:
         From ``_take_neighbour``; the last two rows are written.
     """
     for i in range(checks.shape[1]):
-        doubt = min(np.int32(65535), checks[0, i])
-        checks[3, i] = level_of_sum(doubt)
-        checks[4, i] = level_of_sum(doubt - np.int32(DOUBT_OF_LEVEL[np.uint32(checks[1, i])]))
+        checks[3, i] = level_of_sum(checks[0, i], False)
+        checks[4, i] = level_of_sum(checks[0, i] - doubt_of(checks[1, i], False), False)
 
 
 @kernel
-def _tell_neighbour(posteriors: NDArray[np.int16], messages: NDArray[np.int8], sums: NDArray[np.int32], checks: NDArray[np.int32]) -> None:
+def _tell_neighbour(
+    posteriors: NDArray[np.int16], messages: NDArray[np.int8], sums: NDArray[np.int32], checks: NDArray[np.int32], fine: bool
+) -> None:
     """Send a layer's new messages to one neighbour and add them to its posteriors.
 
     Parameters
@@ -107,13 +142,18 @@ def _tell_neighbour(posteriors: NDArray[np.int16], messages: NDArray[np.int8], s
     sums : int32[lanes]
         Posteriors without the old messages, from ``_take_neighbour``.
     checks : int32[5, lanes]
-        From ``_choose_magnitudes``.
+        From ``_take_neighbour`` and, on the coarse scale, ``_choose_magnitudes``.
+    fine : bool
+        On which scale, and so by which rule.
     """
     least, signs, to_others, to_weakest = checks[1], checks[2], checks[3], checks[4]
     for i in range(sums.size):
         value = sums[i]
-        is_least = min(np.int32(abs(value)), np.int32(MESSAGE_LIMIT)) == least[i]
-        magnitude = to_weakest[i] if is_least else to_others[i]
+        if fine:
+            magnitude = np.int32(level_of_sum(checks[0, i] - doubt_of(value, True), True))
+        else:
+            is_least = min(np.int32(abs(value)), np.int32(_LIMIT)) == least[i]
+            magnitude = to_weakest[i] if is_least else to_others[i]
         flip = np.int32(np.int32(signs[i] ^ value) >> 31)  # 0, or -1 where the message is negative
         message = np.int32(np.int32(magnitude ^ flip) - flip)
         messages[i] = np.int8(message)
@@ -130,6 +170,7 @@ def update_layer_portable(
     edge_shifts: NDArray[np.int64],
     first: int,
     last: int,
+    fine: bool,
 ) -> int:
     """Update the checks of one base row and the posteriors of their bits, by plain loops.
 
@@ -147,6 +188,9 @@ def update_layer_portable(
         The code, as in ``common.kernels.syndrome``.
     first, last : int
         Edges of the base row.
+    fine : bool
+        Whether messages are counted on the fine scale and every neighbour hears exactly what the others say; else the scale is coarse
+        and only the least sure one does.
 
     Returns
     -------
@@ -160,19 +204,19 @@ def update_layer_portable(
     for start in range(0, lift, lanes):
         for i in range(lanes):
             checks[0, i] = 0
-            checks[1, i] = MESSAGE_LIMIT
+            checks[1, i] = _LIMIT
             checks[2, i] = -np.int32(syndrome[start + i])
         for turn in range(2):
-            if turn == 1:
+            if turn == 1 and not fine:
                 _choose_magnitudes(checks)
             for edge in range(first, last):
                 at = (edge_shifts[edge] + start) % lift
                 bits = posteriors[edge_columns[edge], at : at + lanes]
                 sent = messages[edge, start : start + lanes]
                 if turn == 0:
-                    _take_neighbour(bits, sent, work[_OF_CHECKS + edge - first], checks)
+                    _take_neighbour(bits, sent, work[_OF_CHECKS + edge - first], checks, fine)
                 else:
-                    _tell_neighbour(bits, sent, work[_OF_CHECKS + edge - first], checks)
+                    _tell_neighbour(bits, sent, work[_OF_CHECKS + edge - first], checks, fine)
         for i in range(lanes):
             count_unsatisfied += int(checks[2, i] < 0)
     for edge in range(first, last):
@@ -225,9 +269,30 @@ def layer_agrees_portable(
 if REGISTER_BITS:
     from common.kernels.ldpc_vectors import layer_agrees_vectors, update_layer_in
 
-    update_layer_vectors = update_layer_in(REGISTER_BITS)
+    update_layer_vectors, update_layer_finely = (update_layer_in(REGISTER_BITS, fine) for fine in (False, True))
 else:
-    layer_agrees_vectors, update_layer_vectors = layer_agrees_portable, update_layer_portable
+    layer_agrees_vectors = layer_agrees_portable
+
+
+@kernel
+def _update_layer(
+    posteriors: NDArray[np.int16],
+    messages: NDArray[np.int8],
+    work: NDArray[np.int32],
+    syndrome: NDArray[np.uint8],
+    edge_columns: NDArray[np.int64],
+    edge_shifts: NDArray[np.int64],
+    first: int,
+    last: int,
+    fine: bool,
+    use_vectors: bool,
+) -> int:
+    """Update one layer in the way asked for; as ``update_layer_portable``."""
+    if REGISTER_BITS and use_vectors:  # the first is a constant, without which the intrinsics would be compiled
+        if fine:
+            return update_layer_finely(posteriors, messages, work, syndrome, edge_columns, edge_shifts, first, last)
+        return update_layer_vectors(posteriors, messages, work, syndrome, edge_columns, edge_shifts, first, last)
+    return update_layer_portable(posteriors, messages, work, syndrome, edge_columns, edge_shifts, first, last, fine)
 
 
 @kernel
@@ -279,6 +344,7 @@ def _decode_segment(
     syndrome: NDArray[np.uint8],
     iterations: int,
     patience: int,
+    fine: bool,
     use_vectors: bool,
 ) -> int:
     """Update layer after layer until the hard decisions of one segment have the syndrome.
@@ -299,6 +365,8 @@ def _decode_segment(
         Most iterations.
     patience : int
         Give up after so many iterations in a row without fewer unsatisfied checks than ever before.
+    fine : bool
+        The rule nearer to the Shannon limit, as for ``update_layer_portable``; levels are then those of the fine scale.
     use_vectors : bool
         Whether layers are updated in vectors.
 
@@ -312,12 +380,9 @@ def _decode_segment(
         count_unsatisfied = 0
         for row in range(row_starts.size - 1):
             first, last = row_starts[row], row_starts[row + 1]
-            if use_vectors:
-                count_unsatisfied += update_layer_vectors(posteriors, messages, work, syndrome[row], edge_columns, edge_shifts, first, last)
-            else:
-                count_unsatisfied += update_layer_portable(
-                    posteriors, messages, work, syndrome[row], edge_columns, edge_shifts, first, last
-                )
+            count_unsatisfied += _update_layer(
+                posteriors, messages, work, syndrome[row], edge_columns, edge_shifts, first, last, fine, use_vectors
+            )
         if _has_syndrome(posteriors, row_starts, edge_columns, edge_shifts, syndrome, use_vectors):
             return iteration + 1
         waited = 0 if count_unsatisfied < fewest else waited + 1
@@ -338,6 +403,7 @@ def decode_segments(
     syndromes: NDArray[np.uint8],
     iterations: int,
     patience: int,
+    fine: bool,
     use_vectors: bool,
     errors: NDArray[np.uint8],
     used: NDArray[np.int64],
@@ -360,6 +426,8 @@ def decode_segments(
         Most iterations.
     patience : int
         Give up after so many iterations in a row without fewer unsatisfied checks than ever before.
+    fine : bool
+        The rule nearer to the Shannon limit, as for ``update_layer_portable``; levels are then those of the fine scale.
     use_vectors : bool
         Whether to work in vectors, where the processor has them (``REGISTER_BITS``) and the lift is a multiple of ``COUNT_LANES``.
     errors : uint8[segments, columns, lift]
@@ -397,6 +465,7 @@ def decode_segments(
             syndromes[segment],
             iterations,
             patience,
+            fine,
             in_vectors,
         )
         for column in range(count_columns):

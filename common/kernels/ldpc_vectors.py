@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from common.kernels.lanes import COUNT_LANES, INT8, INT16, Lanes, Registers, count_set, numbered_below, vector
-from common.kernels.ldpc_tables import DOUBT_OF_LEVEL, LARGEST_DOUBT, LEVEL_OF_STEP, MESSAGE_LIMIT, STEP_SHIFTS
+from common.kernels.ldpc_tables import COARSE, COUNT_STEPS, FINE, LARGEST_DOUBT, Scale
 
 _INT64 = ir.IntType(64)
 _STEP = ir.Constant(_INT64, COUNT_LANES)
@@ -58,7 +58,7 @@ def _data(context: Any, builder: Any, signature: Any, arguments: Any, index: int
     return context.make_array(signature.args[index])(context, builder, arguments[index]).data
 
 
-def _emit_update(bits: int, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _emit_update(bits: int, fine: bool, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Emit, for each stretch of lanes: all neighbours in, two magnitudes, all neighbours out. Most is done on bytes in packed order."""
     posteriors, messages, work, syndrome, edge_columns, edge_shifts = (
         _data(context, builder, signature, arguments, index) for index in range(6)
@@ -67,7 +67,8 @@ def _emit_update(bits: int, context: Any, builder: Any, signature: Any, argument
     lift = builder.extract_value(context.make_array(_MESSAGES)(context, builder, arguments[1]).shape, 1)
     layer, registers = _Layer(builder, posteriors, edge_columns, edge_shifts, lift), Registers(builder, bits)
     count_edges = builder.sub(last, first)
-    limit = Lanes.all(builder, MESSAGE_LIMIT, INT8)
+    scale = FINE if fine else COARSE
+    limit = Lanes.all(builder, scale.message_limit, INT8)
     doubts, least, signs = (cgutils.alloca_once(builder, vector(element)) for element in (INT16, INT8, INT8))
     count_unsatisfied = cgutils.alloca_once_value(builder, ir.Constant(_INT64, 0))
     scratch = builder.bitcast(work, INT8.as_pointer())
@@ -93,20 +94,25 @@ def _emit_update(bits: int, context: Any, builder: Any, signature: Any, argument
             value = registers.packed(Lanes.load(builder, layer.bits(edge, start), INT16) - message.as_words())
             value.store(kept(loop.index))
             magnitude = abs(value).at_most(limit)
-            now(doubts).saturated_sum(_doubt_of(registers, magnitude)).store(doubts)
+            now(doubts).saturated_sum(_doubt_of(scale, registers, magnitude)).store(doubts)
             now(least).at_most(magnitude).store(least)
             (now(signs) ^ value).store(signs)
-        weakest, sign = now(least), now(signs)
-        to_others = _level_of(registers, now(doubts))
-        to_weakest = _level_of(registers, now(doubts) - _doubt_of(registers, weakest))
+        weakest, sign, total = now(least), now(signs), now(doubts)
+        to_others = _level_of(scale, registers, total)
+        to_weakest = _level_of(scale, registers, total - _doubt_of(scale, registers, weakest))  # where fine, the compiler drops both
         with cgutils.for_range(builder, count_edges) as loop:
             edge = builder.add(first, loop.index)
             value = Lanes.load(builder, kept(loop.index), INT8)
-            magnitude = to_weakest.where(abs(value).at_most(limit).equals(weakest), to_others)
+            magnitude = abs(value).at_most(limit)
+            if fine:
+                magnitude = _level_of(scale, registers, total - _doubt_of(scale, registers, magnitude))
+            else:
+                magnitude = to_weakest.where(magnitude.equals(weakest), to_others)
             message = registers.in_order((-magnitude).where((sign ^ value).is_negative(), magnitude))
-            change = message - Lanes.load(builder, sent(edge, start), INT8)  # at most twice the limit, which a byte holds
+            before = Lanes.load(builder, sent(edge, start), INT8)
+            change = message.as_words() - before.as_words() if fine else (message - before).as_words()  # a byte holds twice 63
             message.store(sent(edge, start))
-            (Lanes.load(builder, layer.bits(edge, start), INT16) + change.as_words()).store(layer.bits(edge, start))
+            (Lanes.load(builder, layer.bits(edge, start), INT16) + change).store(layer.bits(edge, start))
         found = count_set(builder, sign.is_negative())
         builder.store(builder.add(builder.load(count_unsatisfied), found), count_unsatisfied)
     with cgutils.for_range(builder, count_edges) as loop:
@@ -120,20 +126,20 @@ def _emit_update(bits: int, context: Any, builder: Any, signature: Any, argument
     return builder.load(count_unsatisfied)
 
 
-def _doubt_of(registers: Registers, magnitude: Lanes) -> Lanes:
+def _doubt_of(scale: Scale, registers: Registers, magnitude: Lanes) -> Lanes:
     """Emit the doubts about magnitudes, words, by a table of low bytes and one of high bytes."""
-    low, high = ([int(doubt) >> shift & 255 for doubt in DOUBT_OF_LEVEL] for shift in (0, 8))
+    low, high = ([int(doubt) >> shift & 255 for doubt in scale.doubt_of_level] for shift in (0, 8))
     return registers.widened(registers.look_up(low, magnitude), registers.look_up(high, magnitude))
 
 
-def _level_of(registers: Registers, doubt: Lanes) -> Lanes:
+def _level_of(scale: Scale, registers: Registers, doubt: Lanes) -> Lanes:
     """Emit the magnitudes that sums of doubts leave, bytes in packed order: from the finest table that goes so far."""
     within = doubt.at_most(Lanes.all(doubt.builder, LARGEST_DOUBT, INT16))
     found: Lanes | None = None
-    for shift, levels in zip(reversed(STEP_SHIFTS), reversed(LEVEL_OF_STEP.tolist()), strict=True):
+    for shift, levels in zip(reversed(scale.step_shifts), reversed(scale.level_of_step.tolist()), strict=True):
         index = registers.packed(within >> shift)  # saturates, and so stays beyond the table where the sum is
         level = registers.look_up(levels, index)
-        found = level if found is None else level.where(index.is_below(len(levels)), found)
+        found = level if found is None else level.where(index.is_below(COUNT_STEPS), found)
     assert found is not None
     return found
 
@@ -156,13 +162,15 @@ def _emit_agreement(context: Any, builder: Any, signature: Any, arguments: Any) 
     return builder.icmp_signed("==", builder.load(count_unsatisfied), ir.Constant(_INT64, 0))
 
 
-def update_layer_in(bits: int) -> Callable[..., int]:
+def update_layer_in(bits: int, fine: bool) -> Callable[..., int]:
     """Make the update of a layer for one width of registers.
 
     Parameters
     ----------
     bits : int
         One of ``USABLE_BITS``.
+    fine : bool
+        Which rule, as for ``update_layer_portable``.
 
     Returns
     -------
@@ -182,7 +190,7 @@ def update_layer_in(bits: int) -> Callable[..., int]:
         _last: Any,
     ) -> tuple[Any, Any]:
         signature = types.int64(_POSTERIORS, _MESSAGES, _WORK, _SYNDROME, _EDGES, _EDGES, types.int64, types.int64)
-        return signature, partial(_emit_update, bits)
+        return signature, partial(_emit_update, bits, fine)
 
     made: Callable[..., int] = intrinsic(update_layer)
     return made

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from common.distillation.reconciliation.code_matrix import MOST_COLUMN_DEGREE
 from common.distillation.reconciliation.ldpc_frames import KNOWN_LEVEL, decode, encode, layout_of, reveal, spread_order
 from common.errors import LocalProtocolError
-from common.kernels.ldpc_tables import MESSAGE_LIMIT
+from common.kernels.ldpc_tables import COARSE, FINE
 from tests.reference import ldpc as slow
 from tests.support.ldpc import random_bits, small_code, with_errors
 
@@ -127,4 +127,5 @@ def test_arrays_that_do_not_fit_the_layout_are_refused():
 
 
 def test_a_known_bit_outweighs_every_message_and_fits_the_posterior():
-    assert MESSAGE_LIMIT * MOST_COLUMN_DEGREE < KNOWN_LEVEL < 2**15 - MESSAGE_LIMIT * MOST_COLUMN_DEGREE
+    for limit in (COARSE.message_limit, FINE.message_limit):
+        assert limit * MOST_COLUMN_DEGREE < KNOWN_LEVEL < 2**15 - limit * MOST_COLUMN_DEGREE

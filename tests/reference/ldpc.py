@@ -1,7 +1,8 @@
 """Slow and obvious LDPC: a dense parity-check matrix, and layered decoding one check at a time with plain integers.
 
 Stands for ``add_syndromes``, and, with ``decode_segment`` and ``level_of``, for ``decode_segments`` and what it is made of:
-``update_layer_portable``, ``layer_agrees_portable``, ``level_of_sum``, and the same layers in ``ldpc_vectors`` (``update_layer_in``).
+``update_layer_portable``, ``layer_agrees_portable``, ``doubt_of``, ``level_of_sum``, and the same
+layers in ``ldpc_vectors`` (``update_layer_in``).
 """
 
 import math
@@ -26,33 +27,36 @@ def add_syndromes(shifts, lift, words, syndromes):
     return (syndromes + words.astype(np.int64) @ parity_check_matrix(shifts, lift).T.astype(np.int64)) % 2
 
 
-def decode_segments(shifts, lift, levels, syndromes, iterations, patience):
+def decode_segments(shifts, lift, levels, syndromes, iterations, patience, fine):
     """Posteriors and iterations used (negative: failed) of every segment, for levels [segments, n] and syndromes [segments, m]."""
     neighbours = [[int(bit) for bit in np.flatnonzero(row)] for row in parity_check_matrix(shifts, lift)]
     decoded = [
-        decode_segment(neighbours, list(map(int, l)), list(map(int, s)), iterations, patience)
+        decode_segment(neighbours, list(map(int, l)), list(map(int, s)), iterations, patience, fine)
         for l, s in zip(levels, syndromes, strict=True)
     ]
     return [posterior for posterior, _ in decoded], [used for _, used in decoded]
 
 
-def doubt(level):
+def doubt(level, fine):
     """What a check holds against a message of this magnitude, in units of 1/8192."""
-    return 32767 if level == 0 else min(32767, round(-8192 * math.log(math.tanh(level / 12))))
+    per_nat = 12 if fine else 6
+    return 32767 if level == 0 else min(32767, round(-8192 * math.log(math.tanh(level / (2 * per_nat)))))
 
 
-def level_of(total):
+def level_of(total, fine):
     """Magnitude that is left when doubts sum to ``total``: that of the middle of the step it lies in."""
+    per_nat, limit = (12, 127) if fine else (6, 63)
     if total <= 1:
-        return 63
+        return limit
     total = min(total, 32767)
-    step = 2 if total < 128 else 32 if total < 2048 else 512
+    ends = {64: 1, 512: 8, 4096: 64, 32768: 512} if fine else {128: 2, 2048: 32, 32768: 512}
+    step = next(step for end, step in ends.items() if total < end)
     low = total // step * step
     middle = math.sqrt(max(low, 1) * (low + step))
-    return min(63, round(-6 * math.log(math.tanh(middle / 16384))))
+    return min(limit, round(-per_nat * math.log(math.tanh(middle / 16384))))
 
 
-def decode_segment(neighbours, posterior, syndrome, iterations, patience):
+def decode_segment(neighbours, posterior, syndrome, iterations, patience, fine):
     """One segment; checks of one base row touch different bits, so one after another is the same as all at once."""
     messages = [dict.fromkeys(bits, 0) for bits in neighbours]
     fewest, waited = len(syndrome) + 1, 0
@@ -61,11 +65,12 @@ def decode_segment(neighbours, posterior, syndrome, iterations, patience):
         for check, bits in enumerate(neighbours):
             incoming = {bit: posterior[bit] - messages[check][bit] for bit in bits}
             unsatisfied += (sum(value < 0 for value in incoming.values()) + syndrome[check]) % 2
-            magnitudes = {bit: min(abs(value), 63) for bit, value in incoming.items()}
+            magnitudes = {bit: min(abs(value), 127 if fine else 63) for bit, value in incoming.items()}
             least = min(magnitudes.values())
-            total = min(65535, sum(doubt(magnitude) for magnitude in magnitudes.values()))
+            total = min(65535, sum(doubt(magnitude, fine) for magnitude in magnitudes.values()))
             for bit in bits:
-                magnitude = level_of(total - doubt(least)) if magnitudes[bit] == least else level_of(total)
+                hears_others = fine or magnitudes[bit] == least
+                magnitude = level_of(total - doubt(magnitudes[bit], fine) if hears_others else total, fine)
                 is_negative = (sum(incoming[other] < 0 for other in bits if other != bit) + syndrome[check]) % 2
                 messages[check][bit] = -magnitude if is_negative else magnitude
                 posterior[bit] = incoming[bit] + messages[check][bit]

@@ -22,7 +22,7 @@ from common.distillation.recipe import BATCH_KEY_BITS, Recipe
 from common.distillation.reconciliation.code_matrix import Code
 from common.distillation.reconciliation.code_measurement import decoded_blindly
 from common.distillation.reconciliation.codes import LONGEST_BITS, choose_code
-from common.distillation.reconciliation.ldpc_frames import DEFAULT_ITERATIONS, Layout, encode, layout_of
+from common.distillation.reconciliation.ldpc_frames import Layout, encode, layout_of
 from common.distillation.reconciliation.methods import METHODS
 from common.distillation.values import KeyBits
 from common.expander import Expander, permutation
@@ -229,7 +229,7 @@ class _Peer:
         decoder = BpDecoder(
             _parity_checks(layout.code),
             error_channel=chances.tolist(),
-            max_iter=DEFAULT_ITERATIONS,
+            max_iter=layout.effort.iterations,
             bp_method="product_sum",
             input_vector_type="syndrome",
         )

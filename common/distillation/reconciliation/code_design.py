@@ -30,6 +30,7 @@ from common.distillation.reconciliation.codes import (
     SHIPPED_RATES,
     SHORT_BITS,
     SUFFIX,
+    THOROUGH_BITS,
     choose_code,
     from_bytes,
     name_of,
@@ -37,6 +38,7 @@ from common.distillation.reconciliation.codes import (
 )
 from common.distillation.reconciliation.density_evolution import best_degrees, threshold_qber
 from common.distillation.reconciliation.edge_growth import Draws, grown_graph
+from common.distillation.reconciliation.effort import EFFORTS, STANDARD, Effort
 from common.security.entropy import binary_entropy
 
 SHIPPED = Path(__file__).parent / "codes"
@@ -52,6 +54,15 @@ DEGREES = {
 DEGREE_TWO_SHARE = {SHORT_BITS: 0.6, LONG_BITS: 0.8, LONGEST_BITS: 0.9}
 """Columns of degree 2 allowed, per row. All below 1 avoids cycles among them; short codes need a wider margin against codewords of
 low weight."""
+
+THOROUGH_DEGREES = {
+    0.576: {2: 168, 3: 200, 4: 1, 6: 51, 8: 30, 12: 18, 20: 1, 30: 31},
+    0.696: {2: 143, 3: 198, 4: 22, 6: 12, 8: 81, 12: 3, 20: 1, 30: 40},
+    0.85: {2: 69, 3: 253, 4: 19, 6: 31, 8: 28, 12: 59, 20: 1, 30: 40},
+    0.914: {2: 38, 3: 265, 6: 44, 8: 59, 12: 44, 30: 50},
+}
+"""Base columns by degree of the codes of ``THOROUGH_BITS``. Found by ``best_degrees`` with 250 iterations; those of the two high code rates
+were then improved by linear programs along the gradient of the number of iterations."""
 
 MOST_RATE_OF_FEW_ROWS = 0.9
 """Code rate beyond which the longest codes take twice as many base rows and half the lift."""
@@ -80,7 +91,7 @@ def lift_of(count_bits: int, code_rate: float) -> int:
     """
     if count_bits == LONGEST_BITS:
         return 512 if code_rate <= MOST_RATE_OF_FEW_ROWS else 256
-    return {SHORT_BITS: 64, LONG_BITS: 256}[count_bits]
+    return {SHORT_BITS: 64, LONG_BITS: 256, THOROUGH_BITS: 2048}[count_bits]
 
 
 def designed_matrix(count_bits: int, code_rate: float) -> tuple[NDArray[np.int16], tuple[int, ...]]:
@@ -101,17 +112,22 @@ def designed_matrix(count_bits: int, code_rate: float) -> tuple[NDArray[np.int16
     lift = lift_of(count_bits, code_rate)
     count_columns = count_bits // lift
     count_rows = round(count_columns * (1.0 - code_rate))
-    degrees = tuple(degree for degree in DEGREES[count_bits] if _leaves_room(degree, count_columns, count_rows, lift))
-    counts = best_degrees(count_columns, count_rows, int(DEGREE_TWO_SHARE[count_bits] * count_rows), degrees)
+    name = name_of(count_bits, code_rate)
+    if count_bits == THOROUGH_BITS:
+        counts = THOROUGH_DEGREES[code_rate]
+    else:
+        degrees = tuple(degree for degree in DEGREES[count_bits] if _leaves_room(degree, count_columns, count_rows, lift))
+        counts = best_degrees(count_columns, count_rows, int(DEGREE_TWO_SHARE[count_bits] * count_rows), degrees)
     column_degrees = [degree for degree, count in counts.items() for _ in range(count)]
-    graph = grown_graph(column_degrees, count_rows, lift, Draws(f"qkdlink ldpc {name_of(count_bits, code_rate)}"))
+    if count_bits == THOROUGH_BITS:
+        column_degrees = shuffled(column_degrees, Draws(f"qkdlink ldpc {name} order"))
+    graph = grown_graph(column_degrees, count_rows, lift, Draws(f"qkdlink ldpc {name}"))
     shifts = np.full((count_rows, count_columns), -1, np.int16)
     for column, entries in enumerate(graph.edges):
         for row, shift in entries.items():
             shifts[row, column] = shift
     threshold = threshold_qber(counts, count_rows)
     efficiency = count_rows / count_columns / binary_entropy(threshold)
-    name = name_of(count_bits, code_rate)
     _say(f"{name}: columns by degree {counts}, girth {graph.girth()}, threshold {threshold:.5f}, f {efficiency:.3f}")
     return shifts, untainted_columns(shifts, int(PUNCTURED_SHARE * count_columns))
 
@@ -122,6 +138,32 @@ def _leaves_room(degree: int, count_columns: int, count_rows: int, lift: int) ->
         return False
     shared_columns = count_columns / 3 * comb(degree, 2) / comb(count_rows, 2)
     return degree <= 3 or shared_columns <= lift / 3  # a third, since edges are placed one by one and never moved
+
+
+def shuffled(degrees: list[int], draws: Draws) -> list[int]:
+    """Put column degrees in random order.
+
+    Edge growth gives every next edge to a row with few edges. In order of degree, every row so gets its share of each degree, which
+    density evolution, where edges are independent, does not foresee: for rows of a dozen edges it costs 3 % of efficiency near the
+    threshold. In random order rows still come out equally long, but differ in what they meet.
+
+    Parameters
+    ----------
+    degrees : list[int]
+        Of all base columns.
+    draws : Draws
+        Random numbers.
+
+    Returns
+    -------
+    list[int]
+        The same degrees.
+    """
+    mixed = list(degrees)
+    for last in range(len(mixed) - 1, 0, -1):
+        other = draws.below(last + 1)
+        mixed[last], mixed[other] = mixed[other], mixed[last]
+    return mixed
 
 
 def untainted_columns(shifts: NDArray[np.int16], most: int) -> tuple[int, ...]:
@@ -160,7 +202,7 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
-def report(lengths: list[int], segments: int) -> None:
+def report(lengths: list[int], segments: int, effort: Effort) -> None:
     """Print what blind reconciliation with the shipped codes comes to.
 
     Parameters
@@ -169,11 +211,13 @@ def report(lengths: list[int], segments: int) -> None:
         Codeword lengths.
     segments : int
         Segments simulated for each line.
+    effort : Effort
+        With which to choose codes.
     """
     sys.stdout.write("code           qber  punctured shortened       f  with increment  increments  iterations  wrong\n")
     for count_bits in lengths:
         for qber in REPORTED_QBERS:
-            choice = choose_code(qber, count_bits)
+            choice = choose_code(qber, count_bits, effort=effort)
             outcome = reconciled_blindly(choice, qber, segments, seed=5)
             sys.stdout.write(
                 f"{choice.code.name:13s} {qber:5.2f} {choice.count_punctured:10d} {choice.count_shortened:9d} {outcome.efficiency:7.3f}"
@@ -197,9 +241,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--segments", type=int, default=200, help="segments simulated a step (default: 200)")
     parser.add_argument("--measure", action="store_true", help="keep the matrices, renew the measurements")
     parser.add_argument("--report", action="store_true", help="change nothing, show blind reconciliation with the shipped codes")
+    parser.add_argument("--effort", choices=sorted(EFFORTS), default=STANDARD.name, help="of the report (default: standard)")
     options = parser.parse_args(arguments)
     if options.report:
-        report(options.bits or sorted(SHIPPED_RATES), options.segments)
+        effort = EFFORTS[options.effort]
+        report(options.bits or [bits for bits in sorted(SHIPPED_RATES) if bits <= effort.most_bits], options.segments, effort)
         return
     for count_bits in options.bits or sorted(SHIPPED_RATES):
         for code_rate in options.rate or SHIPPED_RATES[count_bits]:

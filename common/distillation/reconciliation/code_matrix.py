@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import ConfigurationError
-from common.kernels.ldpc_tables import LEVELS_PER_NAT, MESSAGE_LIMIT
+from common.kernels.ldpc_tables import COARSE, FINE
 
 MOST_COLUMN_DEGREE = 64
 """Checks a bit may be in, so that the sum of all messages to it stays far below what stands for a known bit."""
@@ -147,22 +147,25 @@ class Code:
         return len(self.punctured_columns) * self.lift
 
 
-def channel_level(qber: float) -> int:
+def channel_level(qber: float, fine: bool = False) -> int:
     """Return the decoder's level for a bit that is wrong with probability ``qber``.
 
     Parameters
     ----------
     qber : float
         From 0 to 1/2.
+    fine : bool
+        Whether levels are those of the fine scale.
 
     Returns
     -------
     int
-        ``LEVELS_PER_NAT ln((1 - qber)/qber)``, rounded, between 1 and ``MESSAGE_LIMIT``.
+        ``levels_per_nat ln((1 - qber)/qber)``, rounded, between 1 and ``message_limit``.
     """
+    scale = FINE if fine else COARSE
     if qber <= 0.0:
-        return MESSAGE_LIMIT
-    return min(MESSAGE_LIMIT, max(1, round(LEVELS_PER_NAT * log((1.0 - qber) / qber))))
+        return scale.message_limit
+    return min(scale.message_limit, max(1, round(scale.levels_per_nat * log((1.0 - qber) / qber))))
 
 
 def _check_matrix(name: str, lift: int, shifts: NDArray[np.int16]) -> None:

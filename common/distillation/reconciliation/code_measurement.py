@@ -1,7 +1,8 @@
-"""Measurements of an LDPC code with the decoder in use: its working points, and blind reconciliation.
+"""Measurements of LDPC codes with the decoder in use: ``python -m common.distillation.reconciliation.code_measurement``.
 
-``code_design`` stores the first with each code; ``report`` shows what they come to when a batch is reconciled as the two halves
-do it, increments included. Errors are independent with a fixed probability, from NumPy's generator.
+Working points, which ``code_design`` stores with each code, and blind reconciliation as the two halves do it, increments included.
+The command measures how often segments fail at first, down to ratios that take tens of thousands of segments to see. Errors are
+independent with a fixed probability, from NumPy's generator.
 
 References
 ----------
@@ -10,14 +11,18 @@ References
 
 from __future__ import annotations
 
+import sys
+from argparse import ArgumentParser
 from dataclasses import dataclass, replace
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.distillation.reconciliation.code_matrix import Code, WorkingPoint
-from common.distillation.reconciliation.codes import Choice
+from common.distillation.reconciliation.codes import SHIPPED_RATES, SHORT_BITS, Choice, choose_code
 from common.distillation.reconciliation.density_evolution import inverse_entropy
+from common.distillation.reconciliation.effort import EFFORTS, STANDARD, THOROUGH, Effort
 from common.distillation.reconciliation.ldpc_frames import Layout, decode, encode, layout_of, reveal
 from common.security.entropy import binary_entropy
 
@@ -28,6 +33,11 @@ FAILURE_RATIO = 0.01
 """Segments failing at a working point."""
 
 _BATCH = 20  # segments simulated at once
+
+
+def effort_for(code: Code) -> Effort:
+    """Return the effort that a code is made for, and measured with."""
+    return STANDARD if code.count_bits <= STANDARD.most_bits else THOROUGH
 
 
 def fails_too_often(code: Code, count_punctured: int, count_shortened: int, qber: float, segments: int) -> bool:
@@ -50,7 +60,7 @@ def fails_too_often(code: Code, count_punctured: int, count_shortened: int, qber
         Whether too many failed or were decoded wrongly.
     """
     generator = np.random.default_rng(1)
-    layout = layout_of(code, code.count_bits - count_punctured - count_shortened, count_punctured)
+    layout = layout_of(code, code.count_bits - count_punctured - count_shortened, count_punctured, effort_for(code))
     failed = 0
     for start in range(0, segments, _BATCH):
         count = min(_BATCH, segments - start)
@@ -188,8 +198,12 @@ class Outcome:
     ----------
     efficiency : float
         Bits charged, increments included, over ``payload h(qber)``.
+    start_efficiency : float
+        The same before increments.
+    count_failed : int
+        Segments that needed an increment.
     frame_error_ratio : float
-        Share of segments that needed an increment.
+        Their share.
     mean_increments : float
         Increments a segment, on average.
     mean_iterations : float
@@ -199,6 +213,8 @@ class Outcome:
     """
 
     efficiency: float
+    start_efficiency: float
+    count_failed: int
     frame_error_ratio: float
     mean_increments: float
     mean_iterations: float
@@ -224,7 +240,7 @@ def reconciled_blindly(choice: Choice, qber: float, segments: int, seed: int) ->
     Outcome
         Averages over the segments.
     """
-    layout = layout_of(choice.code, choice.count_payload, choice.count_punctured)
+    layout = layout_of(choice.code, choice.count_payload, choice.count_punctured, choice.effort)
     generator = np.random.default_rng(seed)
     charged = increments = iterations = wrong = failed_first = 0
     for start in range(0, segments, _BATCH):
@@ -239,4 +255,72 @@ def reconciled_blindly(choice: Choice, qber: float, segments: int, seed: int) ->
         failed_first += int(np.count_nonzero(decoded.count_steps))
         wrong += int(np.count_nonzero((decoded.payload != theirs).any(axis=1)))
     shannon_bits = segments * layout.count_payload * binary_entropy(qber)
-    return Outcome(charged / shannon_bits, failed_first / segments, increments / segments, iterations / segments, wrong)
+    start_efficiency = layout.leakage_bits() * segments / shannon_bits
+    return Outcome(
+        charged / shannon_bits, start_efficiency, failed_first, failed_first / segments, increments / segments, iterations / segments, wrong
+    )
+
+
+DEVIATIONS_OF_95_PERCENT = 1.96
+"""Standard deviations of a normal variable to either side that hold 95 % of it."""
+
+
+def wilson_interval(count: int, trials: int) -> tuple[float, float]:
+    """Return the interval of 95 % confidence for a probability.
+
+    Parameters
+    ----------
+    count : int
+        Times that it happened.
+    trials : int
+        Times that it could have, positive.
+
+    Returns
+    -------
+    tuple[float, float]
+        Lower and upper end.
+
+    References
+    ----------
+    [Wilson1927] score interval; status: planning.
+    """
+    squared = DEVIATIONS_OF_95_PERCENT**2
+    share, weight = count / trials, 1.0 + squared / trials
+    middle = (share + squared / (2 * trials)) / weight
+    half = sqrt(share * (1.0 - share) * squared / trials + squared * squared / (4 * trials * trials)) / weight
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print how many segments fail at first at given working points, and what blind reconciliation comes to.
+
+    Parameters
+    ----------
+    arguments : list[str] | None
+        Command line; None for the process's own.
+    """
+    parser = ArgumentParser(prog="python -m common.distillation.reconciliation.code_measurement", description=main.__doc__)
+    parser.add_argument(
+        "--bits", type=int, choices=sorted(SHIPPED_RATES), default=SHORT_BITS, help="codeword length (default: the shortest)"
+    )
+    parser.add_argument("--qber", type=float, action="append", help="share of errors (default: 0.05), may be repeated")
+    parser.add_argument("--margin", type=float, action="append", help="factor on the efficiency needed (default: 1.05), may be repeated")
+    parser.add_argument("--segments", type=int, default=10_000, help="segments simulated for each line (default: 10000)")
+    parser.add_argument("--effort", choices=sorted(EFFORTS), default=STANDARD.name, help="of the decoder (default: standard)")
+    options = parser.parse_args(arguments)
+    sys.stdout.write("code            qber margin f at start segments failed  frame error ratio (95 %)     f in all iterations wrong\n")
+    for qber in options.qber or [0.05]:
+        for margin in options.margin or [1.05]:
+            choice = choose_code(qber, options.bits, margin=margin, effort=EFFORTS[options.effort])
+            outcome = reconciled_blindly(choice, qber, options.segments, seed=6)
+            low, high = wilson_interval(outcome.count_failed, options.segments)
+            sys.stdout.write(
+                f"{choice.code.name:14s} {qber:5.2f} {margin:6.3f} {outcome.start_efficiency:10.3f} {options.segments:8d}"
+                f" {outcome.count_failed:6d}  {outcome.frame_error_ratio:.1e} ({low:.1e} to {high:.1e}) {outcome.efficiency:7.3f}"
+                f" {outcome.mean_iterations:10.1f} {outcome.count_wrong:5d}\n"
+            )
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

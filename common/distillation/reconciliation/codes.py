@@ -18,13 +18,14 @@ from math import sqrt
 import numpy as np
 
 from common.distillation.reconciliation.code_matrix import Code, WorkingPoint
+from common.distillation.reconciliation.effort import STANDARD, Effort
 from common.errors import ConfigurationError
 from common.security.entropy import binary_entropy
 
 SUFFIX = ".json.xz"
 """Ending of a code's file name."""
 
-CODE_RATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
+CODE_RATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.576, 0.696, 0.914)
 """All code rates; the syndrome rate is one minus the code rate. A code's number on the wire is the place of its rate in this list."""
 
 SHORT_BITS = 10_240
@@ -36,8 +37,16 @@ LONG_BITS = 66_560
 LONGEST_BITS = 256_000
 """Codeword length of the longest codes, bits: the number of errors in a segment hardly fluctuates, for blocks of a million bits."""
 
+THOROUGH_BITS = 1_024_000
+"""Codeword length of the codes for ``effort.THOROUGH``, bits: they reach within a few per cent of the Shannon limit, in more iterations."""
+
 _COARSE_RATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
-SHIPPED_RATES = {SHORT_BITS: _COARSE_RATES, LONG_BITS: _COARSE_RATES, LONGEST_BITS: CODE_RATES}
+SHIPPED_RATES = {
+    SHORT_BITS: _COARSE_RATES,
+    LONG_BITS: _COARSE_RATES,
+    LONGEST_BITS: CODE_RATES[:12],
+    THOROUGH_BITS: (0.576, 0.696, 0.85, 0.914),
+}
 """Code rates shipped for each codeword length."""
 
 MOST_SHORTENED_SHARE = 0.6
@@ -47,10 +56,6 @@ RESERVE_DEVIATIONS = 1.7
 """Private bits held back for increments, as a share of the syndrome: so many relative standard deviations of the number of errors in a
 segment, ``1 / sqrt(n qber)``. A revealed private bit tells the decoder a whole bit, a revealed key bit at QBER 1 % a twelfth of one, and
 costs the same; so increments are cheap only while private bits last."""
-
-DEFAULT_MARGIN = 1.015
-"""Factor on the efficiency that a code needs. Near its threshold a decoder takes ever more iterations: at QBER 5 %, leaving out these one
-and a half per cent would cost a quarter of the speed, and twice as many would gain a fifth."""
 
 MOST_RESERVE_SHARE = 0.2
 """Upper limit of that share: with very few errors a lean start fails too often."""
@@ -222,12 +227,15 @@ class Choice:
         Positions with private random bits, and with known zeros.
     efficiency : float
         Expected ``leakage / (payload h(qber))`` before increments.
+    effort : Effort
+        What the choice was made for.
     """
 
     code: Code
     count_punctured: int
     count_shortened: int
     efficiency: float
+    effort: Effort = STANDARD
 
     @property
     def count_payload(self) -> int:
@@ -235,18 +243,19 @@ class Choice:
         return self.code.count_bits - self.count_punctured - self.count_shortened
 
 
-def codeword_bits(segment_bits: int) -> int:
-    """Return the codeword length that is shipped nearest to ``segment_bits``."""
-    return min(SHIPPED_RATES, key=lambda count_bits: abs(count_bits - segment_bits))
+def codeword_bits(segment_bits: int, effort: Effort = STANDARD) -> int:
+    """Return the codeword length nearest to ``segment_bits`` that is shipped for ``effort``."""
+    return min((bits for bits in SHIPPED_RATES if bits <= effort.most_bits), key=lambda count_bits: abs(count_bits - segment_bits))
 
 
 def choose_code(
     qber: float,
     count_bits: int = LONG_BITS,
     code_rates: tuple[float, ...] = CODE_RATES,
-    margin: float = DEFAULT_MARGIN,
+    margin: float | None = None,
     most_punctured: int | None = None,
     count_key_bits: int | None = None,
+    effort: Effort = STANDARD,
 ) -> Choice:
     """Choose code, punctured and shortened positions that leak least at ``qber``.
 
@@ -262,13 +271,15 @@ def choose_code(
         Codeword length, a key of ``SHIPPED_RATES``.
     code_rates : tuple[float, ...]
         Code rates to choose from; those that are not shipped in this length are left out.
-    margin : float
-        Factor on ``f``: below 1 starts leaner and leaves more to increments, above 1 saves round trips.
+    margin : float | None
+        Factor on ``f``: below 1 starts leaner and leaves more to increments, above 1 saves round trips. None for the effort's own.
     most_punctured : int | None
         Upper limit of punctured positions; None for the code's own.
     count_key_bits : int | None
         Key bits to reconcile. They fill as few equal segments as they need, and the choice leaks least in total; it matters when
         they fill few. None for any large number.
+    effort : Effort
+        How much computing may be spent. Codes longer than ``effort.most_bits`` were measured with another decoder.
 
     Returns
     -------
@@ -280,6 +291,7 @@ def choose_code(
     ConfigurationError
         If ``qber`` is not from 0 to below 1/2, ``margin`` or ``count_key_bits`` is not positive, or a code is not shipped.
     """
+    margin = effort.margin if margin is None else margin
     if not 0.0 <= qber < 0.5 or margin <= 0.0:
         raise ConfigurationError(f"working QBER {qber} must lie from 0 to below 1/2 and margin {margin} above 0")
     if count_key_bits is not None and count_key_bits < 1:
@@ -307,7 +319,7 @@ def choose_code(
             (
                 fails,
                 -need.spare(punctured, shortened) if fails else cost,
-                Choice(code, punctured, shortened, leaked_bits / payload / entropy),
+                Choice(code, punctured, shortened, leaked_bits / payload / entropy, effort),
             )
         )
     if not candidates:

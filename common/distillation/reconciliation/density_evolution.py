@@ -5,7 +5,7 @@ without cycles. The highest QBER at which the error dies out is the threshold of
 number of base columns of each degree looks for the highest threshold. What is followed is sum-product with the levels of
 the decoder in use, which comes close to it. Called by ``code_design`` only.
 
-Magnitudes are levels ``0 .. MESSAGE_LIMIT``. Through a column they add; through a row their *doubts* ``-ln tanh(x/2)`` add and
+Magnitudes are levels ``0 .. _MESSAGE_LIMIT``. Through a column they add; through a row their *doubts* ``-ln tanh(x/2)`` add and
 their signs multiply. Both are convolutions, done by Fourier transforms on a grid fine enough to split every value
 between two neighbours without moving its mean.
 
@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.kernels.ldpc_tables import DOUBT_OF_LEVEL, DOUBT_UNITS, LEVELS_PER_NAT, MESSAGE_LIMIT
+from common.kernels.ldpc_tables import COARSE, DOUBT_UNITS
 from common.security.entropy import binary_entropy
 
 COUNT_FLOODING_ITERATIONS = 200
@@ -38,8 +38,9 @@ CLIMB_AT = 0.99
 
 _COUNT_PATIENT_ITERATIONS = 5  # before a standstill counts: where columns of degree 3 prevail, the first iterations change no decision
 _COUNT_SUM_BINS = 4096  # of the circular convolution of levels: columns of degree up to 31 stay clear of wrapping
-_COUNT_DOUBT_BINS = 8192  # of that of doubts, up to 8: what lies beyond is worth nothing and may wrap
-_DOUBT_BINS_PER_UNIT = 1024
+_COUNT_DOUBT_BINS = 8192  # of that of doubts, up to 16 nats: what lies beyond is rare, worth nothing, and may wrap
+_DOUBT_BINS_PER_NAT = 512
+_DOUBT_OF_LEVEL, _LEVELS_PER_NAT, _MESSAGE_LIMIT = COARSE.doubt_of_level, COARSE.levels_per_nat, COARSE.message_limit
 
 
 def iterations_needed(columns_by_degree: dict[int, int], count_rows: int, qber: float, most: float = COUNT_FLOODING_ITERATIONS) -> float:
@@ -65,8 +66,8 @@ def iterations_needed(columns_by_degree: dict[int, int], count_rows: int, qber: 
     count_edges = sum(degree * count for degree, count in columns_by_degree.items())
     edge_share = {degree: degree * count / count_edges for degree, count in columns_by_degree.items() if count}
     row_shares = _row_edge_shares(count_edges, count_rows)
-    levels = np.arange(-MESSAGE_LIMIT, MESSAGE_LIMIT + 1, dtype=np.float64)
-    level = min(MESSAGE_LIMIT, LEVELS_PER_NAT * log((1.0 - qber) / qber))
+    levels = np.arange(-_MESSAGE_LIMIT, _MESSAGE_LIMIT + 1, dtype=np.float64)
+    level = min(_MESSAGE_LIMIT, _LEVELS_PER_NAT * log((1.0 - qber) / qber))
     to_row = (1.0 - qber) * _triangle(levels - level) + qber * _triangle(levels + level)
     channel = _spectrum(to_row)
     previous, residual = 1.0, RESIDUAL_ERROR * qber
@@ -75,10 +76,10 @@ def iterations_needed(columns_by_degree: dict[int, int], count_rows: int, qber: 
         total = channel * sum(share * _power(spectrum, degree - 1) for degree, share in edge_share.items())
         centre = _COUNT_SUM_BINS // 2
         sums = np.maximum(np.roll(np.fft.irfft(total, _COUNT_SUM_BINS), centre), 0.0)
-        to_row = sums[centre - MESSAGE_LIMIT : centre + MESSAGE_LIMIT + 1].copy()
-        to_row[0] += sums[: centre - MESSAGE_LIMIT].sum()
-        to_row[-1] += sums[centre + MESSAGE_LIMIT + 1 :].sum()
-        error = float(to_row[:MESSAGE_LIMIT].sum() + 0.5 * to_row[MESSAGE_LIMIT])
+        to_row = sums[centre - _MESSAGE_LIMIT : centre + _MESSAGE_LIMIT + 1].copy()
+        to_row[0] += sums[: centre - _MESSAGE_LIMIT].sum()
+        to_row[-1] += sums[centre + _MESSAGE_LIMIT + 1 :].sum()
+        error = float(to_row[:_MESSAGE_LIMIT].sum() + 0.5 * to_row[_MESSAGE_LIMIT])
         if error < residual:
             return iteration + log(previous / residual) / log(previous / max(error, 1e-30))
         if iteration >= _COUNT_PATIENT_ITERATIONS and error > previous * (1.0 - 1e-4):  # stuck at a fixed point
@@ -102,10 +103,10 @@ def _triangle(distances: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _spectrum(messages: NDArray[np.float64]) -> NDArray[np.complex128]:
-    """Fourier transform of a distribution over levels ``-MESSAGE_LIMIT .. MESSAGE_LIMIT``."""
+    """Fourier transform of a distribution over levels ``-_MESSAGE_LIMIT .. _MESSAGE_LIMIT``."""
     wrapped = np.zeros(_COUNT_SUM_BINS)
-    wrapped[: MESSAGE_LIMIT + 1] = messages[MESSAGE_LIMIT:]
-    wrapped[-MESSAGE_LIMIT:] = messages[:MESSAGE_LIMIT]
+    wrapped[: _MESSAGE_LIMIT + 1] = messages[_MESSAGE_LIMIT:]
+    wrapped[-_MESSAGE_LIMIT:] = messages[:_MESSAGE_LIMIT]
     return np.fft.rfft(wrapped)
 
 
@@ -126,9 +127,9 @@ def _split(values: NDArray[np.floating[Any]], count_bins: int) -> tuple[NDArray[
     return below, np.clip(values - below, 0.0, 1.0)
 
 
-_DOUBT_BELOW, _DOUBT_SHARE = _split(DOUBT_OF_LEVEL * (_DOUBT_BINS_PER_UNIT / DOUBT_UNITS), _COUNT_DOUBT_BINS)
-_SUMS = np.maximum(np.arange(_COUNT_DOUBT_BINS) / _DOUBT_BINS_PER_UNIT, 1e-9)
-_LEVEL_BELOW, _LEVEL_SHARE = _split(np.minimum(-LEVELS_PER_NAT * np.log(np.tanh(_SUMS / 2)), float(MESSAGE_LIMIT)), MESSAGE_LIMIT + 1)
+_DOUBT_BELOW, _DOUBT_SHARE = _split(_DOUBT_OF_LEVEL * (_DOUBT_BINS_PER_NAT / DOUBT_UNITS), _COUNT_DOUBT_BINS)
+_SUMS = np.maximum(np.arange(_COUNT_DOUBT_BINS) / _DOUBT_BINS_PER_NAT, 1e-9)
+_LEVEL_BELOW, _LEVEL_SHARE = _split(np.minimum(-_LEVELS_PER_NAT * np.log(np.tanh(_SUMS / 2)), float(_MESSAGE_LIMIT)), _MESSAGE_LIMIT + 1)
 
 
 def _doubt_spectrum(by_magnitude: NDArray[np.float64]) -> NDArray[np.complex128]:
@@ -139,17 +140,17 @@ def _doubt_spectrum(by_magnitude: NDArray[np.float64]) -> NDArray[np.complex128]
 
 def _from_rows(to_row: NDArray[np.float64], row_shares: dict[int, float]) -> NDArray[np.float64]:
     """Distribution of what rows send: doubts add, signs multiply, hence sum and difference of right and wrong transform alike."""
-    right, wrong = to_row[MESSAGE_LIMIT:].copy(), to_row[MESSAGE_LIMIT::-1].copy()
+    right, wrong = to_row[_MESSAGE_LIMIT:].copy(), to_row[_MESSAGE_LIMIT::-1].copy()
     right[0] = wrong[0] = right[0] / 2.0
     transformed = [
         np.fft.irfft(sum(share * _power(spectrum, degree - 1) for degree, share in row_shares.items()), _COUNT_DOUBT_BINS)
         for spectrum in (_doubt_spectrum(right + wrong), _doubt_spectrum(right - wrong))
     ]
-    result = np.zeros(2 * MESSAGE_LIMIT + 1)
+    result = np.zeros(2 * _MESSAGE_LIMIT + 1)
     for sign in (1, -1):
         mass = np.maximum((transformed[0] + sign * transformed[1]) / 2.0, 0.0)
-        result += np.bincount(MESSAGE_LIMIT + sign * _LEVEL_BELOW, mass * (1.0 - _LEVEL_SHARE), result.size)
-        result += np.bincount(MESSAGE_LIMIT + sign * (_LEVEL_BELOW + 1), mass * _LEVEL_SHARE, result.size)
+        result += np.bincount(_MESSAGE_LIMIT + sign * _LEVEL_BELOW, mass * (1.0 - _LEVEL_SHARE), result.size)
+        result += np.bincount(_MESSAGE_LIMIT + sign * (_LEVEL_BELOW + 1), mass * _LEVEL_SHARE, result.size)
     total: NDArray[np.float64] = result / result.sum()
     return total
 

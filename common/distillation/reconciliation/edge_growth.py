@@ -1,7 +1,7 @@
 """Progressive edge growth for quasi-cyclic codes: places every edge where the cycles it closes are longest.
 
 The base matrix has ``rows x columns`` entries; an entry with shift ``s`` stands for ``lift`` edges, check ``i`` of the row to bit
-``(i + s) mod lift`` of the column. Edges are placed one at a time, base columns in order of rising degree. Before each, a
+``(i + s) mod lift`` of the column. Edges are placed one at a time, base column after base column. Before each, a
 breadth-first search from bit 0 of the column finds the checks that are farthest away in the lifted graph; among those the
 base row with the fewest edges wins, and the check chosen in it is the shift. Sets of lifted nodes are Python integers, one bit a
 node, so that a step of the search is one rotation an edge. Called by ``code_design`` only.
@@ -187,7 +187,7 @@ def grown_graph(column_degrees: list[int], count_rows: int, lift: int, draws: Dr
     Parameters
     ----------
     column_degrees : list[int]
-        Degree of every base column, ascending, none above ``count_rows``.
+        Degree of every base column, none above ``count_rows``.
     count_rows : int
         Base rows.
     lift : int

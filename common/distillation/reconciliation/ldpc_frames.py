@@ -34,23 +34,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.distillation.reconciliation.code_matrix import Code, channel_level
+from common.distillation.reconciliation.effort import STANDARD, Effort
 from common.errors import LocalProtocolError
 from common.kernels.lanes import REGISTER_BITS
 from common.kernels.ldpc import decode_segments
 from common.kernels.syndrome import add_bits_at, add_syndromes, put_bits
 
-KNOWN_LEVEL = 8000
-"""Decoder level of a bit that is known. Above what all messages to it can sum to (``MESSAGE_LIMIT`` times the largest column degree), and
-with them still inside an int16."""
-
-DEFAULT_ITERATIONS = 60
-"""Iterations after which a segment counts as failed; most end long before, decoded or without progress (``PATIENCE``)."""
-
-PATIENCE = 5
-"""Iterations without progress after which an increment is asked for: decoding on would cost more time than it saves in leakage."""
-
-INCREMENT_SHARE = 0.02
-"""Values revealed in one increment, as a share of the syndrome: it overshoots by half of that and takes few round trips."""
+KNOWN_LEVEL = 16000
+"""Decoder level of a bit that is known. Above what all messages to it can sum to (``FINE.message_limit`` times the largest column
+degree), and with them still inside an int16."""
 
 _GOLDEN = 0x9E3779B1  # 2^32 over the golden ratio, odd: multiples modulo 2^32 spread any prefix evenly [Knuth1998] section 6.4
 
@@ -88,6 +80,8 @@ class Layout:
         Positions of known zeros, ascending.
     revealed : int64[count_punctured + count_payload]
         All positions that may be revealed, in order: the punctured ones, then the payload spread evenly.
+    effort : Effort
+        How to decode, and how much an increment reveals.
     """
 
     code: Code
@@ -95,6 +89,7 @@ class Layout:
     punctured: NDArray[np.int64]
     shortened: NDArray[np.int64]
     revealed: NDArray[np.int64]
+    effort: Effort
 
     @property
     def count_payload(self) -> int:
@@ -114,7 +109,7 @@ class Layout:
     @property
     def increment_bits(self) -> int:
         """Values that an increment should reveal: small against the leakage at any code rate, so that little is overshot."""
-        return max(1, round(INCREMENT_SHARE * self.code.count_checks))
+        return max(1, round(self.effort.increment_share * self.code.count_checks))
 
     def leakage_bits(self, count_revealed: int = 0) -> int:
         """Return the bits charged for one segment.
@@ -172,7 +167,7 @@ class Layout:
 
 
 @lru_cache(maxsize=64)
-def layout_of(code: Code, count_payload: int, count_punctured: int) -> Layout:
+def layout_of(code: Code, count_payload: int, count_punctured: int, effort: Effort = STANDARD) -> Layout:
     """Lay out a codeword; positions that are neither payload nor punctured are shortened.
 
     Parameters
@@ -183,6 +178,8 @@ def layout_of(code: Code, count_payload: int, count_punctured: int) -> Layout:
         Key bits in the segment, at least one.
     count_punctured : int
         Private bits, at most ``code.most_punctured``.
+    effort : Effort
+        How to decode, and how much an increment reveals.
 
     Returns
     -------
@@ -208,7 +205,7 @@ def layout_of(code: Code, count_payload: int, count_punctured: int) -> Layout:
     revealed = np.concatenate([punctured, payload[spread_order(payload.size)]])
     for array in (payload, punctured, shortened, revealed):
         array.setflags(write=False)
-    return Layout(code, payload, punctured, shortened, revealed)
+    return Layout(code, payload, punctured, shortened, revealed, effort)
 
 
 def _codewords(layout: Layout, payload: NDArray[np.uint8], private: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
@@ -310,7 +307,7 @@ def decode(
     syndromes: NDArray[np.uint8],
     revealed: NDArray[np.uint8],
     working_qber: float,
-    iterations: int = DEFAULT_ITERATIONS,
+    iterations: int | None = None,
 ) -> Decoded:
     """Correct a batch of segments towards the reference half's bits.
 
@@ -326,8 +323,8 @@ def decode(
         Values of the first ``r`` positions of ``layout.revealed``; ``r`` may be 0.
     working_qber : float
         Expected share of differing bits.
-    iterations : int
-        Most iterations for a segment.
+    iterations : int | None
+        Most iterations for a segment; None for those of the layout's effort.
 
     Returns
     -------
@@ -343,11 +340,11 @@ def decode(
     if syndromes.shape != (segments, layout.count_checks) or revealed.ndim != 2 or revealed.shape[0] != segments:
         raise LocalProtocolError(f"expected {segments} syndromes of {layout.count_checks} bits and as many rows of revealed values")
     layout.check_revealed(revealed.shape[1])
-    code = layout.code
+    code, effort = layout.code, layout.effort
     own = _codewords(layout, payload, None)
     differences = syndromes.copy()
     _add_syndromes(code, own, differences)
-    levels = np.full(code.count_bits, channel_level(working_qber), np.int16)
+    levels = np.full(code.count_bits, channel_level(working_qber, effort.fine), np.int16)
     levels[layout.punctured] = 0
     levels[layout.shortened] = KNOWN_LEVEL
     known = layout.revealed[: revealed.shape[1]]
@@ -362,8 +359,9 @@ def decode(
         code.edge_columns,
         code.edge_shifts,
         differences.reshape(segments, code.shifts.shape[0], code.lift),
-        iterations,
-        PATIENCE,
+        effort.iterations if iterations is None else iterations,
+        effort.patience,
+        effort.fine,
         REGISTER_BITS > 0,
         errors.reshape(segments, code.shifts.shape[1], code.lift),
         used,
