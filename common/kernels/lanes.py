@@ -101,7 +101,22 @@ class Lanes:
 
     @classmethod
     def all(cls, builder: Any, number: int, element: Any) -> Lanes:
-        """Return a value with ``number`` in every lane."""
+        """Return a value with one number in every lane.
+
+        Parameters
+        ----------
+        builder : llvmlite.ir.IRBuilder
+            Where instructions go.
+        number : int
+            The number.
+        element : llvmlite.ir.Type
+            ``INT16`` or ``INT8``.
+
+        Returns
+        -------
+        Lanes
+            The constant.
+        """
         return cls(builder, _numbers([number] * COUNT_LANES, element))
 
     def store(self, pointer: Any) -> None:
@@ -176,7 +191,7 @@ class Lanes:
 
 
 def numbered_below(builder: Any, count: Any) -> Any:
-    """Return one bit a lane, set in the first ``count`` (int64) lanes."""
+    """Return one bit a lane, set in the first ``count`` (int64) lanes, emitted by ``builder``."""
     first = builder.insert_element(ir.Constant(vector(INT16), ir.Undefined), builder.trunc(count, INT16), ir.Constant(_INT32, 0))
     spread = builder.shuffle_vector(first, first, _numbers([0] * COUNT_LANES, _INT32))
     return builder.icmp_signed("<", _numbers(range(COUNT_LANES), INT16), spread)
@@ -226,7 +241,18 @@ class Registers:
         return self._joined([self.builder.call(function, [low, high]) for low, high in zip(parts[::2], parts[1::2], strict=True)])
 
     def widened(self, low: Lanes, high: Lanes) -> Lanes:
-        """Join bytes in packed order to words, the second of each pair the more significant."""
+        """Join bytes to words.
+
+        Parameters
+        ----------
+        low, high : Lanes
+            Less and more significant bytes, in packed order.
+
+        Returns
+        -------
+        Lanes
+            Words in order.
+        """
         words = []
         for pair in zip(self._parts(low), self._parts(high), strict=True):
             for half in (0, _OF_SHUFFLE // 2):

@@ -1,8 +1,8 @@
 """Slow and obvious LDPC: a dense parity-check matrix, and layered decoding one check at a time with plain integers.
 
-Stands for ``add_syndromes``, and, with ``decode_segment`` and ``level_of``, for ``decode_segments`` and what it is made of:
-``update_layer_portable``, ``layer_agrees_portable``, ``doubt_of``, ``level_of_sum``, and the same
-layers in ``ldpc_vectors`` (``update_layer_in``).
+Stands for ``add_syndromes``, ``put_bits``, ``add_bits_at``, and, with ``decode_segment``, ``doubt`` and ``level_of``, for
+``decode_segments`` and what it is made of: ``update_layer_portable``, ``layer_agrees_portable``, ``doubt_of``, ``level_of_sum``, and the
+same layers in ``ldpc_vectors`` (``update_layer_in``).
 """
 
 import math
@@ -25,6 +25,21 @@ def parity_check_matrix(shifts, lift):
 def add_syndromes(shifts, lift, words, syndromes):
     """``syndromes + H words`` modulo 2, for words uint8[segments, n]."""
     return (syndromes + words.astype(np.int64) @ parity_check_matrix(shifts, lift).T.astype(np.int64)) % 2
+
+
+def put_bits(words, positions, bits):
+    """Words as lists, with bits written to the positions."""
+    return [
+        [dict(zip(positions, row, strict=True)).get(i, bit) for i, bit in enumerate(word)] for word, row in zip(words, bits, strict=True)
+    ]
+
+
+def add_bits_at(bits, words, positions, chosen):
+    """Bits as lists, with what stands at the positions of a chosen word added to its row."""
+    return [
+        [bit ^ (word[position] if is_chosen else 0) for bit, position in zip(row, positions, strict=True)]
+        for row, word, is_chosen in zip(bits, words, chosen, strict=True)
+    ]
 
 
 def decode_segments(shifts, lift, levels, syndromes, iterations, patience, fine):

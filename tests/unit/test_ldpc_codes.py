@@ -14,6 +14,7 @@ from common.distillation.reconciliation.codes import (
     LONGEST_BITS,
     SHIPPED_RATES,
     SHORT_BITS,
+    THOROUGH_BITS,
     choose_code,
     codeword_bits,
     from_bytes,
@@ -24,6 +25,7 @@ from common.distillation.reconciliation.codes import (
     to_json,
 )
 from common.distillation.reconciliation.edge_growth import Draws, LiftedGraph, grown_graph
+from common.distillation.reconciliation.effort import FAST, STANDARD, THOROUGH
 from common.distillation.reconciliation.ldpc_frames import decode, encode, layout_of, reveal
 from common.errors import ConfigurationError
 from common.security.entropy import binary_entropy
@@ -144,6 +146,29 @@ def test_the_codeword_length_is_the_one_nearest_to_the_segment(segment_bits, cou
     assert codeword_bits(segment_bits) == count_bits
 
 
+def test_only_a_thorough_effort_takes_codewords_of_a_million_bits():
+    assert codeword_bits(1 << 20, FAST) == LONGEST_BITS
+    assert codeword_bits(1 << 20, THOROUGH) == THOROUGH_BITS
+    assert codeword_bits(60_000, THOROUGH) == LONG_BITS
+
+
+@pytest.mark.parametrize("qber", [0.01, 0.02, 0.05, 0.08])
+def test_more_effort_leaks_less(qber):
+    fast, standard, thorough = (choose_code(qber, effort.most_bits, effort=effort).efficiency for effort in (FAST, STANDARD, THOROUGH))
+
+    assert fast > standard > thorough
+    assert fast < 1.15
+    assert thorough < 1.09
+
+
+def test_a_margin_is_given_up_where_it_would_leak_more_than_the_ceiling():
+    with_margin = choose_code(0.01, LONGEST_BITS, margin=FAST.margin)
+    choice = choose_code(0.01, LONGEST_BITS, effort=FAST)
+
+    assert choose_code(0.01, LONGEST_BITS).efficiency < choice.efficiency < with_margin.efficiency
+    assert choose_code(0.01, SHORT_BITS, effort=FAST).efficiency == choose_code(0.01, SHORT_BITS).efficiency  # far beyond it anyway
+
+
 def test_a_code_that_is_not_shipped_is_refused():
     with pytest.raises(ConfigurationError, match="n66560-r0500"):
         load_code("n66560-r0550")
@@ -154,7 +179,7 @@ def test_the_channel_level_is_six_for_each_nat(qber, level):
     assert channel_level(qber) == level
 
 
-@pytest.mark.parametrize("count_bits", SHIPPED_RATES)
+@pytest.mark.parametrize("count_bits", [SHORT_BITS, LONG_BITS, LONGEST_BITS])
 def test_leakage_per_key_bit_rises_with_the_qber_and_stays_near_the_entropy(count_bits):
     qbers = np.geomspace(0.004, 0.11, 40)
     choices = [choose_code(float(qber), count_bits) for qber in qbers]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.distillation.reconciliation import code_design
-from common.distillation.reconciliation.code_design import untainted_columns
-from common.distillation.reconciliation.code_measurement import reconciled_blindly
+from common.distillation.reconciliation import code_design, code_measurement
+from common.distillation.reconciliation.code_design import shuffled, untainted_columns
+from common.distillation.reconciliation.code_measurement import reconciled_blindly, wilson_interval
 from common.distillation.reconciliation.codes import (
     SHORT_BITS,
     SUFFIX,
@@ -100,6 +100,24 @@ def test_the_report_has_a_line_for_every_qber(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(code_design.REPORTED_QBERS)
     assert all(line.startswith("n10240-r") for line in lines[1:])
+
+
+def test_frame_error_ratios_come_with_an_interval(capsys):
+    code_measurement.main(["--segments", "3", "--qber", "0.05", "--margin", "0.9", "--margin", "1.3"])
+
+    lean, safe = (line.split() for line in capsys.readouterr().out.splitlines()[1:])
+    assert (lean[5], safe[5]) == ("3", "0")  # all failed, none
+    assert float(lean[3]) < float(safe[3])
+
+
+@pytest.mark.parametrize(("count", "trials", "low", "high"), [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (10, 100, 0.0552, 0.1744)])
+def test_the_interval_is_that_of_published_tables(count, trials, low, high):
+    assert wilson_interval(count, trials) == pytest.approx((low, high), abs=1e-4)
+
+
+@given(degrees=st.lists(st.integers(1, 30), max_size=20), seed=st.integers(0, 1000))
+def test_shuffled_degrees_are_the_same_degrees(degrees, seed):
+    assert sorted(shuffled(degrees, Draws(str(seed)))) == sorted(degrees)
 
 
 def test_the_command_refuses_a_length_that_it_does_not_know():

@@ -36,7 +36,7 @@ _BATCH = 20  # segments simulated at once
 
 
 def effort_for(code: Code) -> Effort:
-    """Return the effort that a code is made for, and measured with."""
+    """Return the effort that ``code`` is made for, and measured with."""
     return STANDARD if code.count_bits <= STANDARD.most_bits else THOROUGH
 
 

@@ -291,7 +291,11 @@ def choose_code(
     ConfigurationError
         If ``qber`` is not from 0 to below 1/2, ``margin`` or ``count_key_bits`` is not positive, or a code is not shipped.
     """
-    margin = effort.margin if margin is None else margin
+    if margin is None:
+        choice = choose_code(qber, count_bits, code_rates, effort.margin, most_punctured, count_key_bits, effort)
+        if choice.efficiency <= effort.ceiling:
+            return choice
+        margin = max(STANDARD.margin, effort.margin * effort.ceiling / choice.efficiency)
     if not 0.0 <= qber < 0.5 or margin <= 0.0:
         raise ConfigurationError(f"working QBER {qber} must lie from 0 to below 1/2 and margin {margin} above 0")
     if count_key_bits is not None and count_key_bits < 1:
