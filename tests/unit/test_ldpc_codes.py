@@ -152,13 +152,13 @@ def test_only_a_thorough_effort_takes_codewords_of_a_million_bits():
     assert codeword_bits(60_000, THOROUGH) == LONG_BITS
 
 
-@pytest.mark.parametrize("qber", [0.01, 0.02, 0.05, 0.08])
+@pytest.mark.parametrize("qber", [0.05, 0.08])
 def test_more_effort_leaks_less(qber):
     fast, standard, thorough = (choose_code(qber, effort.most_bits, effort=effort).efficiency for effort in (FAST, STANDARD, THOROUGH))
 
     assert fast > standard > thorough
     assert fast < 1.15
-    assert thorough < 1.09
+    assert thorough < 1.06
 
 
 def test_a_margin_is_given_up_where_it_would_leak_more_than_the_ceiling():

@@ -58,14 +58,11 @@ low weight."""
 THOROUGH_DEGREES = {
     0.576: {2: 168, 3: 200, 4: 1, 6: 51, 8: 30, 12: 18, 20: 1, 30: 31},
     0.696: {2: 143, 3: 198, 4: 22, 6: 12, 8: 81, 12: 3, 20: 1, 30: 40},
-    0.85: {2: 69, 3: 253, 4: 19, 6: 31, 8: 28, 12: 59, 20: 1, 30: 40},
-    0.914: {2: 41, 3: 267, 6: 18, 8: 53, 10: 18, 12: 61, 30: 21, 60: 21},
 }
-"""Base columns by degree of the codes of ``THOROUGH_BITS``. Found by ``best_degrees`` with 250 iterations; those of the two high code rates
-were then improved by linear programs along the gradient of the number of iterations."""
+"""Base columns by degree of the codes of ``THOROUGH_BITS``, found by ``best_degrees`` with 250 iterations."""
 
 MOST_RATE_OF_FEW_ROWS = 0.9
-"""Code rate beyond which the longest codes take twice as many base rows and half the lift."""
+"""Code rate beyond which the codes of ``LONGEST_BITS`` take twice as many base rows and half the lift."""
 
 REPORTED_QBERS = (0.01, 0.02, 0.05, 0.06, 0.08)
 """QBERs of the report."""

@@ -25,7 +25,7 @@ from common.security.entropy import binary_entropy
 SUFFIX = ".json.xz"
 """Ending of a code's file name."""
 
-CODE_RATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.576, 0.696, 0.914)
+CODE_RATES = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99, 0.576, 0.696)
 """All code rates; the syndrome rate is one minus the code rate. A code's number on the wire is the place of its rate in this list."""
 
 SHORT_BITS = 10_240
@@ -45,7 +45,7 @@ SHIPPED_RATES = {
     SHORT_BITS: _COARSE_RATES,
     LONG_BITS: _COARSE_RATES,
     LONGEST_BITS: CODE_RATES[:12],
-    THOROUGH_BITS: (0.576, 0.696, 0.85, 0.914),
+    THOROUGH_BITS: CODE_RATES[12:],
 }
 """Code rates shipped for each codeword length."""
 
