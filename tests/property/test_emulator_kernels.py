@@ -123,16 +123,20 @@ def test_a_tag_is_the_nearest_multiple_of_the_resolution(events, jitter, scale, 
 clicks = st.lists(st.tuples(st.integers(-500, 500), st.integers(0, 2**40), st.integers(0, 63)), max_size=60)
 
 
+def arrays_of(side):
+    columns = list(zip(*side, strict=True)) or [(), (), ()]
+    return np.array(columns[0], np.int64), np.array(columns[1], np.int64), np.array(columns[2], np.uint8)
+
+
 @given(many=clicks, few=clicks)
 def test_merged_clicks_are_in_order_and_none_is_lost(many, few):
-    few = sorted(few)
-    arrays = [np.array([click[part] for click in side], kind) for side in (many, few) for part, kind in enumerate("qqB")]
-    merged = [np.empty(len(many) + len(few), kind) for kind in "qqB"]
+    count = len(many) + len(few)
+    t_ps, slot, label = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint8)
 
-    assert merge_clicks(*arrays, 10_000, *merged)
+    assert merge_clicks(*arrays_of(many), *arrays_of(sorted(few)), 10_000, t_ps, slot, label)
 
-    assert np.all(np.diff(merged[0]) >= 0)
-    assert sorted(zip(*(part.tolist() for part in merged), strict=True)) == sorted(many + few)
+    assert np.all(np.diff(t_ps) >= 0)
+    assert sorted(zip(t_ps.tolist(), slot.tolist(), label.tolist(), strict=True)) == sorted(many + few)
 
 
 def test_a_merge_that_would_take_long_is_given_up():
