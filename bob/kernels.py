@@ -66,6 +66,111 @@ def locate_slots(
 
 
 @kernel
+def count_chosen(channel: NDArray[np.uint8], is_chosen: NDArray[np.bool_]) -> int:
+    """Count the tags of some channels.
+
+    Parameters
+    ----------
+    channel : uint8[n]
+        Channel of each tag.
+    is_chosen : bool[256]
+        Which channels count.
+
+    Returns
+    -------
+    int
+        Their tags.
+    """
+    count = 0
+    for i in range(channel.size):
+        count += 1 if is_chosen[channel[i]] else 0
+    return count
+
+
+@kernel
+def pick_evenly(
+    t_ps: NDArray[np.int64],
+    channel: NDArray[np.uint8],
+    is_chosen: NDArray[np.bool_],
+    first: int,
+    every: int,
+    picked_ps: NDArray[np.int64],
+    picked_channel: NDArray[np.uint8],
+) -> None:
+    """Pick one of every so many tags of some channels.
+
+    Parameters
+    ----------
+    t_ps : int64[n], picoseconds
+        Times.
+    channel : uint8[n]
+        Channel of each tag.
+    is_chosen : bool[256]
+        Which channels count.
+    first, every : int
+        Of the tags of these channels, number ``first`` is picked and every ``every``-th after it.
+    picked_ps, picked_channel : int64[m], uint8[m]
+        Outputs; as many as there are to be picked.
+    """
+    until = first
+    count = 0
+    for i in range(channel.size):
+        if is_chosen[channel[i]]:
+            if until == 0:
+                picked_ps[count] = t_ps[i]
+                picked_channel[count] = channel[i]
+                count += 1
+                until = every
+            until -= 1
+
+
+@kernel
+def order_aligned(
+    t_ps: NDArray[np.int64],
+    channel: NDArray[np.uint8],
+    skew_ps: NDArray[np.int64],
+    most_moves: int,
+    begin: int,
+    aligned_ps: NDArray[np.int64],
+    aligned_channel: NDArray[np.uint8],
+) -> int:
+    """Take each channel's delay off its tags and put them in order of time behind others, by insertion from behind; ties keep their order.
+
+    Parameters
+    ----------
+    t_ps : int64[n], picoseconds
+        Non-decreasing.
+    channel : uint8[n]
+        Channel of each tag.
+    skew_ps : int64[256], picoseconds
+        Delay of each channel.
+    most_moves : int
+        Gives up where order takes more steps: each one moves a tag by a place.
+    begin : int
+        Tags that are there already, in order; later ones may have to go between them.
+    aligned_ps, aligned_channel : int64[begin + n or more], uint8[the same]
+        Read and written.
+
+    Returns
+    -------
+    int
+        Tags done: those and the ones before them are in order; all of them unless it gave up.
+    """
+    moves = 0
+    for i in range(t_ps.size):
+        t = t_ps[i] - skew_ps[channel[i]]
+        place = begin + i
+        while place > 0 and aligned_ps[place - 1] > t:
+            aligned_ps[place], aligned_channel[place] = aligned_ps[place - 1], aligned_channel[place - 1]
+            place -= 1
+        aligned_ps[place], aligned_channel[place] = t, channel[i]
+        moves += begin + i - place
+        if moves > most_moves:
+            return i + 1
+    return t_ps.size
+
+
+@kernel
 def count_phases(
     phase_ps: NDArray[np.float64],
     channel: NDArray[np.uint8],

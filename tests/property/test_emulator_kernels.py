@@ -132,8 +132,9 @@ def arrays_of(side):
 def test_merged_clicks_are_in_order_and_none_is_lost(many, few):
     count = len(many) + len(few)
     t_ps, slot, label = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint8)
+    of_many, of_few = arrays_of(many), arrays_of(sorted(few))
 
-    assert merge_clicks(*arrays_of(many), *arrays_of(sorted(few)), 10_000, t_ps, slot, label)
+    assert merge_clicks(of_many[0], of_many[1], of_many[2], of_few[0], of_few[1], of_few[2], 10_000, t_ps, slot, label)
 
     assert np.all(np.diff(t_ps) >= 0)
     assert sorted(zip(t_ps.tolist(), slot.tolist(), label.tolist(), strict=True)) == sorted(many + few)

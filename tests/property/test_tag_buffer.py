@@ -1,0 +1,84 @@
+"""Tags that a tracker keeps: in order, delays taken off, whatever they are and however they came."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bob.tag_buffer as module
+from bob.kernels import count_chosen, order_aligned, pick_evenly
+from bob.tag_buffer import TagBuffer
+
+tags = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 3)), max_size=80)
+delays = st.lists(st.integers(-100, 100), min_size=4, max_size=4)
+
+
+def arrived(steps):
+    t_ps = np.cumsum(np.array([step for step, _ in steps], np.int64))
+    return t_ps, np.array([channel for _, channel in steps], np.uint8)
+
+
+def skews(delays):
+    skew_ps = np.zeros(256, np.int64)
+    skew_ps[:4] = delays
+    return skew_ps
+
+
+def in_order(t_ps, channel, skew_ps):
+    """A stable sort by time less delay, as a list of (time, channel)."""
+    pairs = [(int(t) - int(skew_ps[number]), int(number)) for t, number in zip(t_ps, channel, strict=True)]
+    return sorted(pairs, key=lambda pair: pair[0])
+
+
+@given(steps=tags, delays=delays, cuts=st.lists(st.integers(0, 80), max_size=4).map(sorted), limit=st.sampled_from([0, 1, 16]))
+def test_a_buffer_holds_what_one_sort_would_give(steps, delays, cuts, limit):
+    t_ps, channel = arrived(steps)
+    before, module.MOST_MOVES = module.MOST_MOVES, limit
+    try:
+        buffer = TagBuffer(skews(delays))
+        for begin, end in zip([0, *cuts], [*cuts, t_ps.size], strict=True):
+            buffer.append(t_ps[begin:end], channel[begin:end])
+    finally:
+        module.MOST_MOVES = before
+
+    assert list(zip(buffer.t_ps.tolist(), buffer.channel.tolist(), strict=True)) == in_order(t_ps, channel, skews(delays))
+
+
+@given(steps=tags, first=st.integers(0, 80))
+def test_what_is_forgotten_leaves_the_rest_as_it_was(steps, first):
+    t_ps, channel = arrived(steps)
+    buffer = TagBuffer(skews([0, 0, 0, 0]))
+    buffer.append(t_ps, channel)
+    first = min(first, t_ps.size)
+
+    buffer.forget(first)
+    buffer.append(t_ps[:0], channel[:0])
+
+    assert np.array_equal(buffer.t_ps, t_ps[first:])
+    assert np.array_equal(buffer.channel, channel[first:])
+
+
+@given(steps=tags, delays=delays)
+def test_ordering_that_is_given_up_says_how_far_it_came(steps, delays):
+    t_ps, channel = arrived(steps)
+    aligned_ps, aligned_channel = np.empty_like(t_ps), np.empty_like(channel)
+
+    done = order_aligned(t_ps, channel, skews(delays), 3, 0, aligned_ps, aligned_channel)
+
+    found = list(zip(aligned_ps[:done].tolist(), aligned_channel[:done].tolist(), strict=True))
+    assert found == in_order(t_ps[:done], channel[:done], skews(delays))
+
+
+@given(steps=tags, chosen=st.sets(st.integers(0, 3)), every=st.integers(1, 9), data=st.data())
+def test_tags_are_picked_evenly_among_those_of_some_channels(steps, chosen, every, data):
+    t_ps, channel = arrived(steps)
+    is_chosen = np.isin(np.arange(256), list(chosen))
+    usual = np.flatnonzero(is_chosen[channel])
+    first = data.draw(st.integers(0, every - 1))
+    expected = usual[first::every]
+    picked_ps, picked_channel = np.empty(expected.size, np.int64), np.empty(expected.size, np.uint8)
+
+    pick_evenly(t_ps, channel, is_chosen, first, every, picked_ps, picked_channel)
+
+    assert count_chosen(channel, is_chosen) == usual.size
+    assert np.array_equal(picked_ps, t_ps[expected])
+    assert np.array_equal(picked_channel, channel[expected])
