@@ -1,10 +1,12 @@
 """Tags that a tracker keeps: in order, delays taken off, whatever they are and however they came."""
 
+from itertools import pairwise
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import bob.tag_buffer as module
 from bob.kernels import count_chosen, order_aligned, pick_evenly
 from bob.tag_buffer import TagBuffer
 
@@ -32,13 +34,11 @@ def in_order(t_ps, channel, skew_ps):
 @given(steps=tags, delays=delays, cuts=st.lists(st.integers(0, 80), max_size=4).map(sorted), limit=st.sampled_from([0, 1, 16]))
 def test_a_buffer_holds_what_one_sort_would_give(steps, delays, cuts, limit):
     t_ps, channel = arrived(steps)
-    before, module.MOST_MOVES = module.MOST_MOVES, limit
-    try:
-        buffer = TagBuffer(skews(delays))
-        for begin, end in zip([0, *cuts], [*cuts, t_ps.size], strict=True):
+    buffer = TagBuffer(skews(delays))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("bob.tag_buffer.MOST_MOVES", limit)
+        for begin, end in pairwise([0, *cuts, t_ps.size]):
             buffer.append(t_ps[begin:end], channel[begin:end])
-    finally:
-        module.MOST_MOVES = before
 
     assert list(zip(buffer.t_ps.tolist(), buffer.channel.tolist(), strict=True)) == in_order(t_ps, channel, skews(delays))
 

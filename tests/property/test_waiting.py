@@ -1,5 +1,7 @@
 """What waits at Bob's station answers as one long sorted list would, however it came in pieces."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +31,7 @@ def test_slots_are_counted_and_taken_as_from_one_list(pieces, edges):
     slots, values = queue.between(edges[0], edges[-1])
 
     assert list(zip(slots.tolist(), values.tolist(), strict=True)) == [row for row in everything if edges[0] <= row[0] < edges[-1]]
-    expected = [sum(low <= slot < high for slot, _ in everything) for low, high in zip(edges, edges[1:], strict=False)]
+    expected = [sum(low <= slot < high for slot, _ in everything) for low, high in pairwise(edges)]
     assert queue.counts(np.array(edges, np.int64)).tolist() == expected
     assert queue.size == len(everything)
     assert queue.last == (everything[-1][0] if everything else None)

@@ -1,5 +1,7 @@
 """The clock of a stream: what happens when light, lock or tagger go and come back."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -155,7 +157,7 @@ def test_many_tags_are_handed_out_in_small_pieces_that_hold_the_same(monkeypatch
     assert np.array_equal(np.concatenate([piece.t_ps for piece in small]), np.concatenate([piece.t_ps for piece in large]))
     assert np.array_equal(np.concatenate([piece.channel for piece in small]), np.concatenate([piece.channel for piece in large]))
     assert {piece.through_slot for piece in large} <= {piece.through_slot for piece in small}
-    for before, piece in zip(small, small[1:], strict=False):
+    for before, piece in pairwise(small):
         assert piece.through_slot > before.through_slot
         slots = piece.clock.slots_and_phases(piece.t_ps)[0]
         assert before.through_slot < slots[0] + 1
