@@ -30,6 +30,11 @@ COUNT_COUNTERS = 6
 
 NOT_A_DETECTOR = 255
 
+_CROSS = 4
+_OUTCOME_OF_PATTERN = np.array([0, 0, 1, 0, 2, _CROSS, _CROSS, _CROSS, 3, _CROSS, _CROSS, _CROSS, 2, _CROSS, _CROSS, _CROSS], np.uint8)
+_FLAGS_OF_PATTERN = np.array([0, 0, 0, FLAG_DOUBLE, 0, 0, 0, 0, 0, 0, 0, 0, FLAG_DOUBLE, 0, 0, 0], np.uint8)
+"""Outcome and flags of a round by the set of outcomes that clicked, Z0 the lowest bit; ``_CROSS`` where both bases did."""
+
 
 @kernel
 def locate_slots(
@@ -266,6 +271,7 @@ def detect_clicks(
     open_pattern = 0  # which of the four outcomes clicked in the open round; 0 = no round is open
     open_live = False
     before_ps = previous_ps
+    count_located = count_in_gate = doubles = np.int64(0)  # in registers: counters lie in memory
     for i in range(t_ps.size + 1):
         in_gate = False
         here = np.int64(0)
@@ -290,23 +296,19 @@ def detect_clicks(
                 since_opening_ps = (coordinate - below) / slots_per_ps[knot]
                 here = knot_slot[knot] + np.int64(below)
                 in_gate = since_opening_ps < gate_width_ps
-                if in_gate:
-                    counters[COUNT_IN_GATE] += 1
-                else:
-                    counters[COUNT_OUT_OF_GATE] += 1
+                count_located += 1
+                count_in_gate += np.int64(in_gate)
         if open_pattern != 0 and not (in_gate and here == open_slot):
             if not open_live:
                 counters[COUNT_DEAD_ROUNDS] += 1
-            elif (open_pattern & 3) != 0 and (open_pattern & 12) != 0:
+            elif _OUTCOME_OF_PATTERN[open_pattern] == _CROSS:
                 cross_slot[count_cross] = open_slot
                 count_cross += 1
             else:
-                in_x = open_pattern >> 2
-                pair = in_x if in_x != 0 else open_pattern
                 slot[count] = open_slot
-                outcome[count] = (2 if in_x != 0 else 0) + (1 if pair == 2 else 0)
-                flags[count] = FLAG_DOUBLE if pair == 3 else 0
-                counters[COUNT_DOUBLES] += 1 if pair == 3 else 0
+                outcome[count] = _OUTCOME_OF_PATTERN[open_pattern]
+                flags[count] = _FLAGS_OF_PATTERN[open_pattern]
+                doubles += np.int64(_FLAGS_OF_PATTERN[open_pattern] & FLAG_DOUBLE)
                 count += 1
             open_pattern = 0
         if in_gate:
@@ -317,4 +319,7 @@ def detect_clicks(
             open_pattern |= 1 << code
         if i < t_ps.size:
             before_ps = t_ps[i]
+    counters[COUNT_IN_GATE] += count_in_gate
+    counters[COUNT_OUT_OF_GATE] += count_located - count_in_gate
+    counters[COUNT_DOUBLES] += doubles
     return count, count_cross
