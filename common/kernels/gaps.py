@@ -125,8 +125,9 @@ def _put(words: _Words, position: int, value: np.uint64, count: int) -> None:
 def _window(words: _Words, position: int) -> np.uint64:
     """64 bits from ``position`` on; the word behind the one they begin in is read as well."""
     shift = np.uint64(position & 63)
+    low: np.uint64 = words[position >> 6] >> shift
     high: np.uint64 = (words[(position >> 6) + 1] << np.uint64(1)) << (np.uint64(63) - shift)
-    return (words[position >> 6] >> shift) | high
+    return low | high
 
 
 @kernel
@@ -182,7 +183,7 @@ def write_gaps(slots: _Slots, first: int, parameters: _Bytes, words: _Words) -> 
 
 @kernel
 def _find_ones(words: _Words, position: int, count_bits: int, places: _Slots) -> int:
-    """Write where the next ones lie from ``position`` on, counted from there; return where the bits behind them begin, or ``_TRUNCATED``."""
+    """Write where the next ones lie, counted from ``position``; return where the bits behind them begin, or ``_TRUNCATED``."""
     found = 0
     at = position >> 6
     word = words[at] & (~np.uint64(0) << np.uint64(position & 63))

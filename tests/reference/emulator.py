@@ -54,3 +54,8 @@ def reference_tag_times(since_base_ps, deviates, jitter_ps, scale, fraction_ps, 
         half = resolution_ps // 2 if resolution_ps > 1 else 0
         tags.append((exact_ps + half) // resolution_ps * resolution_ps)
     return tags
+
+
+def reference_merge_clicks(many, few):
+    """Of (time, slot, label): in order of time, those of one time in any order."""
+    return sorted([*many, *few])
