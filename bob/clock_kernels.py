@@ -18,7 +18,46 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TWO_PI = 2.0 * math.pi
+
+_QUARTER_TURNS = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+"""Cosine and sine of no, one, two and three quarters of a cycle."""
+
 SECONDS_PER_PS = 1e-12
+
+
+@kernel
+def turned(cycles: float) -> tuple[float, float]:
+    """Cosine and sine of 2 pi ``cycles``.
+
+    Whole cycles are taken off before anything is multiplied, and what is left of the nearest quarter is at most an eighth of a cycle, where
+    the first terms of both series do: they are within 3e-14 and take a third of the time of the library's two calls.
+
+    Parameters
+    ----------
+    cycles : float
+        Any number below 2^61.
+
+    Returns
+    -------
+    tuple[float, float]
+        Cosine and sine.
+    """
+    quarters = math.floor(4.0 * cycles + 0.5)
+    angle = TWO_PI * (cycles - 0.25 * quarters)
+    square = angle * angle
+    cosine = 1.0 / 479001600.0 - square / 87178291200.0
+    cosine = -1.0 / 3628800.0 + square * cosine
+    cosine = 1.0 / 40320.0 + square * cosine
+    cosine = -1.0 / 720.0 + square * cosine
+    cosine = 1.0 / 24.0 + square * cosine
+    cosine = 1.0 + square * (-1.0 / 2.0 + square * cosine)
+    sine = -1.0 / 39916800.0 + square / 6227020800.0
+    sine = 1.0 / 362880.0 + square * sine
+    sine = -1.0 / 5040.0 + square * sine
+    sine = 1.0 / 120.0 + square * sine
+    sine = angle * (1.0 + square * (-1.0 / 6.0 + square * sine))
+    whole_cosine, whole_sine = _QUARTER_TURNS[quarters & 3]  # looked up, for nobody foretells a branch on a random phase
+    return cosine * whole_cosine - sine * whole_sine, sine * whole_cosine + cosine * whole_sine
 
 
 @kernel
@@ -48,9 +87,8 @@ def demodulate(
     """
     for i in range(t_ps.size):
         elapsed_ps = t_ps[i] - t_ps[0]
-        cycles = elapsed_ps * SECONDS_PER_PS * frequency_hz
-        angle = -TWO_PI * (cycles - math.floor(cycles))
-        bins[row[i], elapsed_ps // bin_ps] += complex(math.cos(angle), math.sin(angle))
+        cosine, sine = turned(elapsed_ps * SECONDS_PER_PS * frequency_hz)
+        bins[row[i], elapsed_ps // bin_ps] += complex(cosine, -sine)
 
 
 @kernel
@@ -81,11 +119,10 @@ def periodogram(
     """
     for i in range(t_ps.size):
         elapsed_s = (t_ps[i] - t_ps[0]) * SECONDS_PER_PS
-        cycles = elapsed_s * first_hz
-        angle = -TWO_PI * (cycles - math.floor(cycles))
-        step = -TWO_PI * elapsed_s * step_hz
-        phasor = complex(math.cos(angle), math.sin(angle))
-        turn = complex(math.cos(step), math.sin(step))
+        cosine, sine = turned(elapsed_s * first_hz)
+        phasor = complex(cosine, -sine)
+        cosine, sine = turned(elapsed_s * step_hz)
+        turn = complex(cosine, -sine)
         for j in range(phasors.shape[1]):
             phasors[row[i], j] += phasor
             phasor *= turn
@@ -214,9 +251,9 @@ def follow_phase(
         imaginary = 0.0
         for i in range(first, first + count, stride):
             cycles = fraction + rate_hz * ((t_ps[i] - middle_ps) * SECONDS_PER_PS) - skew_periods[channel[i]]
-            angle = TWO_PI * (cycles - math.floor(cycles))
-            real += math.cos(angle)
-            imaginary += math.sin(angle)
+            cosine, sine = turned(cycles)
+            real += cosine
+            imaginary += sine
         power = (real * real + imaginary * imaginary) / picked
         knot_measured[j] = False
         if power >= least_power:
@@ -276,9 +313,9 @@ def window_phasors(
         imaginary = 0.0
         picked = 0
         for i in range(starts[j], starts[j + 1], stride):
-            angle = TWO_PI * harmonic * phase_periods[i]
-            real += math.cos(angle)
-            imaginary += math.sin(angle)
+            cosine, sine = turned(harmonic * phase_periods[i])
+            real += cosine
+            imaginary += sine
             picked += 1
         phasors[j] = complex(real, imaginary)
         counts[j] = picked

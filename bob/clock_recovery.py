@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bob.kernels import NOT_A_DETECTOR, count_phases
 from bob.periodogram import acquire
 from bob.phase_tracking import Stretch, follow, sharpened
 from bob.pulse_clock import ClockQuality, PulseClock, aligned
@@ -124,7 +125,7 @@ def clock_from_photons(
 
 
 def _check_order(t_ps: NDArray[np.int64], what: str) -> None:
-    if t_ps.size and bool((np.diff(t_ps) < 0).any()):
+    if bool((t_ps[1:] < t_ps[:-1]).any()):
         raise StreamError(f"clock not found: the {what} are not in order of time; sort them when reading the recording")
 
 
@@ -143,9 +144,13 @@ def _channel_peaks(stretches: list[Stretch], t_ps: NDArray[np.int64], channel: N
     width = 0.5 / (2.0 * math.pi * max(stretch.harmonic for stretch in stretches))
     window = np.exp(-2.0 * (math.pi * width * np.fft.rfftfreq(PEAK_BINS, 1.0 / PEAK_BINS)) ** 2)
     peaks = np.zeros(256, np.float64)
-    for used in np.unique(kept):
-        place = np.floor((phase[kept == used] + 0.5) * PEAK_BINS).astype(np.int64) % PEAK_BINS
-        density = np.fft.irfft(np.fft.rfft(np.bincount(place, minlength=PEAK_BINS)) * window, PEAK_BINS)
+    used_channels = np.flatnonzero(np.bincount(kept, minlength=256))
+    row_of_channel = np.full(256, NOT_A_DETECTOR, np.uint8)
+    row_of_channel[used_channels[:NOT_A_DETECTOR]] = np.arange(used_channels[:NOT_A_DETECTOR].size)
+    counts = np.zeros((used_channels.size, PEAK_BINS), np.int64)
+    count_phases(phase, kept, row_of_channel, 1.0, counts)
+    for used, histogram in zip(used_channels, counts, strict=True):
+        density = np.fft.irfft(np.fft.rfft(histogram) * window, PEAK_BINS)
         peaks[used] = (int(density.argmax()) + 0.5) / PEAK_BINS - 0.5
     return peaks
 

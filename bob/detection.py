@@ -194,7 +194,6 @@ def detect(
     if dead_time_ps < 0.0:
         raise ConfigurationError(f"dead_time_ps is {dead_time_ps}; a dead time is not negative")
     dead_ps = math.ceil(dead_time_ps)
-    is_detector = outcome_of_channel[channel] != NOT_A_DETECTOR
     if previous_ps is None:
         first_ps = int(t_ps[0]) if t_ps.size else 0
         previous_ps = first_ps if dead_ps > 0 else first_ps - 2 * math.ceil(clock.period_ps)
@@ -226,7 +225,7 @@ def detect(
     slot, outcome, flags = slot[:kept].copy(), outcome[:kept].copy(), flags[:kept].copy()
     _draw_bits_of_doubles(outcome, flags, randomness)
     counts = DetectionCounts(
-        tags=int(np.count_nonzero(is_detector)),
+        tags=n - int(counters[COUNT_OTHER]),
         other_tags=int(counters[COUNT_OTHER]),
         unlocked=int(counters[COUNT_UNLOCKED]),
         out_of_gate=int(counters[COUNT_OUT_OF_GATE]),

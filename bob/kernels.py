@@ -30,6 +30,11 @@ COUNT_COUNTERS = 6
 
 NOT_A_DETECTOR = 255
 
+_CROSS = 4
+_OUTCOME_OF_PATTERN = np.array([0, 0, 1, 0, 2, _CROSS, _CROSS, _CROSS, 3, _CROSS, _CROSS, _CROSS, 2, _CROSS, _CROSS, _CROSS], np.uint8)
+_FLAGS_OF_PATTERN = np.array([0, 0, 0, FLAG_DOUBLE, 0, 0, 0, 0, 0, 0, 0, 0, FLAG_DOUBLE, 0, 0, 0], np.uint8)
+"""Outcome and flags of a round by the set of outcomes that clicked, Z0 the lowest bit; ``_CROSS`` where both bases did."""
+
 
 @kernel
 def locate_slots(
@@ -63,6 +68,111 @@ def locate_slots(
         nearest = math.floor(coordinate + 0.5)
         slot[i] = knot_slot[knot] + np.int64(nearest)
         phase_ps[i] = (coordinate - nearest) / slots_per_ps[knot]
+
+
+@kernel
+def count_chosen(channel: NDArray[np.uint8], is_chosen: NDArray[np.bool_]) -> int:
+    """Count the tags of some channels.
+
+    Parameters
+    ----------
+    channel : uint8[n]
+        Channel of each tag.
+    is_chosen : bool[256]
+        Which channels count.
+
+    Returns
+    -------
+    int
+        Their tags.
+    """
+    count = 0
+    for i in range(channel.size):
+        count += 1 if is_chosen[channel[i]] else 0
+    return count
+
+
+@kernel
+def pick_evenly(
+    t_ps: NDArray[np.int64],
+    channel: NDArray[np.uint8],
+    is_chosen: NDArray[np.bool_],
+    first: int,
+    every: int,
+    picked_ps: NDArray[np.int64],
+    picked_channel: NDArray[np.uint8],
+) -> None:
+    """Pick one of every so many tags of some channels.
+
+    Parameters
+    ----------
+    t_ps : int64[n], picoseconds
+        Times.
+    channel : uint8[n]
+        Channel of each tag.
+    is_chosen : bool[256]
+        Which channels count.
+    first, every : int
+        Of the tags of these channels, number ``first`` is picked and every ``every``-th after it.
+    picked_ps, picked_channel : int64[m], uint8[m]
+        Outputs; as many as there are to be picked.
+    """
+    until = first
+    count = 0
+    for i in range(channel.size):
+        if is_chosen[channel[i]]:
+            if until == 0:
+                picked_ps[count] = t_ps[i]
+                picked_channel[count] = channel[i]
+                count += 1
+                until = every
+            until -= 1
+
+
+@kernel
+def order_aligned(
+    t_ps: NDArray[np.int64],
+    channel: NDArray[np.uint8],
+    skew_ps: NDArray[np.int64],
+    most_moves: int,
+    begin: int,
+    aligned_ps: NDArray[np.int64],
+    aligned_channel: NDArray[np.uint8],
+) -> int:
+    """Take each channel's delay off its tags and put them in order of time behind others, by insertion from behind; ties keep their order.
+
+    Parameters
+    ----------
+    t_ps : int64[n], picoseconds
+        Non-decreasing.
+    channel : uint8[n]
+        Channel of each tag.
+    skew_ps : int64[256], picoseconds
+        Delay of each channel.
+    most_moves : int
+        Gives up where order takes more steps: each one moves a tag by a place.
+    begin : int
+        Tags that are there already, in order; later ones may have to go between them.
+    aligned_ps, aligned_channel : int64[begin + n or more], uint8[the same]
+        Read and written.
+
+    Returns
+    -------
+    int
+        Tags done: those and the ones before them are in order; all of them unless it gave up.
+    """
+    moves = 0
+    for i in range(t_ps.size):
+        t = t_ps[i] - skew_ps[channel[i]]
+        place = begin + i
+        while place > 0 and aligned_ps[place - 1] > t:
+            aligned_ps[place], aligned_channel[place] = aligned_ps[place - 1], aligned_channel[place - 1]
+            place -= 1
+        aligned_ps[place], aligned_channel[place] = t, channel[i]
+        moves += begin + i - place
+        if moves > most_moves:
+            return i + 1
+    return t_ps.size
 
 
 @kernel
@@ -161,6 +271,7 @@ def detect_clicks(
     open_pattern = 0  # which of the four outcomes clicked in the open round; 0 = no round is open
     open_live = False
     before_ps = previous_ps
+    count_located = count_in_gate = doubles = np.int64(0)  # in registers: counters lie in memory
     for i in range(t_ps.size + 1):
         in_gate = False
         here = np.int64(0)
@@ -185,23 +296,19 @@ def detect_clicks(
                 since_opening_ps = (coordinate - below) / slots_per_ps[knot]
                 here = knot_slot[knot] + np.int64(below)
                 in_gate = since_opening_ps < gate_width_ps
-                if in_gate:
-                    counters[COUNT_IN_GATE] += 1
-                else:
-                    counters[COUNT_OUT_OF_GATE] += 1
+                count_located += 1
+                count_in_gate += np.int64(in_gate)
         if open_pattern != 0 and not (in_gate and here == open_slot):
             if not open_live:
                 counters[COUNT_DEAD_ROUNDS] += 1
-            elif (open_pattern & 3) != 0 and (open_pattern & 12) != 0:
+            elif _OUTCOME_OF_PATTERN[open_pattern] == _CROSS:
                 cross_slot[count_cross] = open_slot
                 count_cross += 1
             else:
-                in_x = open_pattern >> 2
-                pair = in_x if in_x != 0 else open_pattern
                 slot[count] = open_slot
-                outcome[count] = (2 if in_x != 0 else 0) + (1 if pair == 2 else 0)
-                flags[count] = FLAG_DOUBLE if pair == 3 else 0
-                counters[COUNT_DOUBLES] += 1 if pair == 3 else 0
+                outcome[count] = _OUTCOME_OF_PATTERN[open_pattern]
+                flags[count] = _FLAGS_OF_PATTERN[open_pattern]
+                doubles += np.int64(_FLAGS_OF_PATTERN[open_pattern] & FLAG_DOUBLE)
                 count += 1
             open_pattern = 0
         if in_gate:
@@ -212,4 +319,7 @@ def detect_clicks(
             open_pattern |= 1 << code
         if i < t_ps.size:
             before_ps = t_ps[i]
+    counters[COUNT_IN_GATE] += count_in_gate
+    counters[COUNT_OUT_OF_GATE] += count_located - count_in_gate
+    counters[COUNT_DOUBLES] += doubles
     return count, count_cross

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 import numpy as np
 
 from bob.station import Reception
-from bob.stream_run import StreamRun, WaitingDetections
+from bob.stream_run import StreamRun
 from bob.tracking import Acquired, LockLost, Piece
+from bob.waiting import WaitingDetections
 from common.distillation.synchronisation import MORE_DETECTIONS, SACRIFICED_DETECTIONS, Frames, SacrificedDetections
 from common.distillation.values import FramedDetections
 from common.errors import LocalProtocolError, StreamError
@@ -41,6 +42,9 @@ PATIENCE_SECONDS: Final = 1.0
 
 POLL_SECONDS: Final = 0.1
 """How long one look at the stream waits."""
+
+UNREACHED_SLOT: Final = 1 << 62
+"""No slot lies so far from zero."""
 
 LEAST_SACRIFICED: Final = 256
 """Detections that do as a sacrifice where more are too long in coming."""
@@ -237,13 +241,12 @@ class LiveDetectionStation:
                 self._check(session)
                 self._catch_up()
                 run = self._run
-                count = 0 if run is None else int(run.waiting.slots.size)
+                count = 0 if run is None else run.waiting.clicks.size
                 late = monotonic() - began > self._wait_seconds or self.has_ended
                 if run is not None and (count >= wanted or (late and count >= LEAST_SACRIFICED)):
-                    waiting, given = run.waiting, slice(0, wanted)
-                    outcomes = waiting.outcomes[given]
-                    slots = waiting.slots[given]
-                    waiting.forget_through(int(slots[-1]))
+                    last = run.waiting.clicks.slot_at(min(count, wanted) - 1)
+                    slots, outcomes = run.waiting.clicks.between(-UNREACHED_SLOT, last + 1)
+                    run.waiting.forget_through(last)
                     return SacrificedDetections(slots + run.offset, outcomes, run.tracker.stride)
                 if late and not self._read_on():
                     raise StreamError(f"time tags: {count} detections to match slots with, {LEAST_SACRIFICED} are needed; {self._why()}")
@@ -391,7 +394,8 @@ class LiveDetectionStation:
         whole = (through + 1) // self._frame_pulses
         ended = run.has_ended and run.tracker.is_done
         if ended:  # the last frame is as long as the stream was
-            last = max((int(part[-1]) for part in (run.waiting.slots, run.waiting.cross_slots) if part.size), default=None)
+            lasts = [queue.last for queue in (run.waiting.clicks, run.waiting.cross_clicks)]
+            last = max((slot for slot in lasts if slot is not None), default=None)
             whole = whole if last is None else max(whole, (last + frames.offset - frames.first_slot) // self._frame_pulses + 1)
         return min(whole, frames.count_frames), ended or whole >= frames.count_frames
 
@@ -410,9 +414,9 @@ class LiveDetectionStation:
     def _counts(self, frames: Frames, first_frame: int, count: int) -> NDArray[np.int64]:
         if self._run is None:
             return np.zeros(count, np.int64)
-        counts = np.diff(np.searchsorted(self._run.waiting.slots, self._edges(frames, first_frame, count)))
+        counts = self._run.waiting.clicks.counts(self._edges(frames, first_frame, count))
         counts[self._touched(frames, first_frame, count)] = 0
-        return counts.astype(np.int64)
+        return counts
 
     def _touched(self, frames: Frames, first_frame: int, count: int) -> NDArray[np.bool_]:
         """Which frames a gap touched, bool[count]."""
@@ -428,19 +432,15 @@ class LiveDetectionStation:
         touched = self._touched(frames, first_frame, taken)
         self.counts.dropped_frames += int(np.count_nonzero(touched))
         waiting = self._run.waiting if self._run else WaitingDetections()
-        parts = []
-        for slots in (waiting.slots, waiting.cross_slots):
-            frame = (slots - edges[0]) // self._frame_pulses
-            inside = (slots >= edges[0]) & (slots < edges[-1])
-            inside[inside] = ~touched[frame[inside]]
-            parts.append(inside)
-        found = FramedDetections(
-            first_frame=first_frame,
-            count_per_frame=self._counts(frames, first_frame, taken),
-            slots=waiting.slots[parts[0]] + frames.offset,
-            outcomes=waiting.outcomes[parts[0]],
-            cross_slots=waiting.cross_slots[parts[1]] + frames.offset,
-            ended=ended,
-        )
+        counts = waiting.clicks.counts(edges)
+        slots, outcomes = waiting.clicks.between(int(edges[0]), int(edges[-1]))
+        cross_slots, _ = waiting.cross_clicks.between(int(edges[0]), int(edges[-1]))
+        if touched.any():
+            kept = np.repeat(~touched, counts)
+            slots, outcomes = slots[kept], outcomes[kept]
+            cross_slots = cross_slots[~touched[(cross_slots - edges[0]) // self._frame_pulses]]
+            counts[touched] = 0
         waiting.forget_through(int(edges[-1]) - 1)
-        return found
+        slots += frames.offset
+        cross_slots += frames.offset
+        return FramedDetections(first_frame, counts, slots, outcomes, cross_slots, ended)

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from bob.kernels import locate_slots
+from bob.kernels import locate_slots, order_aligned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PS_PER_S = 1e12
+
+MOST_MOVES = 16
+"""Places by which delays move a tag on average, beyond which sorting is faster than insertion."""
 
 
 def _no_skew() -> NDArray[np.int64]:
@@ -199,6 +202,9 @@ def aligned(t_ps: NDArray[np.int64], channel: NDArray[np.uint8], skew_ps: NDArra
     """
     if not skew_ps.any():
         return t_ps, channel
+    aligned_ps, aligned_channel = np.empty_like(t_ps), np.empty_like(channel)
+    if order_aligned(t_ps, channel, skew_ps, MOST_MOVES * t_ps.size, 0, aligned_ps, aligned_channel) == t_ps.size:
+        return aligned_ps, aligned_channel
     shifted_ps = t_ps - skew_ps[channel]
-    order = np.argsort(shifted_ps, kind="stable")  # nearly sorted already, which timsort takes in one pass
+    order = np.argsort(shifted_ps, kind="stable")
     return shifted_ps[order], channel[order]

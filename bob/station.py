@@ -68,7 +68,7 @@ class DetectionStation:
     def __init__(self, tags: TimeTags, profile: LinkProfile, randomness: Randomness) -> None:
         outcome_of_channel = outcomes_by_channel(tags.channels)
         is_detector = outcome_of_channel[tags.channel] < 4
-        t_ps, channel = tags.t_ps[is_detector], tags.channel[is_detector]
+        t_ps, channel = (tags.t_ps, tags.channel) if is_detector.all() else (tags.t_ps[is_detector], tags.channel[is_detector])
         if not t_ps.size:
             raise StreamError("the recording holds no detector tags; check the channel names")
         clock_hz = profile.source.clock_hz

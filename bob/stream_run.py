@@ -7,7 +7,6 @@ out what waits here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,47 +14,14 @@ import numpy as np
 from bob.detection import DetectionCounts, detect, outcomes_by_channel
 from bob.gating import GateChoice, choose_gate, phase_histogram
 from bob.tracking import Acquired, ClockTracker, Piece
+from bob.waiting import WaitingDetections
 from common.errors import LocalProtocolError
 from common.timetags.live import TagBatch, TagStream
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from bob.pulse_clock import PulseClock
     from common.profiles.link import LinkProfile
     from common.randomness import Randomness
-
-
-@dataclass(slots=True, eq=False)
-class WaitingDetections:
-    """Detections that nobody has taken yet.
-
-    Attributes
-    ----------
-    slots, outcomes : int64[n], uint8[n]
-        By Bob's slots, ascending.
-    cross_slots : int64[m]
-        Cross clicks, ascending.
-    lost : list[tuple[int, int]]
-        First and last slot touched by each gap.
-    through_slot : int or None
-        Up to this slot nothing will be added; None before the first piece.
-    """
-
-    slots: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    outcomes: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
-    cross_slots: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    lost: list[tuple[int, int]] = field(default_factory=list)
-    through_slot: int | None = None
-
-    def forget_through(self, slot: int) -> None:
-        """Let go of everything up to and including ``slot``."""
-        first, first_cross = (
-            int(np.searchsorted(self.slots, slot, side="right")),
-            int(np.searchsorted(self.cross_slots, slot, side="right")),
-        )
-        self.slots, self.outcomes, self.cross_slots = self.slots[first:], self.outcomes[first:], self.cross_slots[first_cross:]
-        self.lost = [(low, high) for low, high in self.lost if high > slot]
 
 
 class StreamRun:
@@ -161,11 +127,10 @@ class StreamRun:
         )
         waiting = self.waiting
         low = -(1 << 62) if waiting.through_slot is None else waiting.through_slot  # two clocks may differ by a hair at the cut
-        inside = (found.slot > low) & (found.slot <= piece.through_slot)
-        inside_cross = (found.cross_slot > low) & (found.cross_slot <= piece.through_slot)
-        waiting.slots = np.concatenate([waiting.slots, found.slot[inside]])
-        waiting.outcomes = np.concatenate([waiting.outcomes, found.outcome[inside]])
-        waiting.cross_slots = np.concatenate([waiting.cross_slots, found.cross_slot[inside_cross]])
+        first, end = np.searchsorted(found.slot, [low, piece.through_slot], side="right")
+        waiting.clicks.append(found.slot[first:end], found.outcome[first:end])
+        first, end = np.searchsorted(found.cross_slot, [low, piece.through_slot], side="right")
+        waiting.cross_clicks.append(found.cross_slot[first:end], np.zeros(end - first, np.uint8))
         self._mark_gaps(piece, int(np.ceil(dead_ps)))
         waiting.through_slot = piece.through_slot
         self.clock, self.last_counts = piece.clock, found.counts

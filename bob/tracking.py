@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from bob.clock_recovery import SEARCH_PPM, clock_from_photons, clock_from_reference
-from bob.kernels import NOT_A_DETECTOR
+from bob.kernels import NOT_A_DETECTOR, count_chosen, pick_evenly
 from bob.phase_tracking import REACQUIRE_PPM
-from bob.pulse_clock import PS_PER_S, PulseClock, aligned
+from bob.pulse_clock import PS_PER_S, PulseClock
+from bob.tag_buffer import TagBuffer
 from common.errors import StreamError
 from common.timetags.tags import SYNC_CHANNEL
 
@@ -71,6 +73,12 @@ PEAK_WEIGHT: Final = 0.1
 
 OVERLAP_POINTS: Final = 33
 """Times at which two clocks are compared."""
+
+PIECE_TAGS: Final = 1 << 16
+"""Tags handed out together: what is made of them stays in the cache."""
+
+LOOK_BACK_TAGS: Final = 1 << 12
+"""Tags among which the last one of a detector is looked for at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,7 +176,7 @@ class ClockTracker:
         self._is_detector = outcome_of_channel != NOT_A_DETECTOR
         self._arrived: list[tuple[NDArray[np.int64], NDArray[np.uint8]]] = []
         self._last_ps: int | None = None
-        self._t_ps, self._channel = np.zeros(0, np.int64), np.zeros(0, np.uint8)  # before delays are taken off
+        self._t_ps, self._channel = np.zeros(0, np.int64), np.zeros(0, np.uint8)  # while not locked: tags that wait
         self._ended = False
         self._attempt_seconds = FIRST_ATTEMPT_SECONDS
         self._clock: PulseClock | None = None  # the present one, or while the lock is lost the last one
@@ -176,7 +184,8 @@ class ClockTracker:
         self._locked_end_ps = self._due_ps = self._cut_ps = 0  # end of the last fit, end of the next, begin of the next piece
         self._window_ps = self._overlap_ps = self._count_dark = 0
         self._previous_ps: int | None = None
-        self._kept_t_ps, self._kept_channel = self._t_ps, self._channel  # tags the next fit looks at again, delays taken off
+        self._pieces: deque[Piece] = deque()  # found, and not handed out yet
+        self._tags = TagBuffer(np.zeros(256, np.int64))  # while locked: tags that fits still look at, delays taken off
 
     def feed(self, t_ps: NDArray[np.int64], channel: NDArray[np.uint8]) -> None:
         """Take in the next tags.
@@ -212,6 +221,8 @@ class ClockTracker:
         Acquired | Piece | LockLost | None
             In order of time.
         """
+        if self._pieces:
+            return self._pieces.popleft()
         if self._last_ps is None:
             return None
         return self._tracked() if self._is_locked else self._acquired()
@@ -219,7 +230,7 @@ class ClockTracker:
     @property
     def is_done(self) -> bool:
         """Whether everything has been handed out after ``finish``."""
-        return self._is_done or (self._ended and not self._is_locked)
+        return not self._pieces and (self._is_done or (self._ended and not self._is_locked))
 
     def _gather(self) -> None:
         if self._arrived:
@@ -279,25 +290,30 @@ class ClockTracker:
         self._cut_ps = self._locked_end_ps - self._overlap_ps // 2
         self._clock, self._is_locked, self._is_cut_exact = clock, True, False
         self._count_dark, self._previous_ps = 0, None
-        self._kept_t_ps, self._kept_channel = self._t_ps[:0], self._channel[:0]
-        t_ps, channel = self._with_kept(self._locked_end_ps, clock)
-        kept = t_ps >= self._locked_end_ps - self._overlap_ps
-        self._kept_t_ps, self._kept_channel = t_ps[kept], channel[kept]
-        early = t_ps < self._cut_ps - math.ceil(2.0 * clock.period_ps)
-        return Acquired(t_ps[early], channel[early], clock)
+        self._tags = TagBuffer(clock.skew_ps)
+        self._tags.append(self._t_ps, self._channel)
+        self._t_ps, self._channel = self._t_ps[:0], self._channel[:0]
+        early = int(np.searchsorted(self._tags.t_ps, self._cut_ps - math.ceil(2.0 * clock.period_ps)))
+        found = Acquired(self._tags.t_ps[:early].copy(), self._tags.channel[:early].copy(), clock)
+        self._tags.forget(int(np.searchsorted(self._tags.t_ps, self._locked_end_ps - self._overlap_ps)))
+        return found
 
     def _tracked(self) -> Piece | LockLost | None:
         """Fit the window that is due, and hand out the tags up to the middle of its overlap with the next."""
         clock, last_ps = self._clock, self._last_ps
         if clock is None or last_ps is None or self._is_done:
             return None
+        for t_ps, channel in self._arrived:
+            self._tags.append(t_ps, channel)
+        self._arrived = []
         reach_ps = int(np.abs(clock.skew_ps).max())
         while True:
             is_final = last_ps < self._due_ps + reach_ps
             if is_final and not self._ended:
                 return None
             end_ps = last_ps + reach_ps + 1 if is_final else self._due_ps
-            t_ps, channel = self._with_kept(end_ps, clock)
+            count = int(np.searchsorted(self._tags.t_ps, end_ps))
+            t_ps, channel = self._tags.t_ps[:count], self._tags.channel[:count]
             new, reason = self._followed(clock, t_ps, channel)
             if isinstance(new, PulseClock):
                 return self._last_piece(new, t_ps, channel) if is_final else self._piece(new, t_ps, channel, end_ps)
@@ -305,8 +321,7 @@ class ClockTracker:
                 return self._last_piece(clock, t_ps, channel)
             self._count_dark += 1
             if new is not None or self._count_dark >= MOST_WINDOWS_WITHOUT_CLOCK:
-                return self._lost(clock, t_ps, channel, self._locked_end_ps if new is None else new, reason)
-            self._kept_t_ps, self._kept_channel = t_ps, channel
+                return self._lost(clock, self._locked_end_ps if new is None else new, reason)
             self._due_ps = end_ps + self._window_ps
 
     def _followed(self, old: PulseClock, t_ps: NDArray[np.int64], channel: NDArray[np.uint8]) -> tuple[PulseClock | int | None, str]:
@@ -343,11 +358,11 @@ class ClockTracker:
         locked_end_ps = min(end_ps, int(clock.locked_to_ps[-1]))
         begin_ps = self._exact_cut_ps()
         cut_ps, through_slot = _border(clock, locked_end_ps - self._overlap_ps // 2, self.border_ps)
-        kept = t_ps >= locked_end_ps - self._overlap_ps
-        self._kept_t_ps, self._kept_channel = t_ps[kept], channel[kept]
         self._clock, self._locked_end_ps, self._due_ps, self._cut_ps = clock, locked_end_ps, end_ps + self._window_ps, cut_ps
         self._count_dark, self._is_cut_exact = 0, True
-        return self._between(clock, t_ps, channel, begin_ps, cut_ps, through_slot)
+        piece = self._between(clock, t_ps, channel, begin_ps, cut_ps, through_slot)
+        self._tags.forget(int(np.searchsorted(t_ps, locked_end_ps - self._overlap_ps)))
+        return piece
 
     def _last_piece(self, clock: PulseClock, t_ps: NDArray[np.int64], channel: NDArray[np.uint8]) -> Piece:
         begin_ps = self._exact_cut_ps()
@@ -358,15 +373,30 @@ class ClockTracker:
     def _between(
         self, clock: PulseClock, t_ps: NDArray[np.int64], channel: NDArray[np.uint8], begin_ps: int, end_ps: int, through_slot: int
     ) -> Piece:
+        """Hand out the tags between two cuts; of many the first ones, the others wait as pieces."""
         begin, end = (int(place) for place in np.searchsorted(t_ps, [begin_ps, end_ps]))
-        before = t_ps[:begin][self._is_detector[channel[:begin]]]
-        if before.size:
-            self._previous_ps = int(before[-1])
-        previous_ps = self._previous_ps
-        within = t_ps[begin:end][self._is_detector[channel[begin:end]]]
-        if within.size:
-            self._previous_ps = int(within[-1])
-        return Piece(t_ps[begin:end], channel[begin:end], clock, through_slot, previous_ps)
+        before = self._last_detector_ps(t_ps[:begin], channel[:begin])
+        self._previous_ps = self._previous_ps if before is None else before
+        while begin < end or not self._pieces:
+            cut, cut_slot = end, through_slot
+            if end - begin > 2 * PIECE_TAGS and t_ps[begin] < t_ps[begin + PIECE_TAGS] - 2.0 * clock.period_ps:
+                cut_ps, cut_slot = _border(clock, int(t_ps[begin + PIECE_TAGS]), self.border_ps)
+                cut = int(np.searchsorted(t_ps, cut_ps))
+            part_ps, part_channel = t_ps[begin:cut].copy(), channel[begin:cut].copy()
+            self._pieces.append(Piece(part_ps, part_channel, clock, cut_slot, self._previous_ps))
+            last_ps = self._last_detector_ps(part_ps, part_channel)
+            self._previous_ps = self._previous_ps if last_ps is None else last_ps
+            begin = cut
+        return self._pieces.popleft()
+
+    def _last_detector_ps(self, t_ps: NDArray[np.int64], channel: NDArray[np.uint8]) -> int | None:
+        """Time of the last tag of a detector, looked for from behind."""
+        for end in range(channel.size, 0, -LOOK_BACK_TAGS):
+            first = max(0, end - LOOK_BACK_TAGS)
+            found = np.flatnonzero(self._is_detector[channel[first:end]])
+            if found.size:
+                return int(t_ps[first + int(found[-1])])
+        return None
 
     def _exact_cut_ps(self) -> int:
         """Where the next piece begins; the first cut waits for the gate to be chosen."""
@@ -375,16 +405,14 @@ class ClockTracker:
             self._is_cut_exact = True
         return self._cut_ps
 
-    def _lost(self, clock: PulseClock, t_ps: NDArray[np.int64], channel: NDArray[np.uint8], at_ps: int, reason: str) -> LockLost:
+    def _lost(self, clock: PulseClock, at_ps: int, reason: str) -> LockLost:
         """Put the tags behind the loss back as they arrived, and begin again with them."""
-        after = t_ps > at_ps
-        channel = channel[after]
-        arrived_ps = t_ps[after] + clock.skew_ps[channel]
+        first = int(np.searchsorted(self._tags.t_ps, at_ps, side="right"))
+        channel = self._tags.channel[first:]
+        arrived_ps = self._tags.t_ps[first:] + clock.skew_ps[channel]
         order = np.argsort(arrived_ps, kind="stable")
-        self._t_ps = np.concatenate([arrived_ps[order], self._t_ps])
-        self._channel = np.concatenate([channel[order], self._channel])
-        order = np.argsort(self._t_ps, kind="stable")
-        self._t_ps, self._channel = self._t_ps[order], self._channel[order]
+        self._t_ps, self._channel = arrived_ps[order], channel[order]
+        self._tags = TagBuffer(clock.skew_ps)
         self._is_locked, self._attempt_seconds = False, FIRST_ATTEMPT_SECONDS
         self.problem = f"lock lost: {reason}"
         return LockLost(at_ps, reason)
@@ -400,28 +428,15 @@ class ClockTracker:
     def _fitted(
         self, t_ps: NDArray[np.int64], channel: NDArray[np.uint8], clock_hz: float, search_ppm: float, *, with_delays: bool
     ) -> PulseClock:
-        used = self._gives_clock[channel]
-        t_ps, channel = t_ps[used], channel[used]
-        every = max(1, -(-t_ps.size // MOST_FITTED_TAGS))
-        first = (t_ps.size - 1) % every  # the last one is used, so that the lock reaches to the end
-        t_ps, channel = t_ps[first::every], channel[first::every]
+        count = count_chosen(channel, self._gives_clock)
+        every = max(1, -(-count // MOST_FITTED_TAGS))
+        first = (count - 1) % every  # the last one is used, so that the lock reaches to the end
+        picked_ps, picked_channel = np.empty(-(-(count - first) // every), np.int64), np.empty(-(-(count - first) // every), np.uint8)
+        pick_evenly(t_ps, channel, self._gives_clock, first, every, picked_ps, picked_channel)
+        t_ps, channel = picked_ps, picked_channel
         if self._has_sync:
             return clock_from_reference(t_ps, clock_hz, self.stride, search_ppm)
         return clock_from_photons(t_ps, clock_hz, search_ppm, channel=channel if with_delays else None)
-
-    def _with_kept(self, end_ps: int, clock: PulseClock) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Tags of the overlap and all waiting ones before ``end_ps``, delays taken off; these wait no longer."""
-        self._gather()
-        reach_ps = int(np.abs(clock.skew_ps).max())
-        count = int(np.searchsorted(self._t_ps, end_ps + reach_ps))
-        t_ps, channel = self._t_ps[:count], self._channel[:count]
-        rest_t_ps, rest_channel = self._t_ps[count:], self._channel[count:]
-        if reach_ps:
-            inside = t_ps - clock.skew_ps[channel] < end_ps
-            rest_t_ps, rest_channel = np.concatenate([t_ps[~inside], rest_t_ps]), np.concatenate([channel[~inside], rest_channel])
-            t_ps, channel = aligned(t_ps[inside], channel[inside], clock.skew_ps)
-        self._t_ps, self._channel = rest_t_ps, rest_channel
-        return np.concatenate([self._kept_t_ps, t_ps]), np.concatenate([self._kept_channel, channel])
 
 
 def _difference(new: PulseClock, old: PulseClock, at_ps: NDArray[np.int64]) -> tuple[int, NDArray[np.float64]]:

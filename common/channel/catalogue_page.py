@@ -29,7 +29,8 @@ Written by `python -m common.channel.catalogue_page`; do not edit. Protocol vers
 
 Every message is one msgpack array of nine: the seven fields of the envelope, the kind, and the array of the message's own fields in the
 order below; {MAC_BYTES} bytes of code follow. Each value has exactly one encoding. A message is at most {MAXIMUM_MESSAGE_BYTES} bytes
-long. Bits are packed, the lowest bit of a byte first, beside an explicit count; gaps are coded as in `common.kernels.gaps`.
+long. Bits are packed, the lowest bit of a byte first, beside an explicit count; gaps are coded as in `common.kernels.gaps`:
+for every 256 slots a Rice parameter k of six bits, all remainders of k bits, then all quotients q, each as q zeros and a one.
 """
 
 

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from common.emulator.kernels import accumulate_gaps
 from common.emulator.source import PhotonStatistics
 from common.profiles.link import LinkProfile
 
@@ -140,9 +141,8 @@ def sparse_slots(rng: np.random.Generator, probability: float, first: int, end: 
     parts: list[NDArray[np.int64]] = []
     last = first - 1
     while last < end:
-        gaps = np.minimum(rng.standard_exponential(block) * per_gap, float(end - first)).astype(np.int64)
-        gaps += 1
-        slots = last + np.cumsum(gaps)
+        slots = np.empty(block, np.int64)
+        accumulate_gaps(rng.standard_exponential(block), per_gap, float(end - first), last, slots)
         parts.append(slots)
         last = int(slots[-1])
         block = 64 + block // 16

@@ -25,6 +25,7 @@ from common.emulator.channel import (
     sparse_slots,
 )
 from common.emulator.eavesdropper import Eavesdropper, EveKnowledge, InterceptResend, PhotonNumberSplitting, intercept, split_classes
+from common.emulator.kernels import merge_clicks
 from common.emulator.receiver import Receiver
 from common.emulator.source import Blinking, PhotonStatistics, emission_header, require_emulated
 from common.emulator.tagger import Tagger, reference_slots
@@ -54,6 +55,9 @@ LONGEST_SECONDS: Final = 4e6
 
 _STRETCH_CLICKS: Final = 1 << 18
 _STRETCH_SECONDS: Final = 10.0
+
+_MOST_MOVES: Final = 32
+"""Places by which jitter moves a click on average, beyond which sorting is faster than insertion."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,6 +122,18 @@ class _Clicks:
             np.concatenate([part.slot for part in parts]),
             np.concatenate([part.label for part in parts]),
         )
+
+    def in_order(self) -> _Clicks:
+        return self.taken(np.argsort(self.t_ps, kind="stable"))
+
+    def merged(self, few: _Clicks) -> _Clicks:
+        """These clicks, nearly in order of time, and ``few`` others that are in order."""
+        count = self.t_ps.size + few.t_ps.size
+        merged = _Clicks(np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint8))
+        mine, others = ((part.t_ps, part.slot, part.label) for part in (self, few))
+        if merge_clicks(*mine, *others, _MOST_MOVES * count, merged.t_ps, merged.slot, merged.label):
+            return merged
+        return self.joined([few, self]).in_order()
 
     def taken(self, choice: NDArray[np.int64] | NDArray[np.bool_] | slice) -> _Clicks:
         return _Clicks(self.t_ps[choice], self.slot[choice], self.label[choice])
@@ -247,7 +263,7 @@ class LinkEmulator:
     efficiency_ratios : tuple[float, float, float, float]
         Efficiency at outcome Z0, Z1, X0, X1 relative to the profile's, 0 to 1.
     stretch_seconds : float or None
-        Length of a stretch; None for stretches of about as many clicks, for which memory is the measure.
+        Longest stretch; it is shorter where that would be many clicks, for memory is the measure then.
     emission_key : bytes or None
         32 bytes from which Alice's settings are expanded; None derives them from the seed, so that they repeat with it.
 
@@ -307,10 +323,8 @@ class LinkEmulator:
         if self._has_sync:
             self.channels[SYNC_CHANNEL] = SYNC_NUMBER
         per_slot = float(self._classes.sum()) + self._noise_per_slot + (self._sync[1] / self._sync[0] if self._has_sync else 0.0)
-        self._stretch_slots = max(1, int(min(_STRETCH_CLICKS / max(per_slot, 1e-30), _STRETCH_SECONDS * clock_hz)))
-        if stretch_seconds is not None:
-            self._stretch_slots = max(1, round(stretch_seconds * clock_hz))
-        self._stretch_slots = max(1, int(min(self._stretch_slots, self._fading.longest_seconds * clock_hz)))
+        longest_seconds = min(_STRETCH_SECONDS if stretch_seconds is None else stretch_seconds, self._fading.longest_seconds)
+        self._stretch_slots = max(1, int(min(_STRETCH_CLICKS / max(per_slot, 1e-30), round(longest_seconds * clock_hz))))
         self._next_slot = first_slot
         self._waiting = _Clicks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
 
@@ -372,8 +386,8 @@ class LinkEmulator:
         held_s = self._stretch_slots / self.record.header.clock_hz
         self._classes = self._arrivals(self._fading.loss_db(self._loss_db, held_s, self._rng))
         signal, eve = self._signal(first, end)
-        clicks = _Clicks.joined([self._waiting, *signal, self._noise(first, end), *self._reference(first, end)])
-        clicks = clicks.taken(np.argsort(clicks.t_ps, kind="stable"))
+        few = _Clicks.joined([self._waiting, *signal[1:], self._noise(first, end), *self._reference(first, end)])
+        clicks = signal[0].merged(few.in_order())
         settled = clicks.t_ps.size
         if end < last:
             settled = int(np.searchsorted(clicks.t_ps, self._tagger.settled_ps(end)))
@@ -412,8 +426,7 @@ class LinkEmulator:
 
     def _photons(self, first: int, slots: NDArray[np.int64], state: NDArray[np.uint8], emitted: NDArray[np.uint8]) -> _Clicks:
         outcome, kept = self._receiver.measure(slots, state)
-        since_base = (slots - first).astype(np.float64) * self._tagger.period_ps
-        since_base += self._tagger.emission_delays_ps(self._rng, slots.size)
+        since_base = self._tagger.emission_times_ps(self._rng, first, slots)
         clicks = _Clicks(self._tagger.tags_ps(self._rng, first, since_base), slots, _labels(outcome, SIGNAL, emitted))
         return clicks if kept is None else clicks.taken(kept)
 

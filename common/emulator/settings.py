@@ -34,7 +34,7 @@ class FibreSection(Section):
     pausable : bool
         Whether the link waits for consumers that are slow or absent; else they miss what was sent meanwhile.
     stretch_seconds : float
-        Time of sending that is emulated at a time, and the shortest between two changes of an actuator.
+        Time of sending that is emulated at a time at most, and so the longest until a change of an actuator shows.
     eve : str | None
         Eavesdropper at the beginning.
     """

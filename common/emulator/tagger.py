@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.emulator.channel import sparse_slots
+from common.emulator.kernels import emission_times, tag_times
 from common.errors import ConfigurationError
 from common.profiles.link import LinkProfile
 
@@ -52,27 +53,27 @@ class Tagger:
         self._jitter_ps = profile.receiver.jitter_ps
         self._lifetime_ps = profile.source.lifetime_ps
 
-    def emission_delays_ps(self, rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-        """Return how long after its slot's centre each photon leaves: exponential, its mean at the centre.
+    def emission_times_ps(self, rng: np.random.Generator, base_slot: int, slots: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return when each photon leaves: its decay is exponential, the mean at its slot's centre.
 
         Parameters
         ----------
         rng : numpy.random.Generator
             Drives the decay.
-        count : int
-            Photons.
+        base_slot : int
+            Slot from whose centre times are measured.
+        slots : int64[n]
+            Slot of each photon.
 
         Returns
         -------
-        float64[count]
-            Picoseconds, -lifetime or more.
+        float64[n]
+            Time since then on Alice's clock, picoseconds.
         """
-        if not self._lifetime_ps:
-            return np.zeros(count)
-        delays = rng.standard_exponential(count)
-        delays -= 1.0
-        delays *= self._lifetime_ps
-        return delays
+        exponential = rng.standard_exponential(slots.size if self._lifetime_ps else 0)
+        since_base_ps = np.empty(slots.size)
+        emission_times(slots, base_slot, self.period_ps, exponential, self._lifetime_ps, since_base_ps)
+        return since_base_ps
 
     def tags_ps(self, rng: np.random.Generator, base_slot: int, since_base_ps: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the tags of events, jitter added.
@@ -84,26 +85,19 @@ class Tagger:
         base_slot : int
             Slot from whose centre times are measured.
         since_base_ps : float64[n]
-            Time since then on Alice's clock, picoseconds; overwritten.
+            Time since then on Alice's clock, picoseconds.
 
         Returns
         -------
         int64[n]
             Tags, multiples of the resolution.
         """
-        if self._jitter_ps:
-            jitter = rng.standard_normal(since_base_ps.size)
-            jitter *= self._jitter_ps
-            since_base_ps += jitter
+        deviates = rng.standard_normal(since_base_ps.size if self._jitter_ps else 0)
         base = self._exact_ps(base_slot)
         whole = floor(base)
-        since_base_ps *= float(self._scale)
-        since_base_ps += float(base - whole)
-        if self._resolution_ps == 1:
-            return whole + np.rint(since_base_ps).astype(np.int64)
-        half = self._resolution_ps // 2
-        tags = whole + half + np.rint(since_base_ps).astype(np.int64)
-        return np.asarray(tags - tags % self._resolution_ps, np.int64)
+        t_ps = np.empty(since_base_ps.size, np.int64)
+        tag_times(since_base_ps, deviates, self._jitter_ps, float(self._scale), float(base - whole), whole, self._resolution_ps, t_ps)
+        return t_ps
 
     def settled_ps(self, slot: int) -> int:
         """Return a time before which no event of this slot or a later one can be tagged, picoseconds."""

@@ -139,6 +139,27 @@ multiply_instruction = cast("_Product", intrinsic(_multiply_instruction)) if HAS
 """As ``multiply_portable``, by the processor's instruction where ``HAS_INSTRUCTION``; callable inside kernels only."""
 
 
+def multiplier(builder: Any, lanes: int) -> Callable[[Any, Any, int], Any]:
+    """Declare the instruction; part of intrinsics.
+
+    Parameters
+    ----------
+    builder : llvmlite.ir.IRBuilder
+        Where instructions go.
+    lanes : int
+        Lanes of the instruction: 2, 4 or 8, not more than ``LANES``.
+
+    Returns
+    -------
+    callable
+        ``multiply(a, b, which)`` emits the products of one word of every pair of lanes: of a the low one, or for ``which & 0x01`` the high
+        one; of b likewise for ``which & 0x10``.
+    """
+    register = ir.VectorType(_I64, lanes)
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(register, [register, register, _I8]), _INSTRUCTIONS[lanes])
+    return lambda a, b, which: builder.call(function, [a, b, ir.Constant(_I8, which)])
+
+
 def emit_products(builder: Any, a: Any, b: Any, lanes: int) -> tuple[Any, Any]:
     """Emit ``WIDTH`` carry-less products at a time; part of intrinsics.
 
@@ -161,12 +182,11 @@ def emit_products(builder: Any, a: Any, b: Any, lanes: int) -> tuple[Any, Any]:
         reverse = partial(builder.call, swap)
         high = reverse([_emit_low(builder, reverse([a]), reverse([b]))])
         return _emit_low(builder, a, b), builder.lshr(high, ir.Constant(_VECTOR, [1] * WIDTH))
-    register = ir.VectorType(_I64, lanes)
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(register, [register, register, _I8]), _INSTRUCTIONS[lanes])
+    multiply = multiplier(builder, lanes)
     lows, highs = [], []
     for first in range(0, WIDTH, lanes):
-        factors = [shuffle(builder, vector, vector, range(first, first + lanes)) for vector in (a, b)]
-        even, odd = (builder.call(function, [*factors, ir.Constant(_I8, which)]) for which in (0x00, 0x11))
+        left, right = (shuffle(builder, vector, vector, range(first, first + lanes)) for vector in (a, b))
+        even, odd = (multiply(left, right, which) for which in (0x00, 0x11))
         lows.append(shuffle(builder, even, odd, [lane + lanes * half for lane in range(0, lanes, 2) for half in (0, 1)]))
         highs.append(shuffle(builder, even, odd, [lane + lanes * half for lane in range(1, lanes, 2) for half in (0, 1)]))
     return _joined(builder, lows), _joined(builder, highs)

@@ -1,7 +1,7 @@
 """ChaCha20 at scattered places: one 32-bit word of the stream for each slot that was detected.
 
 An emission record of 1e10 slots is never expanded whole; a detection needs the setting of its slot only. Sixteen blocks are
-computed side by side, one a vector lane, because neighbouring detections lie in different blocks. The subkey comes from
+computed side by side, one a vector lane, because neighbouring detections mostly lie in different blocks. The subkey comes from
 ``common.expander.derive_key``, the words go to ``settings.classify_words``.
 
 References
@@ -71,8 +71,26 @@ where there are enough of them: written out in Python they went through memory, 
 
 
 @kernel
+def _first_state(subkey: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """State before the rounds in every lane, block counters still zero: uint32[16, LANES]."""
+    start = np.zeros((WORDS_PER_BLOCK, LANES), np.uint32)
+    for lane in range(LANES):
+        start[0, lane], start[1, lane], start[2, lane], start[3, lane] = (
+            0x61707865,
+            0x3320646E,
+            0x79622D32,
+            0x6B206574,
+        )  # "expand 32-byte k"
+        for row in range(8):
+            start[4 + row, lane] = subkey[row]
+    return start
+
+
+@kernel
 def chacha20_words(subkey: NDArray[np.uint32], index: NDArray[np.int64], words: NDArray[np.uint32]) -> None:
     """Write the stream's 32-bit words at scattered places.
+
+    Places that follow each other in one block share its computation: ascending places of a fast link cost a fraction of a block each.
 
     Parameters
     ----------
@@ -83,26 +101,28 @@ def chacha20_words(subkey: NDArray[np.uint32], index: NDArray[np.int64], words: 
     words : uint32[n]
         Written.
     """
-    start = np.empty((WORDS_PER_BLOCK, LANES), np.uint32)
+    start = _first_state(subkey)
     state = np.empty((WORDS_PER_BLOCK, LANES), np.uint32)
-    for lane in range(LANES):
-        start[0, lane], start[1, lane], start[2, lane], start[3, lane] = (
-            0x61707865,
-            0x3320646E,
-            0x79622D32,
-            0x6B206574,
-        )  # "expand 32-byte k"
-        start[14, lane], start[15, lane] = 0, 0
-        for row in range(8):
-            start[4 + row, lane] = subkey[row]
-    for first in range(0, index.size, LANES):
-        used = min(LANES, index.size - first)
-        for lane in range(LANES):
-            block = np.uint64(index[first + min(lane, used - 1)]) >> np.uint64(4)
-            start[12, lane] = np.uint32(block & np.uint64(0xFFFFFFFF))
-            start[13, lane] = np.uint32(block >> np.uint64(32))
+    first = 0
+    while first < index.size:
+        end = first
+        lane = np.int64(-1)
+        block = np.int64(-1)
+        while end < index.size:  # as many places as lie in the blocks of all lanes; no branch on what cannot be foretold
+            lane += np.int64(index[end] >> 4 != block)
+            if lane == LANES:
+                break
+            block = index[end] >> 4
+            start[12, lane] = np.uint32(block & 0xFFFFFFFF)
+            start[13, lane] = np.uint32(block >> 32)
+            end += 1
         state[:, :] = start
         mix_blocks(state)
-        for lane in range(used):
-            place = np.int64(index[first + lane]) & np.int64(15)
-            words[first + lane] = np.uint32(state[place, lane] + start[place, lane])
+        lane = np.int64(-1)
+        block = np.int64(-1)
+        for place in range(first, end):
+            lane += np.int64(index[place] >> 4 != block)
+            block = index[place] >> 4
+            row = index[place] & 15
+            words[place] = np.uint32(state[row, lane] + start[row, lane])
+        first = end

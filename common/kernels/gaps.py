@@ -2,7 +2,9 @@
 
 Clicks of a link come at random, so the number of empty slots between two of them is nearly geometric, and a Rice code is nearly
 optimal for it: the gap divided by ``2^k`` in unary, its remainder in k bits. Every chunk of 256 slots states its own k in six bits,
-so the code follows a fading channel. Bits are written lowest first: a quotient q is q zeros and a one.
+so the code follows a fading channel. Behind k come the remainders of the whole chunk, then its quotients: a quotient q is q zeros and a
+one. Bits are written lowest first. Kept apart like this, remainders lie where one can compute it, and the i-th one of the quotients says
+how many zeros came before it: nothing has to be read to know where the next slot begins.
 
 One list of slots has exactly one encoding, and the decoder takes no other: it never reads beyond its input, and refuses a wrong
 parameter, a slot at or past the limit, a wrong length and a set padding bit. Comes from Bob's detections, goes into
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 
 from common.bits import count_bytes, count_words
 from common.errors import LocalProtocolError, RemoteProtocolError
-from common.kernels.bit_operations import count_trailing_zeros, signed
+from common.kernels.bit_operations import count_ones, count_trailing_zeros, signed
 from common.kernels.jit import kernel
 
 _Words: TypeAlias = NDArray[np.uint64]
@@ -50,10 +52,12 @@ _PROBLEMS = {
 
 
 @kernel
-def _gap(slots: _Slots, index: int, first: int) -> int:
-    if index == 0:
-        return signed(slots[0]) - first
-    return signed(slots[index]) - signed(slots[index - 1]) - 1
+def _fill_gaps(slots: _Slots, begin: int, count: int, lower: int, gaps: _Slots) -> None:
+    """Write the gaps before ``count`` slots from ``begin`` on; ``lower`` is the smallest the first of them can be."""
+    gaps[0] = slots[begin] - lower
+    before, after, rest = slots[begin : begin + count - 1], slots[begin + 1 : begin + count], gaps[1:count]
+    for index in range(rest.size):
+        rest[index] = after[index] - before[index] - 1
 
 
 @kernel
@@ -86,15 +90,14 @@ def choose_parameters(slots: _Slots, first: int, parameters: _Bytes) -> int:
         Length of the encoding, bits.
     """
     total = 0
+    lower = first
     gaps = np.empty(CHUNK_SLOTS, np.int64)
     for chunk in range(parameters.size):
         begin = chunk * CHUNK_SLOTS
-        end = min(begin + CHUNK_SLOTS, slots.size)
-        count = end - begin
-        for index in range(count):
-            gaps[index] = _gap(slots, begin + index, first)
-        span = slots[end - 1] - (first if begin == 0 else slots[begin - 1])
-        mean = span // count
+        count = min(CHUNK_SLOTS, slots.size - begin)
+        _fill_gaps(slots, begin, count, lower, gaps)
+        mean = (slots[begin + count - 1] - lower + 1) // count
+        lower = slots[begin + count - 1] + 1
         parameter = 0
         while parameter < LARGEST_PARAMETER and mean >> parameter:
             parameter += 1
@@ -120,11 +123,10 @@ def _put(words: _Words, position: int, value: np.uint64, count: int) -> None:
 
 @kernel
 def _window(words: _Words, position: int) -> np.uint64:
-    shift = position & 63
-    low: np.uint64 = words[position >> 6] >> np.uint64(shift)
-    if shift == 0:
-        return low
-    high: np.uint64 = words[(position >> 6) + 1] << np.uint64(64 - shift)
+    """64 bits from ``position`` on; the word behind the one they begin in is read as well."""
+    shift = np.uint64(position & 63)
+    low: np.uint64 = words[position >> 6] >> shift
+    high: np.uint64 = (words[(position >> 6) + 1] << np.uint64(1)) << (np.uint64(63) - shift)
     return low | high
 
 
@@ -149,17 +151,56 @@ def write_gaps(slots: _Slots, first: int, parameters: _Bytes, words: _Words) -> 
         Length of the encoding, bits.
     """
     position = 0
-    for index in range(slots.size):
-        parameter = signed(parameters[index // CHUNK_SLOTS])
-        if index % CHUNK_SLOTS == 0:
-            _put(words, position, np.uint64(parameter), PARAMETER_BITS)
-            position += PARAMETER_BITS
-        gap = _gap(slots, index, first)
-        position += gap >> parameter
-        rest = np.uint64(gap - ((gap >> parameter) << parameter))
-        _put(words, position, np.uint64(1) | (rest << np.uint64(1)), parameter + 1)
-        position += parameter + 1
+    lower = first
+    gaps = np.empty(CHUNK_SLOTS, np.int64)
+    for chunk in range(parameters.size):
+        begin = chunk * CHUNK_SLOTS
+        count = min(CHUNK_SLOTS, slots.size - begin)
+        _fill_gaps(slots, begin, count, lower, gaps)
+        lower = slots[begin + count - 1] + 1
+        parameter = signed(parameters[chunk])
+        _put(words, position, np.uint64(parameter), PARAMETER_BITS)
+        position += PARAMETER_BITS
+        mask = (1 << parameter) - 1
+        if parameter:
+            word = words[position >> 6]  # kept in a register until it is full
+            for index in range(count):
+                remainder = np.uint64(gaps[index] & mask)
+                shift = position & 63
+                word |= remainder << np.uint64(shift)
+                if shift + parameter >= 64:
+                    words[position >> 6] = word
+                    word = (remainder >> np.uint64(1)) >> np.uint64(63 - shift)
+                position += parameter
+            if position & 63:
+                words[position >> 6] = word
+        for index in range(count):
+            position += gaps[index] >> parameter
+            words[position >> 6] |= np.uint64(1) << np.uint64(position & 63)
+            position += 1
     return position
+
+
+@kernel
+def _find_ones(words: _Words, position: int, count_bits: int, places: _Slots) -> int:
+    """Write where the next ones lie, counted from ``position``; return where the bits behind them begin, or ``_TRUNCATED``."""
+    found = 0
+    at = position >> 6
+    word = words[at] & (~np.uint64(0) << np.uint64(position & 63))
+    while True:
+        start = (at << 6) - position
+        for _ in range(min(signed(count_ones(word)), places.size - found)):
+            places[found] = start + signed(count_trailing_zeros(word))
+            word &= word - np.uint64(1)
+            found += 1
+        if found == places.size:
+            break
+        at += 1
+        if at << 6 >= count_bits:
+            return _TRUNCATED
+        word = words[at]
+    end = position + places[places.size - 1] + 1
+    return end if end <= count_bits else _TRUNCATED
 
 
 @kernel
@@ -186,37 +227,38 @@ def read_gaps(words: _Words, count_bits: int, first: int, limit: int, slots: _Sl
     """
     position = 0
     lower = first
-    parameter = 0
-    for index in range(slots.size):
-        if index % CHUNK_SLOTS == 0:
-            if position + PARAMETER_BITS > count_bits:
-                return _TRUNCATED
-            parameter = signed(_window(words, position) & np.uint64(63))
-            if parameter > LARGEST_PARAMETER:
-                return _BAD_PARAMETER
-            parameters[index // CHUNK_SLOTS] = parameter
-            position += PARAMETER_BITS
-        quotient = 0
-        zeros = 64
-        while zeros == 64:
-            if position >= count_bits:
-                return _TRUNCATED
-            zeros = signed(count_trailing_zeros(_window(words, position)))
-            quotient += zeros
-            position += zeros
-        position += 1
-        if position + parameter > count_bits:
+    all_places = np.empty(CHUNK_SLOTS, np.int64)
+    for chunk in range(parameters.size):
+        begin = chunk * CHUNK_SLOTS
+        count = min(CHUNK_SLOTS, slots.size - begin)
+        if position + PARAMETER_BITS > count_bits:
             return _TRUNCATED
-        room = limit - 1 - lower
-        if room < 0 or quotient > room >> parameter:
+        parameter = signed(_window(words, position) & np.uint64(63))
+        if parameter > LARGEST_PARAMETER:
+            return _BAD_PARAMETER
+        parameters[chunk] = parameter
+        position += PARAMETER_BITS
+        remainders = position
+        position += count * parameter
+        if position >= count_bits:
+            return _TRUNCATED
+        places = all_places[:count]
+        position = _find_ones(words, position, count_bits, places)
+        if position < 0:
+            return position
+        room = limit - 1 - lower  # empty slots that are left before, if no slot follows
+        if room < count - 1 or places[count - 1] - (count - 1) > room >> parameter:
             return _PAST_LIMIT
-        rest = signed(_window(words, position) & ((np.uint64(1) << np.uint64(parameter)) - np.uint64(1)))
-        position += parameter
-        gap = (quotient << parameter) | rest
-        if gap > room:
-            return _PAST_LIMIT
-        slots[index] = lower + gap
-        lower += gap + 1
+        mask = (np.uint64(1) << np.uint64(parameter)) - np.uint64(1)
+        rest = 0
+        for index in range(count):
+            rest += signed(_window(words, remainders) & mask)
+            remainders += parameter
+            empty = ((places[index] - index) << parameter) + rest  # empty slots in the chunk so far; both are below 2^62
+            if rest > room or empty > room - index:
+                return _PAST_LIMIT
+            slots[begin + index] = lower + index + empty
+        lower = slots[begin + count - 1] + 1
     return position
 
 

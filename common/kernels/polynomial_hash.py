@@ -9,6 +9,9 @@ Two different messages of at most L bits, fixed before the key is drawn, differ 
 
 The field is GF(2)[x] modulo ``x^128 + x^7 + x^2 + x + 1``; bit i of a block, lowest first, is the coefficient of x^i.
 
+Long messages are taken a group of blocks at a time: their products with powers of the key are independent, so that they fill the widest
+register the processor multiplies in, and one reduction serves them all.
+
 References
 ----------
 [Carter1979] universal classes of hash functions; [Wegman1981] their use in authentication; evaluation of a polynomial at the key: B. den
@@ -17,28 +20,80 @@ Boer, a simple and key-economical unconditional authentication scheme, Journal o
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from functools import reduce
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from common.bits import count_words
 from common.errors import LocalProtocolError
-from common.kernels.carry_less import HAS_INSTRUCTION, multiply_instruction, multiply_portable
+from common.kernels.binary_field import Registers
+from common.kernels.carry_less import HAS_INSTRUCTION, LANES, multiplier, multiply_instruction, multiply_portable
 from common.kernels.jit import kernel
+from common.kernels.vectors import Place
 
 BLOCK_BITS = 128
 """Bits of a block, of the key and of the hash."""
 
 BLOCK_BYTES = BLOCK_BITS // 8
 
+WORD_BYTES = 8
+
+COPIED_BYTES = 1 << 12
+"""Shorter pieces are joined with what waits: a copy is cheaper than a second call."""
+
 _POLYNOMIAL_LOW = np.uint64(0x87)
 """x^7 + x^2 + x + 1, what x^128 is congruent to."""
 
 _AGGREGATED_BLOCKS = 8
-"""Blocks per reduction; their products with powers of the key are independent and fill the multiplier's pipeline."""
+"""Blocks per reduction where products are formed one by one."""
+
+GROUP_BLOCKS = 32
+"""Blocks per reduction where products are formed in wide registers."""
 
 _Words: TypeAlias = NDArray[np.uint64]
+_Sums: TypeAlias = tuple[np.uint64, np.uint64, np.uint64, np.uint64, np.uint64, np.uint64]
+_GroupSums: TypeAlias = Callable[[_Words, int, _Words, np.uint64, np.uint64, Registers], _Sums]
+
+
+def _group_sums(_typing_context: Any, words: Any, _start: Any, powers: Any, _s0: Any, _s1: Any, lanes: Any) -> tuple[Any, Any]:
+    count_lanes = len(lanes)
+    register = ir.VectorType(ir.IntType(64), count_lanes)
+    index = ir.IntType(32)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        multiply = multiplier(builder, count_lanes)
+        sums = [ir.Constant(register, [0] * count_lanes)] * 3
+        for first in range(0, 2 * GROUP_BLOCKS, count_lanes):
+            offset = ir.Constant(ir.IntType(64), first)
+            here = [*arguments[:1], builder.add(arguments[1], offset), arguments[2], offset]
+            types_here = signature.replace(args=(signature.args[0], types.int64, signature.args[2], types.int64))
+            block, power = (Place(context, builder, types_here, here, array, array + 1, count_lanes).load() for array in (0, 2))
+            if first == 0:
+                for lane in (0, 1):
+                    word = builder.xor(builder.extract_element(block, ir.Constant(index, lane)), arguments[3 + lane])
+                    block = builder.insert_element(block, word, ir.Constant(index, lane))
+            low, high = multiply(block, power, 0x00), multiply(block, power, 0x11)
+            middle = builder.xor(multiply(block, power, 0x01), multiply(block, power, 0x10))
+            sums = [builder.xor(total, product) for total, product in zip(sums, (low, middle, high), strict=True)]
+        words_out = []
+        for total in sums:
+            for half in (0, 1):
+                lanes_of_half = [builder.extract_element(total, ir.Constant(index, lane)) for lane in range(half, count_lanes, 2)]
+                words_out.append(reduce(builder.xor, lanes_of_half))
+        return context.make_tuple(builder, signature.return_type, words_out)
+
+    return types.UniTuple(types.uint64, 6)(words, types.int64, powers, types.uint64, types.uint64, lanes), generate
+
+
+group_sums = cast("_GroupSums", intrinsic(_group_sums))
+"""``(words, start, powers, s0, s1, registers)``: sum of the products of ``GROUP_BLOCKS`` blocks from word ``start`` on with powers of the
+key, the state (s0, s1) added to the first block; low, middle and high words of a sum of degree 254. Callable inside kernels only."""
 
 
 @kernel
@@ -59,7 +114,7 @@ def _reduced(r0: np.uint64, r1: np.uint64, r2: np.uint64, r3: np.uint64, use_ins
 
 @kernel
 def key_powers(key: _Words, use_instruction: bool) -> _Words:
-    """Compute the powers of the key that ``absorb_blocks`` needs.
+    """Compute the powers of the key that ``absorb_blocks`` and ``absorb_groups`` need.
 
     Parameters
     ----------
@@ -70,14 +125,14 @@ def key_powers(key: _Words, use_instruction: bool) -> _Words:
 
     Returns
     -------
-    uint64[8, 2]
-        Row i holds key^(i + 1).
+    uint64[32, 2]
+        Row i holds key^(32 - i): in the order in which blocks meet them.
     """
-    powers = np.empty((_AGGREGATED_BLOCKS, 2), np.uint64)
-    powers[0, 0] = key[0]
-    powers[0, 1] = key[1]
-    for i in range(1, _AGGREGATED_BLOCKS):
-        a0, a1 = powers[i - 1, 0], powers[i - 1, 1]
+    powers = np.empty((GROUP_BLOCKS, 2), np.uint64)
+    powers[GROUP_BLOCKS - 1, 0] = key[0]
+    powers[GROUP_BLOCKS - 1, 1] = key[1]
+    for i in range(GROUP_BLOCKS - 2, -1, -1):
+        a0, a1 = powers[i + 1, 0], powers[i + 1, 1]
         low0, low1 = _multiply(a0, key[0], use_instruction)
         high0, high1 = _multiply(a1, key[1], use_instruction)
         middle0, middle1 = _multiply(a0 ^ a1, key[0] ^ key[1], use_instruction)
@@ -95,7 +150,7 @@ def absorb_blocks(words: _Words, powers: _Words, state: _Words, use_instruction:
     ----------
     words : uint64[2 count_blocks]
         Blocks, low word first.
-    powers : uint64[8, 2]
+    powers : uint64[32, 2]
         From ``key_powers``.
     state : uint64[2]
         Read and written.
@@ -117,7 +172,7 @@ def absorb_blocks(words: _Words, powers: _Words, state: _Words, use_instruction:
             if i == 0:
                 m0 ^= s0
                 m1 ^= s1
-            p0, p1 = powers[together - 1 - i, 0], powers[together - 1 - i, 1]
+            p0, p1 = powers[GROUP_BLOCKS - together + i, 0], powers[GROUP_BLOCKS - together + i, 1]
             low, high = _multiply(m0, p0, use_instruction)
             low0 ^= low
             low1 ^= high
@@ -135,7 +190,43 @@ def absorb_blocks(words: _Words, powers: _Words, state: _Words, use_instruction:
     state[1] = s1
 
 
-def polynomial_hash(words: _Words, count_bits: int, key: _Words, *, use_instruction: bool = HAS_INSTRUCTION) -> _Words:
+@kernel
+def absorb_groups(words: _Words, powers: _Words, state: _Words, lanes: Registers) -> None:
+    """Do what ``absorb_blocks`` does, in wide registers and over whole groups of blocks.
+
+    Parameters
+    ----------
+    words : uint64[2 * 32 * groups]
+        Blocks, low word first.
+    powers : uint64[64]
+        From ``key_powers``, row by row.
+    state : uint64[2]
+        Read and written.
+    lanes : tuple
+        Says by its length in which registers products are formed: 2, 4 or 8 lanes, not more than ``LANES``.
+
+    References
+    ----------
+    [Gueron2010] S. Gueron, M. Kounavis, aggregated reduction; status: exact.
+    """
+    s0, s1 = state[0], state[1]
+    for start in range(0, words.size, 2 * GROUP_BLOCKS):
+        low0, low1, middle0, middle1, high0, high1 = group_sums(words, start, powers, s0, s1, lanes)
+        s0, s1 = _reduced(low0, low1 ^ middle0, high0 ^ middle1, high1, True)
+    state[0] = s0
+    state[1] = s1
+
+
+def _absorb(words: _Words, powers: _Words, state: _Words, lanes: int) -> None:
+    """Advance ``state`` over whole blocks, read-only words, the wide way where there are enough of them."""
+    count_wide = words.size - words.size % (2 * GROUP_BLOCKS) if lanes else 0
+    if count_wide:
+        absorb_groups(words[:count_wide], powers.ravel(), state, (0,) * lanes)
+    if count_wide < words.size:
+        absorb_blocks(words[count_wide:], powers, state, lanes > 0)
+
+
+def polynomial_hash(words: _Words, count_bits: int, key: _Words, *, lanes: int = LANES) -> _Words:
     """Hash packed bits.
 
     Parameters
@@ -146,8 +237,8 @@ def polynomial_hash(words: _Words, count_bits: int, key: _Words, *, use_instruct
         Number of bits, below 2^64; may be zero.
     key : uint64[2]
         Secret key, low word first, uniformly random.
-    use_instruction : bool
-        Multiply by the processor's instruction; False selects the portable path.
+    lanes : int
+        Lanes of the instruction that multiplies: 2, 4 or 8, not more than ``LANES``; 0 selects the portable path.
 
     Returns
     -------
@@ -167,17 +258,17 @@ def polynomial_hash(words: _Words, count_bits: int, key: _Words, *, use_instruct
         raise LocalProtocolError(f"polynomial hash of {count_bits} bits takes {count_words(count_bits)} words, got {words.size}")
     if key.size != BLOCK_BITS // 64:
         raise LocalProtocolError(f"polynomial hash takes a key of 2 words, got {key.size}")
-    powers = key_powers(np.array(key, np.uint64), use_instruction)
+    powers = key_powers(np.array(key, np.uint64), lanes > 0)
     state = np.zeros(2, np.uint64)
     odd = words.size & 1
     whole = words[: words.size - odd].view()
     whole.flags.writeable = False  # one compiled form, whether the caller's bits are read-only or not
-    absorb_blocks(whole, powers, state, use_instruction)
+    _absorb(whole, powers, state, lanes)
     ending = np.zeros(2 * odd + 2, np.uint64)
     ending[: 1 * odd] = words[words.size - odd :]
     ending[2 * odd] = count_bits
     ending.flags.writeable = False
-    absorb_blocks(ending, powers, state, use_instruction)
+    absorb_blocks(ending, powers, state, lanes > 0)
     return state
 
 
@@ -231,21 +322,22 @@ class PolynomialHash:
         if not whole:
             self._pending += data
             return
-        taken = whole - len(self._pending)
-        blocks = np.empty(whole, np.uint8)
-        blocks[: len(self._pending)] = np.frombuffer(self._pending, np.uint8)
-        blocks[len(self._pending) :] = np.frombuffer(data, np.uint8, count=taken)
-        self._absorb(self._state, blocks.view(np.uint64))
-        self._pending = bytes(data[taken:])
+        if len(data) < COPIED_BYTES or len(self._pending) % WORD_BYTES:
+            joined = self._pending + data if self._pending else data
+            _absorb(np.frombuffer(joined, np.uint64, whole // WORD_BYTES), self._powers, self._state, LANES)
+            self._pending = joined[whole:]
+            return
+        taken = -len(self._pending) % BLOCK_BYTES  # completes the block that waits; the rest is read where it lies
+        if taken:
+            absorb_blocks(np.frombuffer(self._pending + data[:taken], np.uint64), self._powers, self._state, HAS_INSTRUCTION)
+        count_words_here = (len(data) - taken) // BLOCK_BYTES * (BLOCK_BYTES // WORD_BYTES)
+        _absorb(np.frombuffer(data, np.uint64, count_words_here, taken), self._powers, self._state, LANES)
+        self._pending = data[taken + WORD_BYTES * count_words_here :]
 
     def digest(self) -> bytes:
         """Return the hash of everything absorbed so far, 16 bytes, lowest first; absorbing may go on."""
         state = self._state.copy()
         padded = self._pending + bytes(-len(self._pending) % BLOCK_BYTES)
         ending = padded + (8 * self._count_bytes).to_bytes(BLOCK_BYTES, "little")
-        self._absorb(state, np.frombuffer(ending, np.uint64).copy())
+        absorb_blocks(np.frombuffer(ending, np.uint64), self._powers, state, HAS_INSTRUCTION)
         return state.tobytes()
-
-    def _absorb(self, state: _Words, words: _Words) -> None:
-        words.flags.writeable = False
-        absorb_blocks(words, self._powers, state, HAS_INSTRUCTION)

@@ -27,12 +27,12 @@ def classify_words(words: NDArray[np.uint32], thresholds: NDArray[np.uint32], se
         Written, 0 to m - 1.
     """
     for first in range(0, words.size, _RUN):  # runs stay in the first cache; inside, one comparison for the whole run is a vector loop
-        end = min(first + _RUN, words.size)
-        settings[first:end] = 0
+        run, chosen = words[first : first + _RUN], settings[first : first + _RUN]
+        chosen[:] = 0
         for rank in range(thresholds.size):
             threshold = thresholds[rank]
-            for place in range(first, end):
-                settings[place] += np.uint8(words[place] >= threshold)
+            for place in range(run.size):
+                chosen[place] += np.uint8(run[place] >= threshold)
 
 
 @kernel

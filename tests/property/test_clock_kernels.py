@@ -5,18 +5,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bob.clock_kernels import demodulate, follow_phase, periodogram, smooth_phase, split_windows, window_phasors
+from bob.clock_kernels import demodulate, follow_phase, periodogram, smooth_phase, split_windows, turned, window_phasors
 from tests.reference.clock import (
     slow_demodulate,
     slow_follow_phase,
     slow_periodogram,
     slow_smooth_phase,
     slow_split_windows,
+    slow_turned,
     slow_window_phasors,
 )
 
 tag_times = st.lists(st.integers(-(10**10), 10**10), min_size=1, max_size=60).map(lambda times: np.sort(np.array(times, np.int64)))
 seeds = st.integers(0, 2**32 - 1)
+
+
+@given(eighths=st.integers(-(2**40), 2**40), beside=st.floats(-0.0625, 0.0625))
+def test_a_turn_is_a_cosine_and_a_sine(eighths, beside):
+    cycles = eighths / 8 + beside
+
+    assert np.allclose(turned(cycles), slow_turned(cycles), rtol=0.0, atol=1e-13)
 
 
 @given(t_ps=tag_times, seed=seeds, frequency_hz=st.floats(1e3, 1e9), bin_ps=st.integers(10**8, 10**11))

@@ -4,8 +4,24 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.emulator.kernels import live_clicks, measure_states, telegraph_states
-from tests.reference.emulator import reference_live_clicks, reference_measure_states, reference_telegraph_states
+from common.emulator.kernels import (
+    accumulate_gaps,
+    emission_times,
+    live_clicks,
+    measure_states,
+    merge_clicks,
+    tag_times,
+    telegraph_states,
+)
+from tests.reference.emulator import (
+    reference_accumulate_gaps,
+    reference_emission_times,
+    reference_live_clicks,
+    reference_measure_states,
+    reference_merge_clicks,
+    reference_tag_times,
+    reference_telegraph_states,
+)
 
 draws = st.floats(0, 1, exclude_max=True)
 
@@ -55,3 +71,80 @@ def test_a_detector_is_blind_after_each_registered_click_only(clicks, dead_time,
     expected, expected_last = reference_live_clicks(t_ps.tolist(), detector.tolist(), dead_time, last)
     assert live.tolist() == expected
     assert last_ps.tolist() == expected_last
+
+
+@given(
+    exponential=st.lists(st.floats(0, 50), max_size=60),
+    per_gap=st.floats(1e-3, 1e12),
+    largest=st.integers(1, 2**52),
+    last=st.integers(-1, 2**60),
+)
+def test_gaps_add_up_to_slots(exponential, per_gap, largest, last):
+    slots = np.empty(len(exponential), np.int64)
+
+    accumulate_gaps(np.array(exponential, np.float64), per_gap, float(largest), last, slots)
+
+    assert slots.tolist() == reference_accumulate_gaps(exponential, per_gap, float(largest), last)
+
+
+@given(
+    photons=st.lists(st.tuples(st.integers(0, 2**32), st.floats(0, 50)), max_size=60),
+    base=st.integers(0, 2**60),
+    period=st.floats(100, 1e6),
+    lifetime=st.one_of(st.just(0.0), st.floats(1, 1e5)),
+)
+def test_a_photon_leaves_after_a_decay_with_its_mean_at_the_slots_centre(photons, base, period, lifetime):
+    slots = base + np.array([slot for slot, _ in photons], np.int64)
+    exponential = [draw for _, draw in photons] if lifetime else []
+    since_base_ps = np.empty(slots.size)
+
+    emission_times(slots, base, period, np.array(exponential, np.float64), lifetime, since_base_ps)
+
+    assert since_base_ps.tolist() == reference_emission_times(slots.tolist(), base, period, exponential, lifetime)
+
+
+@given(
+    events=st.lists(st.tuples(st.floats(-1e6, 1e14), st.floats(-8, 8)), max_size=60),
+    jitter=st.one_of(st.just(0.0), st.floats(0.1, 1e4)),
+    scale=st.floats(0.9999, 1.0001),
+    fraction=st.floats(0, 1, exclude_max=True),
+    whole=st.integers(-(2**61), 2**61),
+    resolution=st.integers(1, 100_000),
+)
+def test_a_tag_is_the_nearest_multiple_of_the_resolution(events, jitter, scale, fraction, whole, resolution):
+    since_base_ps = [since for since, _ in events]
+    deviates = [deviate for _, deviate in events] if jitter else []
+    t_ps = np.empty(len(events), np.int64)
+
+    tag_times(np.array(since_base_ps), np.array(deviates, np.float64), jitter, scale, fraction, whole, resolution, t_ps)
+
+    assert t_ps.tolist() == reference_tag_times(since_base_ps, deviates, jitter, scale, fraction, whole, resolution)
+
+
+clicks = st.lists(st.tuples(st.integers(-500, 500), st.integers(0, 2**40), st.integers(0, 63)), max_size=60)
+
+
+def arrays_of(side):
+    columns = list(zip(*side, strict=True)) or [(), (), ()]
+    return np.array(columns[0], np.int64), np.array(columns[1], np.int64), np.array(columns[2], np.uint8)
+
+
+@given(many=clicks, few=clicks)
+def test_merged_clicks_are_in_order_and_none_is_lost(many, few):
+    count = len(many) + len(few)
+    t_ps, slot, label = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint8)
+    of_many, of_few = arrays_of(many), arrays_of(sorted(few))
+
+    assert merge_clicks(of_many[0], of_many[1], of_many[2], of_few[0], of_few[1], of_few[2], 10_000, t_ps, slot, label)
+
+    assert np.all(np.diff(t_ps) >= 0)
+    assert sorted(zip(t_ps.tolist(), slot.tolist(), label.tolist(), strict=True)) == reference_merge_clicks(many, few)
+
+
+def test_a_merge_that_would_take_long_is_given_up():
+    many = np.arange(100, 0, -1), np.zeros(100, np.int64), np.zeros(100, np.uint8)
+    none = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8)
+    merged = np.empty(100, np.int64), np.empty(100, np.int64), np.empty(100, np.uint8)
+
+    assert not merge_clicks(*many, *none, 4000, *merged)
+    assert merge_clicks(*many, *none, 4950, *merged)

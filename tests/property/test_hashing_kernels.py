@@ -9,7 +9,7 @@ from common.bits import Bits
 from common.kernels.bit_operations import compress_word, range_parity, signed
 from common.kernels.carry_less import HAS_INSTRUCTION, LANES, multiply_instruction, multiply_portable
 from common.kernels.jit import kernel
-from common.kernels.polynomial_hash import PolynomialHash, absorb_blocks, key_powers, polynomial_hash
+from common.kernels.polynomial_hash import GROUP_BLOCKS, PolynomialHash, absorb_blocks, absorb_groups, key_powers, polynomial_hash
 from common.kernels.toeplitz import modified_toeplitz_hash, shift_bits, toeplitz_hash
 from tests.reference import carry_less as slow
 from tests.reference import polynomial_hash as slow_hash
@@ -76,7 +76,7 @@ def test_powers_of_the_key_are_powers_in_the_field(use_instruction, key):
     powers = key_powers(np.frombuffer(key.to_bytes(16, "little"), np.uint64).copy(), use_instruction)
 
     expected = key
-    for low, high in powers:
+    for low, high in powers[::-1]:
         assert int(low) | int(high) << 64 == expected
         expected = slow_hash.multiply(expected, key)
 
@@ -96,14 +96,42 @@ def test_absorbing_blocks_is_horners_rule(use_instruction, seed, count_blocks, s
     assert int.from_bytes(carried.tobytes(), "little") == expected
 
 
+@settings(max_examples=10)
+@given(seed=st.integers(0, 2**32), groups=st.integers(0, 3), state=st.integers(0, 2**128 - 1))
+@pytest.mark.parametrize("lanes", WIDTHS[1:])
+def test_absorbing_groups_is_absorbing_their_blocks(lanes, seed, groups, state):
+    words, powers = draw_words(seed, 2 * GROUP_BLOCKS * groups), key_powers(draw_words(seed + 1, 2), False)
+    words.flags.writeable = False
+    expected = np.frombuffer(state.to_bytes(16, "little"), np.uint64).copy()
+    carried = expected.copy()
+
+    absorb_groups(words, powers.ravel(), carried, (0,) * lanes)
+    absorb_blocks(words, powers, expected, False)
+
+    assert carried.tolist() == expected.tolist()
+
+
 @settings(max_examples=40)
-@given(seed=st.integers(0, 2**32), count=st.integers(0, 3000), key=st.binary(min_size=16, max_size=16))
-@pytest.mark.parametrize("use_instruction", PATHS)
-def test_the_hash_of_packed_bits_is_the_polynomial_at_the_key(use_instruction, seed, count, key):
+@given(seed=st.integers(0, 2**32), count=st.integers(0, 9000), key=st.binary(min_size=16, max_size=16))
+@pytest.mark.parametrize("lanes", WIDTHS)
+def test_the_hash_of_packed_bits_is_the_polynomial_at_the_key(lanes, seed, count, key):
     flags = draw_flags(seed, count)
-    got = polynomial_hash(Bits.from_flags(flags).words, count, np.frombuffer(key, np.uint64), use_instruction=use_instruction)
+    got = polynomial_hash(Bits.from_flags(flags).words, count, np.frombuffer(key, np.uint64), lanes=lanes)
 
     assert int.from_bytes(got.tobytes(), "little") == slow_hash.hash_of(flags, int.from_bytes(key, "little"))
+
+
+@settings(max_examples=30)
+@given(lengths=st.lists(st.one_of(st.integers(0, 40), st.integers(4090, 9000)), max_size=6), seed=st.integers(0, 2**32))
+def test_long_pieces_hash_like_the_whole(lengths, seed):
+    key, pieces = bytes(range(16)), [np.random.default_rng(seed + k).bytes(length) for k, length in enumerate(lengths)]
+    hashed = PolynomialHash(key)
+    for piece in pieces:
+        hashed.update(piece)
+
+    bits = Bits.from_bytes(b"".join(pieces), 8 * sum(lengths))
+    assert hashed.count_bytes == sum(lengths)
+    assert hashed.digest() == polynomial_hash(bits.words, bits.count, np.frombuffer(key, np.uint64), lanes=0).tobytes()
 
 
 @given(pieces=st.lists(st.binary(max_size=70), max_size=6), key=st.binary(min_size=16, max_size=16))

@@ -27,6 +27,21 @@ def test_words_at_scattered_places_are_those_of_the_library(subkey, index):
     assert words.tolist() == reference_chacha20_words(subkey, index)
 
 
+@given(
+    subkey=st.binary(min_size=32, max_size=32),
+    first=st.integers(0, 2**62),
+    steps=st.lists(st.integers(-3, 40), max_size=120),
+    tail=st.lists(st.integers(0, 2), max_size=300),
+)
+def test_places_that_share_a_block_read_the_words_of_the_library(subkey, first, steps, tail):
+    index = np.maximum(first + np.cumsum([0, *steps, *tail]), 0)
+    words = np.empty(index.size, np.uint32)
+
+    chacha20_words(np.frombuffer(subkey, np.uint32), index, words)
+
+    assert words.tolist() == reference_chacha20_words(subkey, index.tolist())
+
+
 @given(words=st.lists(st.integers(0, 2**32 - 1), max_size=50), thresholds=st.lists(st.integers(0, 2**32 - 1), max_size=7).map(sorted))
 def test_a_setting_is_the_number_of_thresholds_at_or_below_the_word(words, thresholds):
     found = np.empty(len(words), np.uint8)

@@ -6,6 +6,11 @@ import math
 import numpy as np
 
 
+def slow_turned(cycles):
+    angle = 2.0 * math.pi * (cycles - math.floor(cycles))
+    return math.cos(angle), math.sin(angle)
+
+
 def slow_demodulate(t_ps, row, frequency_hz, bin_ps, shape):
     bins = np.zeros(shape, complex)
     for t, r in zip(t_ps.tolist(), row.tolist(), strict=True):

@@ -11,18 +11,13 @@ def gaps_of(slots, first):
     return [slot - previous - 1 for previous, slot in zip([first - 1, *slots[:-1]], slots, strict=True)]
 
 
-def code(gap, parameter):
-    """Quotient in unary (zeros, then a one), remainder lowest bit first."""
-    return [0] * (gap >> parameter) + [1] + [gap >> i & 1 for i in range(parameter)]
-
-
 def code_length(gap, parameter):
-    """Bits of one gap."""
+    """Bits of one gap: quotient in unary (zeros, then a one), and remainder."""
     return (gap >> parameter) + 1 + parameter
 
 
 def encoded(slots, first):
-    """Bits of the encoding: every chunk under its shortest parameter, the smallest of equals."""
+    """Bits of the encoding: every chunk under its shortest parameter, the smallest of equals; all remainders, then all quotients."""
     gaps = gaps_of(slots, first)
     bits = []
     for begin in range(0, len(gaps), CHUNK):
@@ -30,5 +25,7 @@ def encoded(slots, first):
         parameter = min(range(63), key=lambda k: (sum(code_length(gap, k) for gap in chunk), k))
         bits += [parameter >> i & 1 for i in range(6)]
         for gap in chunk:
-            bits += code(gap, parameter)
+            bits += [gap >> i & 1 for i in range(parameter)]
+        for gap in chunk:
+            bits += [0] * (gap >> parameter) + [1]
     return bits

@@ -1,6 +1,6 @@
 """The hash over GF(2^128) from its definition: integers, one bit at a time.
 
-Stands for ``key_powers``, ``absorb_blocks`` and ``polynomial_hash`` of ``common.kernels.polynomial_hash``.
+Stands for ``key_powers``, ``absorb_blocks``, ``absorb_groups`` and ``polynomial_hash`` of ``common.kernels.polynomial_hash``.
 """
 
 FIELD = (1 << 128) | 0x87

@@ -48,3 +48,18 @@ def slow_detect_clicks(tags, period_ps, low_ps, width_ps, dead_time_ps, previous
         else:
             kept.append((slot, min(rounds[slot]) >> 1, {outcome & 1 for outcome in rounds[slot]}))
     return kept, crossed, dead
+
+
+def slow_count_chosen(channel, chosen):
+    return sum(number in chosen for number in channel)
+
+
+def slow_pick_evenly(tags, chosen, first, every):
+    """Of (time, channel) pairs."""
+    return [tag for tag in tags if tag[1] in chosen][first::every]
+
+
+def slow_order_aligned(t_ps, channel, skew_ps):
+    """A stable sort by time less delay, as a list of (time, channel)."""
+    pairs = [(int(t) - int(skew_ps[number]), int(number)) for t, number in zip(t_ps, channel, strict=True)]
+    return sorted(pairs, key=lambda pair: pair[0])

@@ -67,7 +67,7 @@ def test_anything_but_the_one_encoding_is_refused(change, count, limit):
 
 
 def test_an_encoding_under_a_parameter_that_costs_more_is_refused():
-    # Slot 0 under parameter 1: header 1 (six bits), quotient 0 (a one), remainder 0.
+    # Slot 0 under parameter 1: header 1 (six bits), remainder 0, quotient 0 (a one).
     with pytest.raises(RemoteProtocolError, match="parameter"):
-        decode_gaps(bytes([0b01_000001]), 1, 0, 10)
+        decode_gaps(bytes([0b10_000001]), 1, 0, 10)
     assert decode_gaps(bytes([0b01_000000]), 1, 0, 10).tolist() == [0]

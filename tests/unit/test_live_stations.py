@@ -9,7 +9,7 @@ import pytest
 from alice.live import LiveEmissionStation
 from bob.live import LiveDetectionStation
 from common.distillation.synchronisation import Frames
-from common.emulator.link import LinkEmulator
+from common.emulator.link import LinkEmulator, emulate
 from common.errors import ConfigurationError, LocalProtocolError, StreamError
 from common.profiles.link import load_profile
 from common.timetags.emission_record import EmissionHeader
@@ -105,9 +105,7 @@ def test_a_closed_station_wakes_whoever_waits():
 
 @pytest.fixture(scope="module")
 def tags():
-    stretch = LinkEmulator(PROFILE, 1.0, 3, stretch_seconds=1.0).next_stretch()
-    assert stretch is not None
-    return stretch.tags
+    return emulate(PROFILE, 1.0, 3).tags
 
 
 def opened_session(station):

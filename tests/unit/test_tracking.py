@@ -1,5 +1,7 @@
 """The clock of a stream: what happens when light, lock or tagger go and come back."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -141,3 +143,23 @@ def test_time_that_runs_backwards_between_batches_is_refused():
 
     with pytest.raises(StreamError, match="set back"):
         following.feed(np.array([8], np.int64), np.zeros(1, np.uint8))
+
+
+def test_many_tags_are_handed_out_in_small_pieces_that_hold_the_same(monkeypatch):
+    sync, _ = reference_tags(1, divider=DIVIDER, rate_hz=2e4, seconds=2.0, spurious=0.0)
+    t_ps, channel = with_detections(sync)
+    large = pieces(steps(tracker(), t_ps, channel))
+    monkeypatch.setattr("bob.tracking.PIECE_TAGS", 500)
+
+    small = pieces(steps(tracker(), t_ps, channel))
+
+    assert len(small) > 10 * len(large)
+    assert np.array_equal(np.concatenate([piece.t_ps for piece in small]), np.concatenate([piece.t_ps for piece in large]))
+    assert np.array_equal(np.concatenate([piece.channel for piece in small]), np.concatenate([piece.channel for piece in large]))
+    assert {piece.through_slot for piece in large} <= {piece.through_slot for piece in small}
+    for before, piece in pairwise(small):
+        assert piece.through_slot > before.through_slot
+        slots = piece.clock.slots_and_phases(piece.t_ps)[0]
+        assert before.through_slot < slots[0] + 1
+        assert slots[-1] - 1 < piece.through_slot + 1
+        assert piece.previous_ps == before.t_ps[before.channel < 4][-1]

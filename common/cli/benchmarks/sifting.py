@@ -13,12 +13,18 @@ from common.conversation.rehearsal import rehearse
 from common.distillation.recipe import BATCH_DETECTIONS, Recipe
 from common.distillation.sifting import BlockProgress, announce, sift
 from common.distillation.values import FramedDetections
+from common.expander import KEY_BYTES
 from common.kernels.gaps import decode_gaps, encode_gaps
 from common.kernels.sifting import pack_selected
 from common.profiles.link import load_profile
+from common.protocols.protocol import BB84
+from common.timetags.emission_record import EmissionHeader, EmissionRecord
 
 GAP_SLOTS = 1000.0
 """Mean distance of detections, slots: one pulse in a thousand is detected."""
+
+DENSE_GAP_SLOTS = 8.0
+"""Mean distance on a bright link without loss."""
 
 
 def measure(request: Request) -> Iterator[Measurement]:
@@ -40,7 +46,11 @@ def measure(request: Request) -> Iterator[Measurement]:
     yield _conversation(request, slots, rng)
     values, keep = (rng.integers(0, 2, 16 * count, np.uint8) for _ in range(2))
     yield _selection(request, values, keep)
-    yield _slot_coding(request, slots)
+    yield _slot_coding(request, slots, GAP_SLOTS)
+    dense = np.cumsum(rng.geometric(1.0 / DENSE_GAP_SLOTS, count)).astype(np.int64)
+    yield _slot_coding(request, dense, DENSE_GAP_SLOTS)
+    yield _look_up(request, slots, GAP_SLOTS)
+    yield _look_up(request, dense, DENSE_GAP_SLOTS)
 
 
 def _conversation(request: Request, slots: NDArray[np.int64], rng: np.random.Generator) -> Measurement:
@@ -82,7 +92,26 @@ def _selection(request: Request, values: NDArray[np.uint8], keep: NDArray[np.uin
     )
 
 
-def _slot_coding(request: Request, slots: NDArray[np.int64]) -> Measurement:
+def _look_up(request: Request, slots: NDArray[np.int64], gap_slots: float) -> Measurement:
+    header = EmissionHeader(1e9, 0, int(slots[-1]) + 1, BB84.settings, (0.45, 0.45, 0.05, 0.05))
+    record = EmissionRecord(header, expander_key=bytes(KEY_BYTES))
+
+    def library() -> NDArray[np.uint8]:
+        return record.window(0, header.count_slots)[slots]
+
+    require_equal(np.array_equal(record.lookup(slots), library()), "settings of slots and of a window")
+    seconds, peer_seconds = fastest(request, lambda: record.lookup(slots), library)
+    return Measurement(
+        stage="sifting",
+        method="settings expanded and looked up",
+        mevents_per_second=slots.size / seconds / 1e6,
+        peer="ChaCha20 of OpenSSL, every slot",
+        ratio_to_peer=peer_seconds / seconds,
+        note=f"one of {gap_slots:g} slots",
+    )
+
+
+def _slot_coding(request: Request, slots: NDArray[np.int64], gap_slots: float) -> Measurement:
     limit = int(slots[-1]) + 1
 
     def ours() -> NDArray[np.int64]:
@@ -100,5 +129,5 @@ def _slot_coding(request: Request, slots: NDArray[np.int64]) -> Measurement:
         mevents_per_second=slots.size / seconds / 1e6,
         peer="zlib of 32-bit gaps",
         ratio_to_peer=peer_seconds / seconds,
-        note=f"{8 * encode_gaps(slots, 0).size / slots.size:.2f} bits a slot",
+        note=f"one of {gap_slots:g} slots, {8 * encode_gaps(slots, 0).size / slots.size:.2f} bits each",
     )
