@@ -9,11 +9,13 @@ from alice.live import LiveEmissionStation
 from alice.station import EmissionStation
 from common.conversation.session import greet
 from common.distillation.amplification import draw_seed, propose_length
-from common.distillation.commitment import propose_key
+from common.distillation.commitment import propose_keys
 from common.distillation.disclosure import tally
 from common.distillation.link_session import Greeting
-from common.distillation.pipeline import Playbook
+from common.distillation.pace import Pace
+from common.distillation.playbook import Playbook
 from common.distillation.recipe import Recipe
+from common.distillation.reconciliation.choice import follow
 from common.distillation.reconciliation.methods import METHODS
 from common.distillation.sifting import sift
 from common.distillation.synchronisation import match_slots
@@ -23,7 +25,7 @@ GREETING: Greeting = greet
 """Alice connects, so she greets first."""
 
 
-def playbook(recipe: Recipe, station: EmissionStation | LiveEmissionStation) -> Playbook:
+def playbook(recipe: Recipe, station: EmissionStation | LiveEmissionStation, _pace: Pace) -> Playbook:
     """Choose Alice's halves.
 
     Parameters
@@ -32,20 +34,23 @@ def playbook(recipe: Recipe, station: EmissionStation | LiveEmissionStation) -> 
         Method and direction of reconciliation.
     station : EmissionStation | LiveEmissionStation
         Her emission record, whole or growing.
+    _pace : Pace
+        Ignored: the announcing half chooses.
 
     Returns
     -------
     Playbook
         To be run against ``bob.playbook.playbook`` of the same recipe.
     """
-    method = METHODS[recipe.method]
+    halves = {name: {"direct": method.reference, "reverse": method.correcting}[recipe.direction] for name, method in METHODS.items()}
     return Playbook(
         synchronise=lambda shared: match_slots(shared, station.first_slot, station.count_slots, station.find_offset),
         sift=lambda shared, progress: sift(shared, progress, station.look_up),
         disclose=tally,
-        reconcile={"direct": method.reference, "reverse": method.correcting}[recipe.direction],
+        choose=lambda shared, _working_qber: follow(shared),
+        reconcile=halves,
         verify=send_hash,
         agree_length=propose_length,
         amplify=draw_seed,
-        commit=propose_key,
+        commit=propose_keys,
     )

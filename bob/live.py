@@ -305,7 +305,7 @@ class LiveDetectionStation:
                 waited_seconds = monotonic() - began
                 enough = count >= wanted_detections or taken >= most_frames or waited_seconds > self._patience_seconds
                 if ended or (taken > 0 and enough):
-                    return self._cut_out(frames, first_frame, taken, ended=ended and first_frame + taken >= whole)
+                    return self._cut_out(frames, first_frame, taken, whole, ended=ended and first_frame + taken >= whole)
                 if waited_seconds > self._wait_seconds:
                     raise StreamError(f"time tags: no whole frame in {self._wait_seconds:g} s; {self._why()}")
                 self._read_on()
@@ -427,7 +427,7 @@ class LiveDetectionStation:
             touched[max(begin, 0) : max(end + 1, 0)] = True
         return touched
 
-    def _cut_out(self, frames: Frames, first_frame: int, taken: int, *, ended: bool) -> FramedDetections:
+    def _cut_out(self, frames: Frames, first_frame: int, taken: int, whole: int, *, ended: bool) -> FramedDetections:
         edges = self._edges(frames, first_frame, taken)
         touched = self._touched(frames, first_frame, taken)
         self.counts.dropped_frames += int(np.count_nonzero(touched))
@@ -441,6 +441,7 @@ class LiveDetectionStation:
             cross_slots = cross_slots[~touched[(cross_slots - edges[0]) // self._frame_pulses]]
             counts[touched] = 0
         waiting.forget_through(int(edges[-1]) - 1)
+        ahead = waiting.clicks.counts(self._edges(frames, first_frame + taken, max(whole - first_frame - taken, 0))[[0, -1]])
         slots += frames.offset
         cross_slots += frames.offset
-        return FramedDetections(first_frame, counts, slots, outcomes, cross_slots, ended)
+        return FramedDetections(first_frame, counts, slots, outcomes, cross_slots, ended, int(ahead.sum()))

@@ -10,11 +10,13 @@ from bob.station import DetectionStation
 from common.conversation.effects import Conversation
 from common.conversation.session import welcome
 from common.distillation.amplification import agree_length, take_seed
-from common.distillation.commitment import confirm_key
+from common.distillation.commitment import confirm_keys
 from common.distillation.disclosure import disclose
 from common.distillation.link_session import Greeting
-from common.distillation.pipeline import Playbook
+from common.distillation.pace import Pace
+from common.distillation.playbook import Playbook
 from common.distillation.recipe import Recipe
+from common.distillation.reconciliation.choice import choose
 from common.distillation.reconciliation.methods import METHODS
 from common.distillation.sifting import announce
 from common.distillation.synchronisation import Frames, report_clock
@@ -24,7 +26,7 @@ GREETING: Greeting = welcome
 """Bob listens, so he welcomes."""
 
 
-def playbook(recipe: Recipe, station: DetectionStation | LiveDetectionStation) -> Playbook:
+def playbook(recipe: Recipe, station: DetectionStation | LiveDetectionStation, pace: Pace) -> Playbook:
     """Choose Bob's halves.
 
     Parameters
@@ -33,13 +35,15 @@ def playbook(recipe: Recipe, station: DetectionStation | LiveDetectionStation) -
         Method and direction of reconciliation.
     station : DetectionStation | LiveDetectionStation
         His detections, recorded or as they arrive.
+    pace : Pace
+        Chooses the method of reconciliation where the recipe leaves that open.
 
     Returns
     -------
     Playbook
         To be run against ``alice.playbook.playbook`` of the same recipe.
     """
-    method = METHODS[recipe.method]
+    halves = {name: {"direct": method.correcting, "reverse": method.reference}[recipe.direction] for name, method in METHODS.items()}
 
     def synchronise(shared: Recipe) -> Conversation[Frames]:
         frames = yield from report_clock(station.sacrifice)
@@ -50,9 +54,10 @@ def playbook(recipe: Recipe, station: DetectionStation | LiveDetectionStation) -
         synchronise=synchronise,
         sift=lambda shared, progress: announce(shared, progress, station.take),
         disclose=disclose,
-        reconcile={"direct": method.correcting, "reverse": method.reference}[recipe.direction],
+        choose=lambda shared, working_qber: choose(shared, working_qber, pace.choose_method),
+        reconcile=halves,
         verify=check_hash,
         agree_length=agree_length,
         amplify=take_seed,
-        commit=confirm_key,
+        commit=confirm_keys,
     )

@@ -39,7 +39,7 @@ def open_source(settings: NodeSettings, profile: LinkProfile, recipe: Recipe) ->
     address = StreamAddress.parse(settings.stream.address, settings.folder)
     return StationSource(
         lambda: LiveDetectionStation.connect(address, profile, SystemRandomness(), pausable=settings.stream.pausable),
-        lambda station: playbook(recipe, station),
+        lambda station, pace: playbook(recipe, station, pace),
         _described,
     )
 

@@ -172,4 +172,5 @@ class DetectionStation:
             outcomes=self._outcomes[part],
             cross_slots=self._cross_slots[cross],
             ended=first_frame + taken >= count_frames,
+            count_ahead=int(self._slots.size - bounds[taken]),
         )

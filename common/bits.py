@@ -59,6 +59,13 @@ class Bits:
         return cls(packed.view(np.uint64), count)
 
     @classmethod
+    def masked(cls, words: NDArray[np.uint64], count: int) -> Self:
+        """Take ``count`` bits from fresh ``words``, whatever is in the unused rest of the last one."""
+        if count & 63:
+            words[-1] &= np.uint64((1 << (count & 63)) - 1)
+        return cls(words, count)
+
+    @classmethod
     def from_bytes(cls, data: bytes, count: int) -> Self:
         """Read ``count`` bits from bytes off the wire.
 
@@ -83,9 +90,28 @@ class Bits:
         """Return uint8[count] of 0 and 1."""
         return np.unpackbits(self.words.view(np.uint8), count=self.count, bitorder="little")
 
+    def slice(self, first: int, last: int) -> Bits:
+        """Return the bits from ``first`` up to, not including, ``last``; both within the string."""
+        count, shift = max(0, last - first), first & 63
+        words = self.words[first >> 6 : (first >> 6) + count_words(count) + 1]
+        taken = words[: count_words(count)] >> np.uint64(shift)
+        if shift:
+            above = words[1:] << np.uint64(64 - shift)
+            taken[: above.size] |= above[: taken.size]
+        return Bits.masked(taken, count)
+
     def ones(self) -> int:
         """Return the number of set bits."""
         return int(np.bitwise_count(self.words).sum())
+
+    def ones_between(self, first: int, last: int) -> int:
+        """Return the number of set bits from ``first`` up to, not including, ``last``."""
+        if first >= last:
+            return 0
+        words = self.words[first >> 6 : count_words(last)]
+        below = int(words[0]) & ((1 << (first & 63)) - 1)
+        above = int(words[-1]) >> (last & 63) if last & 63 else 0
+        return int(np.bitwise_count(words).sum()) - below.bit_count() - above.bit_count()
 
     def __len__(self) -> int:
         return self.count
@@ -102,11 +128,29 @@ class Bits:
 
 
 def concatenated(parts: list[Bits]) -> Bits:
-    """Join the bit strings ``parts`` in order; the result has the sum of their lengths."""
+    """Join bit strings.
+
+    Parameters
+    ----------
+    parts : list[Bits]
+        In order.
+
+    Returns
+    -------
+    Bits
+        Of the sum of their lengths.
+    """
     if len(parts) == 1:
         return parts[0]
-    flags = [part.to_flags() for part in parts]
-    return Bits.from_flags(np.concatenate(flags) if flags else np.zeros(0, np.uint8))
+    joined = np.zeros(count_words(sum(part.count for part in parts)) + 1, np.uint64)
+    first = 0
+    for part in parts:
+        index, shift, size = first >> 6, np.uint64(first & 63), part.words.size
+        joined[index : index + size] |= part.words << shift
+        if shift:
+            joined[index + 1 : index + 1 + size] |= part.words >> (np.uint64(64) - shift)
+        first += part.count
+    return Bits(joined[: count_words(first)].copy(), first)
 
 
 class SecretBits:

@@ -173,8 +173,10 @@ class DetectionAnnouncement(Message):
         Slots with clicks in both bases.
     cross_gaps : bytes
         These slots, coded likewise.
-    closes_block, ends_stream : bool
-        Whether the block ends with the last frame, and the stream with it.
+    closes_block, closes_group, ends_stream : bool
+        Whether the block ends with the last frame, the group of blocks with it, and the stream with that.
+    more_follow : bool
+        Whether another announcement follows before any outcome is disclosed.
     """
 
     KIND: ClassVar[int] = 300
@@ -186,7 +188,9 @@ class DetectionAnnouncement(Message):
     count_cross_clicks: UInt32
     cross_gaps: Blob
     closes_block: Boolean
+    closes_group: Boolean
     ends_stream: Boolean
+    more_follow: Boolean
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +213,7 @@ class SiftingReply(Message):
 
 @dataclass(frozen=True, slots=True)
 class TestDisclosure(Message):
-    """Outcomes of the disclosed rounds."""
+    """Outcomes of the disclosed rounds of all announcements since the last disclosure, in order."""
 
     KIND: ClassVar[int] = 400
     count_tested: UInt32
@@ -218,7 +222,7 @@ class TestDisclosure(Message):
 
 @dataclass(frozen=True, slots=True)
 class TestCounts(Message):
-    """Disclosed rounds counted: settings (rows) by outcomes Z0 Z1 X0 X1, row after row."""
+    """Disclosed rounds counted, a table for each announcement: settings (rows) by outcomes Z0 Z1 X0 X1, row after row."""
 
     KIND: ClassVar[int] = 401
     table: CountList
@@ -294,15 +298,15 @@ class ReconciliationOutcome(Message):
         Segments in the batch.
     failed : bytes
         Packed bits, 1 where a segment is wrong.
-    corrected_z, corrected_x : int
-        Errors corrected in the other segments.
+    corrected_z, corrected_x : tuple[int, ...]
+        Errors corrected in the other segments, for each block; empty as long as more is to come.
     """
 
     KIND: ClassVar[int] = 504
     count_segments: UInt32
     failed: Blob
-    corrected_z: Count
-    corrected_x: Count
+    corrected_z: CountList
+    corrected_x: CountList
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +320,7 @@ class SegmentTags(Message):
     hash_key : bytes
         16 fresh random bytes.
     tags : bytes
-        Four bytes a segment, lowest first.
+        Two bytes a segment, the lower first.
     """
 
     KIND: ClassVar[int] = 505
@@ -326,44 +330,63 @@ class SegmentTags(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class ReconciliationChoice(Message):
+    """How the next batch is reconciled.
+
+    Attributes
+    ----------
+    method : int
+        0 for Cascade, 1 for LDPC.
+    working_qber : int
+        The QBER to prepare for, in units of 2^-32.
+    """
+
+    KIND: ClassVar[int] = 506
+    method: UInt8
+    working_qber: UInt32
+
+
+@dataclass(frozen=True, slots=True)
 class VerificationHash(Message):
-    """Hash of the whole reconciled block under a key drawn after reconciliation."""
+    """Hashes of the whole reconciled blocks of a group under a key drawn after reconciliation: 16 bytes a block, in order."""
 
     KIND: ClassVar[int] = 600
     hash_key: Bytes16
-    tag: Bytes16
+    tags: Blob
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationVerdict(Message):
-    """Whether the hashes agree."""
+    """Whether the hashes agree: a packed bit a block."""
 
     KIND: ClassVar[int] = 601
-    equal: Boolean
+    equal: Blob
 
 
 @dataclass(frozen=True, slots=True)
 class KeyLengthProposal(Message):
-    """The key length the proposing half computed, bits; zero means no provable key."""
+    """The key lengths the proposing half computed, bits, one a block; zero means no provable key."""
 
     KIND: ClassVar[int] = 700
-    secret_bits: Count
+    secret_bits: CountList
 
 
 @dataclass(frozen=True, slots=True)
 class KeyLengthVerdict(Message):
-    """Whether the proposal is not above the responder's own length."""
+    """Whether each length is the responder's own: a packed bit a block."""
 
     KIND: ClassVar[int] = 701
-    accepted: Boolean
+    accepted: Blob
 
 
 @dataclass(frozen=True, slots=True)
 class ToeplitzSeed(Message):
-    """One numbered chunk of the public seed of privacy amplification.
+    """One numbered chunk of the public seed of privacy amplification of a block.
 
     Attributes
     ----------
+    block : int
+        Number of the block.
     chunk, count_chunks : int
         Which chunk this is, from 0, and of how many.
     seed : bytes
@@ -371,6 +394,7 @@ class ToeplitzSeed(Message):
     """
 
     KIND: ClassVar[int] = 702
+    block: Count
     chunk: UInt32
     count_chunks: UInt32
     seed: Blob
@@ -378,7 +402,7 @@ class ToeplitzSeed(Message):
 
 @dataclass(frozen=True, slots=True)
 class TranscriptTag(Message):
-    """Information-theoretic tag of everything the sender said about this block."""
+    """Information-theoretic tag of everything both ends said about this group of blocks."""
 
     KIND: ClassVar[int] = 703
     mask_index: Count
@@ -387,18 +411,18 @@ class TranscriptTag(Message):
 
 @dataclass(frozen=True, slots=True)
 class KeyCommit(Message):
-    """The block's key is staged here and the peer's tag was right: make it usable."""
+    """The group's keys, of these lengths in bits, are staged here and the peer's tag was right: make them usable."""
 
     KIND: ClassVar[int] = 800
-    secret_bits: Count
+    secret_bits: CountList
 
 
 @dataclass(frozen=True, slots=True)
 class KeyCommitted(Message):
-    """The block's key is usable at this end."""
+    """The group's keys are usable at this end."""
 
     KIND: ClassVar[int] = 801
-    secret_bits: Count
+    secret_bits: CountList
 
 
 CATALOGUE: dict[int, type[Message]] = {
@@ -420,6 +444,7 @@ CATALOGUE: dict[int, type[Message]] = {
         ParityReply,
         ReconciliationOutcome,
         SegmentTags,
+        ReconciliationChoice,
         VerificationHash,
         VerificationVerdict,
         KeyLengthProposal,

@@ -42,7 +42,8 @@ def command(*, stages: tuple[str, ...], qbers: tuple[float, ...], block_bits: tu
     """Measure stages of the distillation: speed, efficiency, frame errors, and the ratio to a peer in the same run.
 
     STAGE is one or more of sifting, reconciliation, verification, amplification, authentication, simulation, timetags, pipeline; all
-    of them where none is named. Everything runs on one core. --qber and --block-bits apply to the stages that depend on them.
+    of them where none is named. Everything runs on one core, but for the two daemons at the end of the pipeline, which take what there is.
+    --qber and --block-bits apply to the stages that depend on them.
 
     \b
     Example:

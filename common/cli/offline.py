@@ -17,6 +17,7 @@ from common.channel.authentication import ChannelSecrets
 from common.channel.codec import Party
 from common.conversation.rehearsal import End, Interrupter, Rehearsal, Wire, faithful, uninterrupted
 from common.distillation.link_session import LinkSession
+from common.distillation.pace import Pace
 from common.distillation.recipe import Recipe
 from common.distillation.values import BlockOutcome
 from common.keystore.memory import MemoryKeyStore
@@ -109,11 +110,12 @@ def distil_offline(
     stores = stores or {party: MemoryKeyStore() for party in Party}
     emission = Emission(record, profile)
     station = DetectionStation(tags, profile, randomness[Party.BOB])
+    pace = Pace(charges_answers=recipe.leakage_rule == "both halves")
     playbooks = {
-        Party.ALICE: (alice.playbook.GREETING, alice.playbook.playbook(recipe, EmissionStation(emission))),
-        Party.BOB: (bob.playbook.GREETING, bob.playbook.playbook(recipe, station)),
+        Party.ALICE: (alice.playbook.GREETING, alice.playbook.playbook(recipe, EmissionStation(emission), pace)),
+        Party.BOB: (bob.playbook.GREETING, bob.playbook.playbook(recipe, station, pace)),
     }
-    sessions = {party: LinkSession(party, secrets, recipe, *playbooks[party]) for party in Party}
+    sessions = {party: LinkSession(party, secrets, recipe, *playbooks[party], pace=pace) for party in Party}
     rehearsal = Rehearsal({party: End(sessions[party], stores[party], randomness[party]) for party in Party}, wire, interrupter)
     for party in Party:
         rehearsal.add(party, sessions[party].start())

@@ -80,6 +80,7 @@ def _play(profile: LinkProfile) -> None:
     from common.channel.codec import Party
     from common.conversation.rehearsal import End, Rehearsal
     from common.distillation.link_session import LinkSession
+    from common.distillation.pace import Pace
     from common.distillation.recipe import Recipe
     from common.emulator.link import emulate
     from common.keystore.memory import MemoryKeyStore
@@ -104,8 +105,8 @@ def _play(profile: LinkProfile) -> None:
         Played([TagStream(dict(run.tags.channels), run.tags.sync_divider, "warm-up"), whole]), profile, randomness
     )
     playbooks = {
-        Party.ALICE: (alice.playbook.GREETING, alice.playbook.playbook(recipe, sender)),
-        Party.BOB: (bob.playbook.GREETING, bob.playbook.playbook(recipe, receiver)),
+        Party.ALICE: (alice.playbook.GREETING, alice.playbook.playbook(recipe, sender, Pace())),
+        Party.BOB: (bob.playbook.GREETING, bob.playbook.playbook(recipe, receiver, Pace())),
     }
     secrets = ChannelSecrets.draw(randomness, 16)
     sessions = {party: LinkSession(party, secrets, recipe, *playbooks[party]) for party in Party}

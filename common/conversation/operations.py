@@ -95,18 +95,17 @@ class TakeMask:
 
 
 @dataclass(frozen=True, slots=True)
-class StageKey:
-    """Keep the key of a block without handing it out."""
+class StageKeys:
+    """Keep the keys of blocks, by number, without handing them out: all of them or none."""
 
-    block: int
-    key: SecretBits
+    keys: dict[int, SecretBits]
 
 
 @dataclass(frozen=True, slots=True)
-class CommitKey:
-    """Make a staged key usable: the peer holds it as well."""
+class CommitKeys:
+    """Make staged keys usable, all of them or none: the peer holds them as well."""
 
-    block: int
+    blocks: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ class Settle:
     erase: tuple[int, ...]
 
 
-Operation = ReadLedger | MeetPeer | DistrustHashKey | OpenBlock | TakeMask | StageKey | CommitKey | Settle
+Operation = ReadLedger | MeetPeer | DistrustHashKey | OpenBlock | TakeMask | StageKeys | CommitKeys | Settle
 
 
 class OperationTarget(Protocol):

@@ -29,8 +29,8 @@ class SessionState(Enum):
     IDLE = "nothing is known of the peer"
     GREETING = "our greeting is out or theirs is awaited"
     SYNCHRONISING = "both ends hold the session's keys; slots are not yet matched"
-    DISTILLING = "slots are matched; blocks follow one another"
-    ENDED = "a stream ended and the last block with it"
+    DISTILLING = "slots are matched; groups of blocks follow one another"
+    ENDED = "a stream ended and the last group with it"
     FAILED = "the session cannot go on; the next one greets anew"
 
 
@@ -40,7 +40,7 @@ class SessionEvent(Enum):
     START = "start"
     GREETED = "greeted"
     SYNCHRONISED = "synchronised"
-    BLOCK_CLOSED = "block closed"
+    GROUP_CONCLUDED = "group concluded"
     STREAM_ENDED = "stream ended"
     FAULT = "fault"
 
@@ -51,7 +51,7 @@ TRANSITIONS: dict[tuple[SessionState, SessionEvent], SessionState] = {
     (SessionState.GREETING, SessionEvent.FAULT): SessionState.FAILED,
     (SessionState.SYNCHRONISING, SessionEvent.SYNCHRONISED): SessionState.DISTILLING,
     (SessionState.SYNCHRONISING, SessionEvent.FAULT): SessionState.FAILED,
-    (SessionState.DISTILLING, SessionEvent.BLOCK_CLOSED): SessionState.DISTILLING,
+    (SessionState.DISTILLING, SessionEvent.GROUP_CONCLUDED): SessionState.DISTILLING,
     (SessionState.DISTILLING, SessionEvent.STREAM_ENDED): SessionState.ENDED,
     (SessionState.DISTILLING, SessionEvent.FAULT): SessionState.FAILED,
 }

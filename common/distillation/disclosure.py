@@ -1,6 +1,6 @@
 """Disclosure: outcomes of the rounds chosen for the test are revealed and counted against the settings.
 
-The disclosing half sends its outcomes, the tallying half counts settings by outcomes and sends the table back.
+The disclosing half sends its outcomes, the tallying half counts settings by outcomes and sends a table back for each announcement.
 Disclosed rounds never become key; they are the sample from which the phase error of the key is bounded.
 """
 
@@ -10,9 +10,9 @@ import dataclasses
 
 import numpy as np
 
-from common.bits import Bits
+from common.bits import Bits, concatenated
 from common.channel.messages import TestCounts, TestDisclosure
-from common.conversation.effects import Conversation, receive, send
+from common.conversation.effects import Conversation, compute, receive, send
 from common.distillation.values import SiftedBatch
 from common.errors import RemoteProtocolError
 from common.kernels.sifting import count_table
@@ -22,52 +22,61 @@ Table = tuple[tuple[int, ...], ...]
 """Disclosed rounds: settings in rows, outcomes in columns."""
 
 
-def disclose(batch: SiftedBatch, protocol: Protocol) -> Conversation[SiftedBatch]:
+def disclose(batches: list[SiftedBatch], protocol: Protocol) -> Conversation[list[SiftedBatch]]:
     """Reveal our outcomes of the tested rounds and take over the counts.
 
     Parameters
     ----------
-    batch : SiftedBatch
+    batches : list[SiftedBatch]
         With our outcomes.
     protocol : Protocol
         Names the settings.
 
     Returns
     -------
-    SiftedBatch
-        The same batch with its table.
+    list[SiftedBatch]
+        The same batches with their tables.
 
     Raises
     ------
     RemoteProtocolError
         If the counts cannot come from what was disclosed.
     """
-    yield from send(TestDisclosure(batch.tested_bits.count, batch.tested_bits.to_bytes()))
+    tested = concatenated([batch.tested_bits for batch in batches])
+    yield from send(TestDisclosure(tested.count, tested.to_bytes()))
     flat = (yield from receive(TestCounts)).table
-    columns = len(OUTCOMES)
-    if len(flat) != len(protocol.settings) * columns:
-        raise RemoteProtocolError(f"table of {len(flat)} counts, expected {len(protocol.settings)} settings by {columns} outcomes")
-    table = tuple(tuple(flat[row : row + columns]) for row in range(0, len(flat), columns))
-    ours = np.bincount(2 * batch.tested_bases.to_flags() + batch.tested_bits.to_flags(), minlength=columns)
-    if [sum(column) for column in zip(*table, strict=True)] != ours.tolist():  # exact: sums of the peer's counts may exceed 64 bits
-        raise RemoteProtocolError("the table of disclosed rounds does not add up to the outcomes that were disclosed")
-    return dataclasses.replace(batch, table=table)
+    cells = len(protocol.settings) * len(OUTCOMES)
+    if len(flat) != len(batches) * cells:
+        raise RemoteProtocolError(f"tables of {len(flat)} counts, expected {len(batches)} of {len(protocol.settings)} settings by outcomes")
+    return (yield from compute(_counted, batches, [_table(flat[first : first + cells]) for first in range(0, len(flat), cells)]))
 
 
-def tally(batch: SiftedBatch, protocol: Protocol) -> Conversation[SiftedBatch]:
+def _table(flat: tuple[int, ...]) -> Table:
+    return tuple(tuple(flat[row : row + len(OUTCOMES)]) for row in range(0, len(flat), len(OUTCOMES)))
+
+
+def _counted(batches: list[SiftedBatch], tables: list[Table]) -> list[SiftedBatch]:
+    for batch, table in zip(batches, tables, strict=True):
+        ours = np.bincount(2 * batch.tested_bases.to_flags() + batch.tested_bits.to_flags(), minlength=len(OUTCOMES))
+        if [sum(column) for column in zip(*table, strict=True)] != ours.tolist():  # exact: sums of the peer's counts may exceed 64 bits
+            raise RemoteProtocolError("the table of disclosed rounds does not add up to the outcomes that were disclosed")
+    return [dataclasses.replace(batch, table=table) for batch, table in zip(batches, tables, strict=True)]
+
+
+def tally(batches: list[SiftedBatch], protocol: Protocol) -> Conversation[list[SiftedBatch]]:
     """Count the peer's outcomes against our settings; the other half of ``disclose``.
 
     Parameters
     ----------
-    batch : SiftedBatch
+    batches : list[SiftedBatch]
         With our settings' bits.
     protocol : Protocol
         Names the settings.
 
     Returns
     -------
-    SiftedBatch
-        The same batch with its table.
+    list[SiftedBatch]
+        The same batches with their tables.
 
     Raises
     ------
@@ -75,15 +84,23 @@ def tally(batch: SiftedBatch, protocol: Protocol) -> Conversation[SiftedBatch]:
         If another number of rounds is disclosed than was asked for.
     """
     said = yield from receive(TestDisclosure)
-    if said.count_tested != batch.tested_bits.count:
-        raise RemoteProtocolError(f"{said.count_tested} rounds disclosed, asked for were {batch.tested_bits.count}")
-    outcomes = 2 * batch.tested_bases.to_flags() + Bits.from_bytes(said.bits, said.count_tested).to_flags()
-    settings = 2 * batch.tested_bases.to_flags() + batch.tested_bits.to_flags()
-    counted = count_table(settings, outcomes, np.ones(outcomes.size, np.uint8), len(protocol.settings))
-    flat = tuple(int(cell) for cell in counted.ravel())
-    yield from send(TestCounts(flat))
-    table = tuple(tuple(flat[row : row + len(OUTCOMES)]) for row in range(0, len(flat), len(OUTCOMES)))
-    return dataclasses.replace(batch, table=table)
+    count = sum(batch.tested_bits.count for batch in batches)
+    if said.count_tested != count:
+        raise RemoteProtocolError(f"{said.count_tested} rounds disclosed, asked for were {count}")
+    tables = yield from compute(_tables, batches, protocol, Bits.from_bytes(said.bits, count))
+    yield from send(TestCounts(tuple(cell for table in tables for row in table for cell in row)))
+    return [dataclasses.replace(batch, table=table) for batch, table in zip(batches, tables, strict=True)]
+
+
+def _tables(batches: list[SiftedBatch], protocol: Protocol, disclosed: Bits) -> list[Table]:
+    flags, tables, first = disclosed.to_flags(), [], 0
+    for batch in batches:
+        bases, last = batch.tested_bases.to_flags(), first + batch.tested_bits.count
+        settings, outcomes = 2 * bases + batch.tested_bits.to_flags(), 2 * bases + flags[first:last]
+        counted = count_table(settings, outcomes, np.ones(outcomes.size, np.uint8), len(protocol.settings))
+        tables.append(_table(tuple(counted.ravel().tolist())))
+        first = last
+    return tables
 
 
 def errors_by_basis(table: Table, protocol: Protocol) -> tuple[tuple[int, int], tuple[int, int]]:

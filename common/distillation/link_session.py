@@ -1,12 +1,14 @@
-"""One end of a session as a machine: greeting, synchronisation, then block after block.
+"""One end of a session as a machine: greeting, synchronisation, then one group of blocks after the other.
 
-It owns the engines (one for the greeting, one for the session's own keys) and decides, by the transition table alone,
-which conversation comes next. Events in, outputs out, like the engine itself; the daemons and the rehearsal drive it
-alike.
+It owns the engines (one for the greeting, one for the session's own keys) and decides which conversation comes next.
+Groups fill one after the other and are concluded one after the other, in the same order; between the two, several may be
+under way, so that both ends have work while messages travel. Events in, outputs out, like the engine itself; the daemons
+and the rehearsal drive it alike.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +18,15 @@ from common.channel.pairs import PROVISIONED_HASH_KEY, next_mask
 from common.channel.transcript import TranscriptAuthenticator
 from common.conversation.effects import Conversation
 from common.conversation.engine import Engine
-from common.conversation.events import Arrived, Ended, Event, Output, TaskKey
+from common.conversation.events import Arrived, Ended, Event, Output, TaskKey, Told
 from common.conversation.operations import Settle
 from common.conversation.session import Agreement, SessionEvent, SessionState, next_state
-from common.distillation.pipeline import BlockPlan, BlockResult, Playbook, WorkingQber, distil_block
+from common.distillation.concluding import ConclusionPlan, GroupResult, conclude
+from common.distillation.gathering import GatheredGroup, GroupPlan, GroupSifted, gather
+from common.distillation.pace import Pace
+from common.distillation.playbook import Playbook
 from common.distillation.recipe import Recipe
+from common.distillation.reconciliation.choice import WorkingQber
 from common.distillation.synchronisation import Frames
 from common.distillation.values import BlockOutcome
 
@@ -30,8 +36,8 @@ GREETING_EXCHANGE = 1
 SYNCHRONISING_EXCHANGE = 2
 """Exchange of the matching of slots, within the session's scope."""
 
-BLOCK_EXCHANGE = 1
-"""Exchange of a block's conversation."""
+GATHERING_EXCHANGE, CONCLUDING_EXCHANGE = 1, 2
+"""Exchanges of the two conversations of a group, which is named by its first block."""
 
 MOST_HELD_MESSAGES = 64
 """Messages kept while this end finishes its greeting; the peer, who is done, may already speak under the session's keys."""
@@ -56,6 +62,8 @@ class LinkSession:
         Our halves of everything else.
     most_blocks : int | None
         Blocks after which to stop, or None for all the stream gives.
+    pace : Pace | None
+        How many groups may be under way; None for a near peer.
     masks : MaskSource | None
         Where masks of transcript tags and later hash keys come from, as a rule the key store; None for the provisioned ones alone.
     """
@@ -69,17 +77,18 @@ class LinkSession:
         playbook: Playbook,
         most_blocks: int | None = None,
         masks: MaskSource | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.state = SessionState.IDLE
         self.outcomes: list[BlockOutcome] = []
         self.frames: Frames | None = None
         self.failure: Exception | None = None
+        self.pace = pace or Pace()
         self._party = party
         self._secrets = secrets
         self._recipe = recipe
         self._greeting = greeting
         self._playbook = playbook
-        self._most_blocks = most_blocks
         self._masks: MaskSource = masks or secrets
         self._engine = Engine(party, GreetingSeal(secrets), None)
         self._refused_in_greeting = 0
@@ -87,12 +96,21 @@ class LinkSession:
         self._settlement: Settle | None = None
         self._working_qber = WorkingQber.initial(recipe)
         self._next_block = self._mask_cursor = self._next_frame = 0
+        self._blocks_left = most_blocks
+        self._under_way: deque[int] = deque()
+        self._gathered: dict[int, GatheredGroup] = {}
+        self._is_filling = self._is_concluding = self._has_ended = False
         self.hash_key = PROVISIONED_HASH_KEY
 
     @property
     def waiting(self) -> list[TaskKey]:
         """Conversations that wait for a message."""
         return self._engine.waiting
+
+    @property
+    def count_under_way(self) -> int:
+        """Groups of blocks under way."""
+        return len(self._under_way)
 
     @property
     def count_refused(self) -> int:
@@ -119,11 +137,15 @@ class LinkSession:
             followed.append(output)
             if isinstance(output, Ended):
                 followed.extend(self._followed(self._next(output)))
+            elif isinstance(output, Told) and isinstance(output.value, GroupSifted):
+                followed.extend(self._followed(self._sifted(output.value)))
         return followed
 
     def _next(self, ended: Ended) -> list[Output]:
+        if self.failure:
+            return []  # the session is over: what was under way beside the conversation that failed leads nowhere
         if ended.error:
-            self.failure = self.failure or ended.error
+            self.failure = ended.error
             self._move(SessionEvent.FAULT)
             return []
         match ended.result:
@@ -131,10 +153,17 @@ class LinkSession:
                 return self._greeted(agreement)
             case Frames() as frames:
                 self.frames = frames
+                self._has_ended = frames.count_frames == 0
                 self._move(SessionEvent.SYNCHRONISED)
-                return self._open_block()
-            case BlockResult() as result:
-                return self._closed(result)
+                outputs = self._open_group()
+                if not self._under_way:
+                    self._move(SessionEvent.STREAM_ENDED)
+                return outputs
+            case GatheredGroup() as group:
+                self._gathered[ended.task.block] = group
+                return self._conclude_next()
+            case GroupResult() as result:
+                return self._concluded(ended.task.block, result)
         return []
 
     def _greeted(self, agreement: Agreement) -> list[Output]:
@@ -153,38 +182,47 @@ class LinkSession:
             outputs += self._engine.handle(event)
         return outputs
 
-    def _open_block(self) -> list[Output]:
+    def _open_group(self) -> list[Output]:
+        """Begin another group if there is anything left for it, and not too much under way."""
         frames = self.frames
-        if frames is None or frames.count_frames == 0 or (self._most_blocks is not None and len(self.outcomes) >= self._most_blocks):
-            self._move(SessionEvent.STREAM_ENDED)
+        has_room = len(self._under_way) < self.pace.groups_in_flight
+        if frames is None or self._is_filling or self._has_ended or self._blocks_left == 0 or not has_room:
             return []
-        plan = BlockPlan(
-            number=self._next_block,
-            first_frame=self._next_frame,
-            mask_index=self._mask_cursor,
-            count_masks=self._masks.count_masks,
-            hash_key=self.hash_key,
-            frames=frames,
-            working_qber=self._working_qber,
-            settlement=self._settlement,
-        )
-        return self._started(distil_block(self._recipe, self._playbook, plan), plan.number, BLOCK_EXCHANGE)
+        plan = GroupPlan(self._next_block, self._next_frame, frames, self._working_qber, self._blocks_left)
+        self._under_way.append(plan.first_block)
+        self._is_filling = True
+        return self._started(gather(self._recipe, self._playbook, plan), plan.first_block, GATHERING_EXCHANGE)
 
-    def _closed(self, result: BlockResult) -> list[Output]:
-        outcome = result.outcome
-        self.outcomes.append(outcome)
-        self._engine.close_block(outcome.number)
-        self._working_qber = result.working_qber
-        self._next_frame = result.next_frame
-        self._next_block += 1
-        if outcome.length is not None and outcome.length.secret_bits:
-            self._mask_cursor = next_mask(self._mask_cursor + 1)  # taken, whether or not the commitment came to its end
-            self._settlement = None if outcome.secret_bits else self._settlement
-        if outcome.ends_stream:
-            self._move(SessionEvent.STREAM_ENDED)
+    def _sifted(self, told: GroupSifted) -> list[Output]:
+        if self._blocks_left is not None:
+            self._blocks_left -= told.next_block - self._next_block
+        self._next_block, self._next_frame, self._has_ended = told.next_block, told.next_frame, told.ends_stream
+        self._is_filling = False
+        self.pace.group_bits = told.count_bits
+        return self._open_group()
+
+    def _conclude_next(self) -> list[Output]:
+        """Conclude the oldest group if it is gathered and the one before it is concluded."""
+        first = self._under_way[0] if self._under_way else None
+        if first is None or self._is_concluding or first not in self._gathered:
             return []
-        self._move(SessionEvent.BLOCK_CLOSED)
-        return self._open_block()
+        self._is_concluding = True
+        group = self._gathered.pop(first)
+        self._working_qber = group.working_qber
+        plan = ConclusionPlan(self._mask_cursor, self._masks.count_masks, self.hash_key, self._settlement)
+        return self._started(conclude(self._recipe, self._playbook, plan, group), first, CONCLUDING_EXCHANGE)
+
+    def _concluded(self, first_block: int, result: GroupResult) -> list[Output]:
+        self.outcomes.extend(result.outcomes)
+        self._under_way.popleft()
+        self._is_concluding = False
+        self._engine.close_block(first_block)
+        if result.took_mask:
+            self._mask_cursor = next_mask(self._mask_cursor + 1)  # taken, whether or not the commitment came to its end
+            self._settlement = None if result.committed else self._settlement
+        outputs = self._conclude_next() + self._open_group()
+        self._move(SessionEvent.GROUP_CONCLUDED if self._under_way else SessionEvent.STREAM_ENDED)
+        return outputs
 
     def _started(self, conversation: Conversation[Any], block: int, exchange: int) -> list[Output]:
         return self._engine.start(conversation, block, exchange)

@@ -26,8 +26,11 @@ DISTILLED = (("bb84", "polarisation"),)
 BATCH_DETECTIONS = 1 << 18
 """Detections in one announcement at most, save for the last frame; keeps every field of it below one mebibyte."""
 
-BATCH_KEY_BITS = 1 << 22
-"""Key bits that are reconciled together: enough that Cascade's round trips cost little."""
+METHOD_NAMES = ("cascade", "ldpc")
+"""Methods of reconciliation, by the code of ``ReconciliationChoice``."""
+
+BATCH_KEY_BITS = {"cascade": 1 << 25, "ldpc": 1 << 24}
+"""Key bits that are reconciled together at most: enough that Cascade's round trips cost little, and that LDPC's syndromes fit a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Recipe:
     setting: Bb84Setting
     budget: EpsilonBudget
     leakage_rule: Literal["reference half", "both halves"]
-    method: Literal["cascade", "ldpc"]
+    method: Literal["cascade", "ldpc", "auto"]
     direction: Literal["direct", "reverse"]
     segment_bits: int
     code_rate: float | None

@@ -23,19 +23,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import Bits
-from common.channel.fields import MAXIMUM_ITEMS
+from common.bits import Bits, count_bytes
+from common.channel.fields import MAXIMUM_FIELD_BYTES, MAXIMUM_ITEMS
 from common.channel.messages import DetectionAnnouncement, SiftingReply
 from common.conversation.effects import Conversation, compute, draw, receive, send
 from common.distillation.recipe import BATCH_DETECTIONS, Recipe
 from common.distillation.values import FramedDetections, KeyBits, SiftedBatch
 from common.errors import RemoteProtocolError
 from common.kernels.gaps import decode_gaps, encode_gaps
-from common.kernels.sifting import pack_selected
+from common.kernels.matching import look_up_settings, split_outcomes
+from common.kernels.sifting import select_bits
 from common.randomness import biased_flags
 
 FRESH_BYTES = 16
 """Random bytes in an announcement; guessing them in advance succeeds with probability 2^-128."""
+
+MOST_ANNOUNCEMENTS = 64
+"""Announcements made before any of them is answered, at most."""
+
+MOST_DETECTIONS = 1 << 20
+"""Detections in one announcement at most, where they lie so dense that their slots take few bits."""
+
+MOST_GROUP_BLOCKS = 64
+"""Blocks that are distilled together at most."""
+
+MOST_GROUP_DETECTIONS = 1 << 25
+"""A group takes in no further block if it would then have more detections than so many."""
 
 TakeFrames = Callable[[int, int, int], FramedDetections]
 """``take(first_frame, most_frames, wanted_detections)``: whole frames until so many detections are reached, from the stream."""
@@ -45,8 +58,8 @@ LookUpSettings = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
-class BlockProgress:
-    """How far a block has been announced.
+class GroupProgress:
+    """How far a group of blocks has been announced.
 
     Attributes
     ----------
@@ -55,19 +68,25 @@ class BlockProgress:
     next_frame : int
         First frame not announced yet.
     frames_left : int
-        Frames the block may still take.
+        Frames the block that is being filled may still take.
     detections_left : int
-        Detections missing to the target.
+        Detections missing to its target.
+    blocks_left : int
+        Blocks the group may still take, that one included.
+    count_detections : int
+        Detections announced in the group.
     """
 
     first_slot: int
     next_frame: int
     frames_left: int
     detections_left: int
+    blocks_left: int
+    count_detections: int = 0
 
     @classmethod
-    def opened(cls, recipe: Recipe, first_slot: int, first_frame: int) -> BlockProgress:
-        """Open a block at a frame boundary.
+    def opened(cls, recipe: Recipe, first_slot: int, first_frame: int, most_blocks: int | None = None) -> GroupProgress:
+        """Open a group at a frame boundary.
 
         Parameters
         ----------
@@ -76,177 +95,273 @@ class BlockProgress:
         first_slot : int
             Slot at which frame 0 begins.
         first_frame : int
-            Frame the block begins with.
+            Frame the first block begins with.
+        most_blocks : int | None
+            Blocks the group may take, if fewer than ``MOST_GROUP_BLOCKS``.
 
         Returns
         -------
-        BlockProgress
+        GroupProgress
             Nothing announced yet.
         """
-        return cls(first_slot, first_frame, recipe.maximum_frames, recipe.target_detections)
+        blocks = min(MOST_GROUP_BLOCKS, most_blocks or MOST_GROUP_BLOCKS)
+        return cls(first_slot, first_frame, recipe.maximum_frames, recipe.target_detections, blocks)
 
-    def after(self, batch: SiftedBatch) -> BlockProgress:
-        """Return the progress behind a batch."""
-        return BlockProgress(
+    def after(self, recipe: Recipe, count_frames: int, count_detections: int, *, closes_block: bool) -> GroupProgress:
+        """Return the progress behind an announcement.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            The block rule.
+        count_frames, count_detections : int
+            What was announced.
+        closes_block : bool
+            Whether another block begins behind it.
+
+        Returns
+        -------
+        GroupProgress
+            Of the same group.
+        """
+        return GroupProgress(
             self.first_slot,
-            self.next_frame + batch.count_frames,
-            self.frames_left - batch.count_frames,
-            max(0, self.detections_left - batch.count_detections),
+            self.next_frame + count_frames,
+            recipe.maximum_frames if closes_block else self.frames_left - count_frames,
+            recipe.target_detections if closes_block else max(0, self.detections_left - count_detections),
+            self.blocks_left - closes_block,
+            self.count_detections + count_detections,
         )
 
+    def has_room(self, recipe: Recipe) -> bool:
+        """Whether a group of whole blocks may take in another one."""
+        return self.blocks_left > 0 and self.count_detections + recipe.target_detections <= MOST_GROUP_DETECTIONS
 
-def announce(recipe: Recipe, progress: BlockProgress, take: TakeFrames) -> Conversation[SiftedBatch]:
-    """Announce detections of the next frames and learn which of them matched.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Announced:
+    """What the announcing half keeps of an announcement until it is answered."""
+
+    count_frames: int
+    count_cross_clicks: int
+    bases: Bits
+    bits: Bits
+    closes_block: bool
+    closes_group: bool
+    ends_stream: bool
+
+
+def announce(recipe: Recipe, progress: GroupProgress, take: TakeFrames) -> Conversation[list[SiftedBatch]]:
+    """Announce the next detections and learn which of them matched.
+
+    One announcement after the other is made as long as their detections have come in already; only then is the first answer waited for.
+    So a fast or a distant link spends one round trip on many announcements, and a slow one tells at once how far it is. A group likewise
+    takes in another block where a whole one waits already, and so grows with what distillation is behind.
 
     Parameters
     ----------
     recipe : Recipe
         Shared parameters.
-    progress : BlockProgress
-        How far the block has come.
+    progress : GroupProgress
+        How far the group has come.
     take : callable
         Gives whole frames of detections.
 
     Returns
     -------
-    SiftedBatch
-        Our bits of the matching rounds.
+    list[SiftedBatch]
+        Our bits of the matching rounds, announcement by announcement.
 
     Raises
     ------
     RemoteProtocolError
-        If the reply does not fit the announcement.
+        If a reply does not fit its announcement.
     """
-    wanted = min(progress.detections_left, BATCH_DETECTIONS)
-    most_frames = min(progress.frames_left, MAXIMUM_ITEMS)  # one count a frame has to fit into one message
-    detections = yield from compute(take, progress.next_frame, most_frames, wanted)
-    start = progress.first_slot + detections.first_frame * recipe.frame_pulses
-    outcomes = detections.outcomes.astype(np.uint8)
-    bases, bits = (outcomes >> 1).astype(np.uint8), (outcomes & 1).astype(np.uint8)
-    count = int(detections.slots.size)
-    closes = count >= progress.detections_left or detections.count_per_frame.size >= progress.frames_left or detections.ended
-    fresh = yield from draw(FRESH_BYTES)  # now, and not before: see the order in the module's account
-    yield from send(
-        DetectionAnnouncement(
-            first_frame=detections.first_frame,
-            fresh=fresh,
-            count_per_frame=tuple(int(frame_count) for frame_count in detections.count_per_frame),
-            gaps=(yield from compute(encode_gaps, detections.slots, start)).tobytes(),
-            bases=Bits.from_flags(bases).to_bytes(),
-            count_cross_clicks=int(detections.cross_slots.size),
-            cross_gaps=(yield from compute(encode_gaps, detections.cross_slots, start)).tobytes(),
-            closes_block=closes,
-            ends_stream=detections.ended,
-        )
+    announced: list[_Announced] = []
+    most = BATCH_DETECTIONS
+    more_follow = True
+    while more_follow:
+        wanted = min(progress.detections_left, most)
+        most_frames = min(progress.frames_left, MAXIMUM_ITEMS)  # one count a frame has to fit into one message
+        found = yield from compute(take, progress.next_frame, most_frames, wanted)
+        count, frames = int(found.slots.size), int(found.count_per_frame.size)
+        closes_block = count >= progress.detections_left or frames >= progress.frames_left or found.ended
+        start = progress.first_slot + found.first_frame * recipe.frame_pulses
+        progress = progress.after(recipe, frames, count, closes_block=closes_block)
+        waits = found.count_ahead >= recipe.target_detections and progress.has_room(recipe)
+        closes_group = found.ended or (closes_block and not waits)
+        due = min(progress.detections_left, most)
+        more_follow = not closes_group and found.count_ahead >= due and len(announced) + 1 < MOST_ANNOUNCEMENTS
+        fresh = yield from draw(FRESH_BYTES)  # now, and not before: see the order in the module's account
+        said, kept = yield from compute(_announcement, found, start, fresh, (closes_block, closes_group, more_follow))
+        yield from send(said)
+        announced.append(kept)
+        most = _most_detections(len(said.gaps), count)
+    sifted = []
+    for ours in announced:
+        reply = yield from receive(SiftingReply)
+        sifted.append((yield from compute(_answered, ours, reply)))
+    return sifted
+
+
+def _most_detections(bytes_of_slots: int, count_detections: int) -> int:
+    """Return how many detections the next announcement may have if their slots take about as many bytes each as those of the last one."""
+    fitting = MAXIMUM_FIELD_BYTES * count_detections // (2 * max(bytes_of_slots, 1))
+    return min(max(fitting, BATCH_DETECTIONS), MOST_DETECTIONS)
+
+
+def _announcement(
+    found: FramedDetections, start: int, fresh: bytes, flags: tuple[bool, bool, bool]
+) -> tuple[DetectionAnnouncement, _Announced]:
+    bases, bits = split_outcomes(found.outcomes)
+    closes_block, closes_group, more_follow = flags
+    said = DetectionAnnouncement(
+        first_frame=found.first_frame,
+        fresh=fresh,
+        count_per_frame=tuple(found.count_per_frame.tolist()),
+        gaps=encode_gaps(found.slots, start).tobytes(),
+        bases=bases.to_bytes(),
+        count_cross_clicks=int(found.cross_slots.size),
+        cross_gaps=encode_gaps(found.cross_slots, start).tobytes(),
+        closes_block=closes_block,
+        closes_group=closes_group,
+        ends_stream=found.ended,
+        more_follow=more_follow,
     )
-    reply = yield from receive(SiftingReply)
+    frames = int(found.count_per_frame.size)
+    return said, _Announced(frames, said.count_cross_clicks, bases, bits, closes_block, closes_group, found.ended)
+
+
+def _answered(ours: _Announced, reply: SiftingReply) -> SiftedBatch:
+    count = ours.bits.count
     if reply.count_detections != count:
         raise RemoteProtocolError(f"sifting reply for {reply.count_detections} detections, announced were {count}")
-    kept = Bits.from_bytes(reply.kept, count).to_flags().astype(np.bool_)
-    tested = Bits.from_bytes(reply.tested, count).to_flags().astype(np.bool_)
-    if np.any(tested & ~kept):
+    kept, tested = Bits.from_bytes(reply.kept, count), Bits.from_bytes(reply.tested, count)
+    if np.any(tested.words & ~kept.words):
         raise RemoteProtocolError("sifting reply discloses a round that it does not keep")
-    frames = int(detections.count_per_frame.size)
-    return _sifted(bits, bases, kept, tested, frames, int(detections.cross_slots.size), closes, detections.ended)
+    return _sifted(ours, kept, tested)
 
 
-def sift(recipe: Recipe, progress: BlockProgress, look_up: LookUpSettings) -> Conversation[SiftedBatch]:
-    """Answer the next announcement; the other half of ``announce``.
+def sift(recipe: Recipe, progress: GroupProgress, look_up: LookUpSettings) -> Conversation[list[SiftedBatch]]:
+    """Answer the next announcements; the other half of ``announce``.
 
     Parameters
     ----------
     recipe : Recipe
         Shared parameters.
-    progress : BlockProgress
-        How far the block has come.
+    progress : GroupProgress
+        How far the group has come.
     look_up : callable
         Settings by absolute slot.
 
     Returns
     -------
-    SiftedBatch
-        Our bits of the matching rounds.
+    list[SiftedBatch]
+        Our bits of the matching rounds, announcement by announcement.
 
     Raises
     ------
     RemoteProtocolError
-        If the announcement breaks the block rule or does not decode.
+        If an announcement breaks the block rule or does not decode.
     """
-    said = yield from receive(DetectionAnnouncement)
-    count = _checked_count(said, progress)
+    sifted: list[SiftedBatch] = []
+    more_follow = True
+    while more_follow:
+        said = yield from receive(DetectionAnnouncement)
+        count = _checked_count(recipe, said, progress)
+        more_follow = said.more_follow
+        if more_follow and len(sifted) + 1 >= MOST_ANNOUNCEMENTS:
+            raise RemoteProtocolError(f"more than {MOST_ANNOUNCEMENTS} announcements before an answer is taken")
+        chance = yield from draw(_CHOICE_BYTES * count if _is_drawn(recipe) else 0)
+        reply, batch = yield from compute(_matched, recipe, progress, said, chance, look_up)
+        yield from send(reply)
+        progress = progress.after(recipe, batch.count_frames, count, closes_block=said.closes_block)
+        sifted.append(batch)
+    return sifted
+
+
+def _matched(
+    recipe: Recipe, progress: GroupProgress, said: DetectionAnnouncement, chance: bytes, look_up: LookUpSettings
+) -> tuple[SiftingReply, SiftedBatch]:
+    frames, count = len(said.count_per_frame), sum(said.count_per_frame)
     start = progress.first_slot + said.first_frame * recipe.frame_pulses
-    end = start + len(said.count_per_frame) * recipe.frame_pulses
-    slots = yield from compute(decode_gaps, said.gaps, count, start, end)
-    yield from compute(decode_gaps, said.cross_gaps, said.count_cross_clicks, start, end)
-    counted = np.bincount((slots - start) // recipe.frame_pulses, minlength=len(said.count_per_frame))
-    if not np.array_equal(counted, np.array(said.count_per_frame, np.int64)):
+    end = start + frames * recipe.frame_pulses
+    slots = decode_gaps(said.gaps, count, start, end)
+    decode_gaps(said.cross_gaps, said.count_cross_clicks, start, end)
+    edges = start + np.arange(frames + 1, dtype=np.int64) * recipe.frame_pulses
+    if np.diff(np.searchsorted(slots, edges)).tolist() != list(said.count_per_frame):
         raise RemoteProtocolError("announced detections do not lie in the frames they are counted in")
-    bases = Bits.from_bytes(said.bases, count).to_flags()
-    settings = yield from compute(look_up, slots)
-    kept = recipe.protocol.bases_of(settings) == bases
-    tested = kept & (yield from _test_choice(recipe, bases))
-    yield from send(SiftingReply(count, Bits.from_flags(kept).to_bytes(), Bits.from_flags(tested).to_bytes()))
-    bits = recipe.protocol.bits_of(settings)
-    return _sifted(bits, bases, kept, tested, len(said.count_per_frame), said.count_cross_clicks, said.closes_block, said.ends_stream)
+    theirs = Bits.from_bytes(said.bases, count)
+    ours, bits = look_up_settings(look_up(slots), recipe.protocol.setting_bases, recipe.protocol.setting_bits)
+    kept = Bits.masked(~(ours.words ^ theirs.words), count)
+    tested = Bits(kept.words & _test_choice(recipe, theirs, chance), count)
+    announced = _Announced(frames, said.count_cross_clicks, theirs, bits, said.closes_block, said.closes_group, said.ends_stream)
+    return SiftingReply(count, kept.to_bytes(), tested.to_bytes()), _sifted(announced, kept, tested)
 
 
-def _test_choice(recipe: Recipe, bases: NDArray[np.uint8]) -> Conversation[NDArray[np.bool_]]:
-    """Choose, independently for each detection, whether it would be disclosed if it matches."""
-    chosen = np.zeros(bases.size, np.bool_)
-    for basis, fraction in enumerate(recipe.test_fractions):
+_CHOICE_BYTES = 2
+"""Random bytes by which it is chosen whether a detection is disclosed."""
+
+
+def _is_drawn(recipe: Recipe) -> bool:
+    """Whether chance has a say in what is disclosed."""
+    return any(0.0 < fraction < 1.0 for fraction in recipe.test_fractions)
+
+
+def _test_choice(recipe: Recipe, bases: Bits, chance: bytes) -> NDArray[np.uint64]:
+    """Choose, independently for each detection, whether it would be disclosed if it matches: packed, whatever the unused rest."""
+    chosen = np.zeros_like(bases.words)
+    for members, fraction in zip((~bases.words, bases.words), recipe.test_fractions, strict=True):
         if fraction == 1.0:
-            chosen |= bases == basis
-        elif fraction > 0.0:
-            drawn = yield from draw(2 * int(bases.size))
-            flags = biased_flags(_Drawn(drawn), int(bases.size), fraction)
-            chosen |= (bases == basis) & flags.astype(np.bool_)
+            chosen |= members
+        elif fraction > 0.0:  # a detection is in one basis only: both may look at the same bytes
+            chosen |= members & Bits.from_flags(biased_flags(_Drawn(chance), bases.count, fraction)).words
     return chosen
 
 
 class _Drawn:
-    """Bytes already drawn, handed out once and whole."""
+    """Bytes already drawn, handed out in order."""
 
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self._data = memoryview(data)
 
     def draw(self, count_bytes: int) -> bytes:
         """Return the next bytes."""
-        taken, self._data = self._data[:count_bytes], self._data[count_bytes:]
+        taken, self._data = bytes(self._data[:count_bytes]), self._data[count_bytes:]
         return taken
 
 
-def _checked_count(said: DetectionAnnouncement, progress: BlockProgress) -> int:
+def _checked_count(recipe: Recipe, said: DetectionAnnouncement, progress: GroupProgress) -> int:
     """Hold the announcement to the block rule and return its number of detections."""
     frames = len(said.count_per_frame)
     count = sum(said.count_per_frame)
+    if count_bytes(count) != len(said.bases):  # before anything is made in that number
+        raise RemoteProtocolError(f"{count} detections announced with {len(said.bases)} bytes of bases")
     if said.first_frame != progress.next_frame or frames > progress.frames_left or (frames == 0 and not said.ends_stream):
         raise RemoteProtocolError("announced frames do not follow the last ones, or are too many for the block")
     if frames and count - said.count_per_frame[-1] >= progress.detections_left:
         raise RemoteProtocolError("the block should have closed at an earlier frame boundary")
     if said.closes_block != (count >= progress.detections_left or frames >= progress.frames_left or said.ends_stream):
         raise RemoteProtocolError("the block is closed, or left open, against the block rule")
+    after = progress.after(recipe, frames, count, closes_block=said.closes_block)
+    if (said.closes_group and not said.closes_block) or (said.ends_stream and not said.closes_group):
+        raise RemoteProtocolError("a group of blocks ends with a block, and with the stream")
+    if (said.closes_block and not said.closes_group and not after.has_room(recipe)) or (said.closes_group and said.more_follow):
+        raise RemoteProtocolError("the group of blocks goes on beyond its end")
     return count
 
 
-def _sifted(
-    bits: NDArray[np.uint8],
-    bases: NDArray[np.uint8],
-    kept: NDArray[np.bool_],
-    tested: NDArray[np.bool_],
-    count_frames: int,
-    count_cross_clicks: int,
-    closes_block: bool,
-    ends_stream: bool,
-) -> SiftedBatch:
-    key = kept & ~tested
-    bits, bases = np.ascontiguousarray(bits), np.ascontiguousarray(bases)
+def _sifted(announced: _Announced, kept: Bits, tested: Bits) -> SiftedBatch:
+    key = kept.words & ~tested.words
+    bits, bases = announced.bits.words, announced.bases.words
     return SiftedBatch(
-        count_frames=count_frames,
-        count_detections=int(bits.size),
-        count_cross_clicks=count_cross_clicks,
-        key=KeyBits(Bits(*pack_selected(bits, key.view(np.uint8))), Bits(*pack_selected(bases, key.view(np.uint8)))),
-        tested_bits=Bits(*pack_selected(bits, tested.view(np.uint8))),
-        tested_bases=Bits(*pack_selected(bases, tested.view(np.uint8))),
-        closes_block=closes_block,
-        ends_stream=ends_stream,
+        count_frames=announced.count_frames,
+        count_detections=announced.bits.count,
+        count_cross_clicks=announced.count_cross_clicks,
+        key=KeyBits(Bits(*select_bits(bits, key)), Bits(*select_bits(bases, key))),
+        tested_bits=Bits(*select_bits(bits, tested.words)),
+        tested_bases=Bits(*select_bits(bases, tested.words)),
+        closes_block=announced.closes_block,
+        closes_group=announced.closes_group,
+        ends_stream=announced.ends_stream,
     )

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
+from common.bits import Bits
 from common.distillation.disclosure import errors_by_basis
 from common.distillation.values import KeyBits, ReconciledBatch, SiftedBatch
 from common.protocols.protocol import Protocol
-
-_Flags: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +110,13 @@ class BlockSteps:
             One for each step the batch touched; none at the end that does not learn where errors were.
         """
         reports: list[StepReport] = []
-        flags = [bits.to_flags().astype(np.bool_) for bits in (key.bases, batch.right, batch.differed) if bits is not None]
+        chosen = _by_basis(key.bases, batch.right, batch.differed) if batch.right and batch.differed else None
         first = 0
         while first < key.bits.count:
             step = self._open[0]
             last = min(first + step.left, key.bits.count)
-            if len(flags) == 3 and last > first:
-                step.report = _corrected(step.report, *(part[first:last] for part in flags))
+            if chosen is not None and last > first:
+                step.report = _corrected(step.report, *(bits.ones_between(first, last) for bits in chosen))
                 reports.append(step.report)
             step.left -= last - first
             first = last
@@ -130,12 +125,14 @@ class BlockSteps:
         return reports
 
 
-def _corrected(report: StepReport, is_x: _Flags, known: _Flags, wrong: _Flags) -> StepReport:
-    compared, corrected = (
-        (int(np.count_nonzero(chosen & ~is_x)), int(np.count_nonzero(chosen & is_x))) for chosen in (known, known & wrong)
-    )
+def _by_basis(bases: Bits, right: Bits, differed: Bits) -> tuple[Bits, ...]:
+    """Pick out the bits that were reconciled, and those of them that were wrong, in Z and in X."""
+    return tuple(Bits(chosen.words & mask, bases.count) for chosen in (right, differed) for mask in (~bases.words, bases.words))
+
+
+def _corrected(report: StepReport, right_z: int, right_x: int, wrong_z: int, wrong_x: int) -> StepReport:
     return dataclasses.replace(
         report,
-        compared=(report.compared[0] + compared[0], report.compared[1] + compared[1]),
-        corrected=(report.corrected[0] + corrected[0], report.corrected[1] + corrected[1]),
+        compared=(report.compared[0] + right_z, report.compared[1] + right_x),
+        corrected=(report.corrected[0] + wrong_z, report.corrected[1] + wrong_x),
     )

@@ -5,7 +5,9 @@ Each is frozen; bits inside are packed and read-only. Counts and the leakage acc
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,8 @@ class FramedDetections:
         Slots with clicks in both bases, ascending.
     ended : bool
         Whether the stream ended with these frames.
+    count_ahead : int
+        Detections in whole frames behind these that have come in already.
     """
 
     first_frame: int
@@ -44,6 +48,7 @@ class FramedDetections:
     outcomes: NDArray[np.uint8]
     cross_slots: NDArray[np.int64]
     ended: bool
+    count_ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,14 +69,13 @@ class KeyBits:
         """Concatenate parts in order."""
         return cls(concatenated([part.bits for part in parts]), concatenated([part.bases for part in parts]))
 
-    def selected(self, flags: NDArray[np.bool_]) -> KeyBits:
-        """Return the bits where ``flags`` (bool[count]) is set."""
-        mask = Bits.from_flags(flags).words
-        return KeyBits(Bits(*select_bits(self.bits.words, mask)), Bits(*select_bits(self.bases.words, mask)))
+    def selected(self, mask: Bits) -> KeyBits:
+        """Return the bits where ``mask``, of the same length, is set."""
+        return KeyBits(Bits(*select_bits(self.bits.words, mask.words)), Bits(*select_bits(self.bases.words, mask.words)))
 
     def slice(self, first: int, last: int) -> KeyBits:
         """Return the bits from ``first`` up to, not including, ``last``."""
-        return KeyBits(Bits.from_flags(self.bits.to_flags()[first:last]), Bits.from_flags(self.bases.to_flags()[first:last]))
+        return KeyBits(self.bits.slice(first, last), self.bases.slice(first, last))
 
     @property
     def per_basis(self) -> tuple[int, int]:
@@ -94,8 +98,8 @@ class SiftedBatch:
         Our bits of the rounds that are to be disclosed, and their bases.
     table : tuple[tuple[int, ...], ...]
         Disclosed rounds, settings by outcomes; empty before disclosure.
-    closes_block, ends_stream : bool
-        Whether the block, or the stream, ends here.
+    closes_block, closes_group, ends_stream : bool
+        Whether the block, its group, or the stream ends here.
     """
 
     count_frames: int
@@ -105,6 +109,7 @@ class SiftedBatch:
     tested_bits: Bits
     tested_bases: Bits
     closes_block: bool
+    closes_group: bool
     ends_stream: bool
     table: tuple[tuple[int, ...], ...] = ()
 
@@ -173,6 +178,22 @@ class ClosedBlock:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SizedBlock:
+    """A verified block, and how much of it is secret.
+
+    Attributes
+    ----------
+    block : ClosedBlock
+        Verified.
+    length : KeyLength
+        Length, ledger and bounds; the length is positive, and the same at both ends.
+    """
+
+    block: ClosedBlock
+    length: KeyLength
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SecretBlock:
     """Key that is ready to be committed.
 
@@ -189,6 +210,40 @@ class SecretBlock:
     block: ClosedBlock
     length: KeyLength
     key: SecretBits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Discarded:
+    """A block that makes no key, while the rest of its group goes on.
+
+    Attributes
+    ----------
+    block : ClosedBlock
+        With all that leaked about it.
+    reason : AbortReason
+        Why.
+    length : KeyLength | None
+        Ledger and the bound that failed, where a length was computed.
+    """
+
+    block: ClosedBlock
+    reason: AbortReason
+    length: KeyLength | None = None
+
+
+_Kept = TypeVar("_Kept")
+
+
+def parted(blocks: Iterable[_Kept | Discarded]) -> tuple[list[_Kept], list[Discarded]]:
+    """Part ``blocks`` of a group into those that go on and those that are discarded, each in order."""
+    kept: list[_Kept] = []
+    discarded: list[Discarded] = []
+    for block in blocks:
+        if isinstance(block, Discarded):
+            discarded.append(block)
+        else:
+            kept.append(block)
+    return kept, discarded
 
 
 @dataclass(frozen=True, slots=True, eq=False)

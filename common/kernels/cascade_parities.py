@@ -21,76 +21,79 @@ _Words: TypeAlias = NDArray[np.uint64]
 
 
 @kernel
-def permute_segments(copies: _Words, permutation: NDArray[np.uint16], target_pass: int) -> None:
-    """Make the permuted copy of every segment for one pass from the copy of pass 0.
+def permute_segment(source: _Words, permutation: NDArray[np.uint16], target: _Words) -> None:
+    """Make the permuted copy of a segment.
 
     Parameters
     ----------
-    copies : uint64[count_segments, count_passes, words]
-        Packed copies; ``copies[:, target_pass]`` is written.
+    source : uint64[words]
+        The segment.
     permutation : uint16[64 words]
-        Bit i of the new copy is bit ``permutation[i]`` of the segment.
-    target_pass : int
-        Pass to make the copy for.
+        Bit i of the copy is bit ``permutation[i]`` of the segment.
+    target : uint64[words]
+        Written.
     """
-    for segment in range(copies.shape[0]):
-        source = copies[segment, 0]
-        target = copies[segment, target_pass]
-        for index in range(target.size):
-            indices = permutation[64 * index : 64 * index + 64]
-            word = np.uint64(0)
-            for bit in range(64):
-                position = signed(indices[bit])
-                word |= ((source[position >> 6] >> np.uint64(position & 63)) & np.uint64(1)) << np.uint64(bit)
-            target[index] = word
+    for index in range(target.size):
+        indices = permutation[64 * index : 64 * index + 64]
+        word = np.uint64(0)
+        for bit in range(64):
+            position = signed(indices[bit])
+            word |= ((source[position >> 6] >> np.uint64(position & 63)) & np.uint64(1)) << np.uint64(bit)
+        target[index] = word
 
 
 @kernel
-def block_parities(copies: _Words, target_pass: int, block_shift: int, parities: _Words) -> None:
-    """Write the parity of every block of a pass, segment by segment.
+def _append_bit(parities: _Words, count: int, bit: np.uint64) -> int:
+    """Append a bit to packed ones; a word is cleared when its first bit is written."""
+    if count & 63:
+        parities[count >> 6] |= bit << np.uint64(count & 63)
+    else:
+        parities[count >> 6] = bit
+    return count + 1
+
+
+@kernel
+def block_parities(copy: _Words, block_shift: int, count_blocks: int, parities: _Words, count: int) -> int:
+    """Append the parities of the first blocks of a permuted copy.
 
     Parameters
     ----------
-    copies : uint64[count_segments, count_passes, words]
-        Packed copies.
-    target_pass : int
-        Pass whose blocks are asked.
+    copy : uint64[words]
+        A segment in the order of a pass.
     block_shift : int
         Base-two logarithm of the block size, bits.
+    count_blocks : int
+        How many; the last one may be cut short by the end of the segment.
     parities : uint64[...]
-        Written: packed parities, one for each block.
+        Packed parities, appended to.
+    count : int
+        Parities there are.
+
+    Returns
+    -------
+    int
+        Parities there are now.
     """
-    gathered = np.uint64(0)
-    count = 0
-    block_words = 1 << max(block_shift - 6, 0)
-    for segment in range(copies.shape[0]):
-        copy = copies[segment, target_pass]
-        for first in range(0, copy.size, block_words):
-            folded = copy[first]
-            for index in range(first + 1, first + block_words):
-                folded ^= copy[index]
-            if block_shift >= 6:
-                gathered |= (count_ones(folded) & np.uint64(1)) << np.uint64(count & 63)
-                count += 1
-                if count & 63 == 0:
-                    parities[(count >> 6) - 1] = gathered
-                    gathered = np.uint64(0)
-                continue
+    if block_shift < 6:
+        for block in range(count_blocks):
+            place = block << block_shift
+            folded = copy[place >> 6] >> np.uint64(place & 63)
             for level in range(block_shift):
                 folded ^= folded >> np.uint64(1 << level)
-            for place in range(0, 64, 1 << block_shift):
-                gathered |= ((folded >> np.uint64(place)) & np.uint64(1)) << np.uint64(count & 63)
-                count += 1
-                if count & 63 == 0:
-                    parities[(count >> 6) - 1] = gathered
-                    gathered = np.uint64(0)
-    if count & 63:
-        parities[count >> 6] = gathered
+            count = _append_bit(parities, count, folded & np.uint64(1))
+        return count
+    block_words = 1 << (block_shift - 6)
+    for block in range(count_blocks):
+        folded = np.uint64(0)
+        for index in range(block * block_words, (block + 1) * block_words):
+            folded ^= copy[index]
+        count = _append_bit(parities, count, count_ones(folded) & np.uint64(1))
+    return count
 
 
 @kernel
-def _masked_parity(words: _Words, mask: _Words, low: int, high: int) -> np.uint64:
-    """Return the parity of those bits from ``low`` to ``high - 1`` that a mask selects.
+def masked_parity(words: _Words, mask: _Words, low: int, high: int) -> np.uint64:
+    """Return the parity of those bits of a range that a mask selects.
 
     Parameters
     ----------
@@ -118,78 +121,66 @@ def _masked_parity(words: _Words, mask: _Words, low: int, high: int) -> np.uint6
 
 
 @kernel
-def mask_parities(copies: _Words, masks: _Words, parities: _Words) -> None:
-    """Write the parity under every mask of every segment, segment by segment.
+def ask(copies: _Words, plan: PlanTables, tables: SearchTables, live: NDArray[np.int32], count_live: int, parities: _Words) -> int:
+    """Write the parities that a round asks, segment by segment, and make the copies they need.
+
+    Of a segment with live searches these are the parities of the left halves of their intervals, of any other those of the blocks of its
+    next stage.
 
     Parameters
     ----------
     copies : uint64[count_segments, count_passes, words]
-        Packed copies.
-    masks : uint64[count_masks, words]
-        Selections.
-    parities : uint64[...]
-        Written: packed parities, ``count_masks`` for each segment.
-    """
-    parities[:] = np.uint64(0)
-    count = 0
-    for segment in range(copies.shape[0]):
-        for mask in range(masks.shape[0]):
-            parity = _masked_parity(copies[segment, 0], masks[mask], 0, 64 * copies.shape[2])
-            parities[count >> 6] |= parity << np.uint64(count & 63)
-            count += 1
-
-
-@kernel
-def search_parities(
-    copies: _Words, plan: PlanTables, tables: SearchTables, live: NDArray[np.int32], count_live: int, parities: _Words
-) -> None:
-    """Write, for every live search, the parity of the left half of its interval.
-
-    Parameters
-    ----------
-    copies : uint64[count_segments, count_passes, words]
-        Packed copies.
+        Packed copies; that of a pass is written when the pass is asked about.
     plan : PlanTables
         The agreed plan.
     tables : SearchTables
-        Intervals; unchanged.
+        Intervals and stages; unchanged.
     live : int32[...]
         Live searches in their order, segment by segment.
     count_live : int
         Their number.
-    parities : uint64[count_words(count_live)]
-        Written: packed parities in the same order.
+    parities : uint64[...]
+        Written: packed parities, the unused rest of the last word zero.
+
+    Returns
+    -------
+    int
+        Their number.
     """
     count_blocks = plan.block_passes.size
     count_passes = plan.block_shifts.size
     copy_bits = 64 * copies.shape[2]
     all_words = copies.reshape(copies.size)  # a row taken out for every search would cost more than its parity
-    segment = 0
-    first = 0
-    gathered = np.uint64(0)
-    for index in range(count_live):
-        search = signed(live[index])
-        while search >= first + count_blocks:
-            first += count_blocks
-            segment += 1
-        search_pass = plan.block_passes[search - first]
-        low = signed(tables.low[search])
-        middle = (low + signed(tables.high[search])) >> 1
-        if search_pass < count_passes:
-            start = (segment * count_passes + search_pass) * copy_bits
-            parity = range_parity(all_words, start + low, start + middle)
-        else:
-            parity = _masked_parity(copies[segment, 0], plan.masks[search_pass - count_passes], low, middle)
-        gathered |= parity << np.uint64(index & 63)
-        if index & 63 == 63:
-            parities[index >> 6] = gathered
-            gathered = np.uint64(0)
-    if count_live & 63:
-        parities[count_live >> 6] = gathered
+    count = index = 0
+    for segment in range(tables.stages.size):
+        first = segment * count_blocks
+        stage = tables.stages[segment]
+        if index >= count_live or live[index] >= first + count_blocks:
+            if stage < count_passes:
+                if stage:
+                    permute_segment(copies[segment, 0], plan.permutations[stage], copies[segment, stage])
+                count_stage = plan.first_blocks[stage + 1] - plan.first_blocks[stage]
+                count = block_parities(copies[segment, stage], plan.block_shifts[stage], count_stage, parities, count)
+            elif stage == count_passes:
+                for mask in range(plan.masks.shape[0]):
+                    count = _append_bit(parities, count, masked_parity(copies[segment, 0], plan.masks[mask], 0, copy_bits))
+        while index < count_live and live[index] < first + count_blocks:
+            search = signed(live[index])
+            search_pass = plan.block_passes[search - first]
+            low = signed(tables.blocks[search].low)
+            middle = low + (1 << (signed(tables.blocks[search].level) - 1))
+            if search_pass < count_passes:
+                start = (segment * count_passes + search_pass) * copy_bits
+                parity = range_parity(all_words, start + low, start + middle)
+            else:
+                parity = masked_parity(copies[segment, 0], plan.masks[search_pass - count_passes], low, middle)
+            count = _append_bit(parities, count, parity)
+            index += 1
+    return count
 
 
 @kernel
-def flip_bits(copies: _Words, inverses: NDArray[np.uint16], count_copies: int, corrections: NDArray[np.int64]) -> None:
+def flip_bits(copies: _Words, inverses: NDArray[np.uint16], stages: NDArray[np.int64], corrections: NDArray[np.int64]) -> None:
     """Flip the errors found in every copy made so far.
 
     Parameters
@@ -198,8 +189,8 @@ def flip_bits(copies: _Words, inverses: NDArray[np.uint16], count_copies: int, c
         Read and written.
     inverses : uint16[count_passes, segment_bits]
         Where a bit of the segment lies in each copy.
-    count_copies : int
-        Copies made so far.
+    stages : int64[count_segments]
+        Passes opened so far: the first copies of each segment have been made.
     corrections : int64[count]
         ``segment * segment_bits + position`` of each error.
     """
@@ -207,6 +198,6 @@ def flip_bits(copies: _Words, inverses: NDArray[np.uint16], count_copies: int, c
     for index in range(corrections.size):
         segment = corrections[index] // segment_bits
         position = corrections[index] - segment * segment_bits
-        for copy in range(count_copies):
+        for copy in range(min(stages[segment], copies.shape[1])):
             place = signed(inverses[copy, position])
             copies[segment, copy, place >> 6] ^= np.uint64(1) << np.uint64(place & 63)

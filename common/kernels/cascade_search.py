@@ -20,28 +20,30 @@ from numpy.typing import NDArray
 from common.bits import count_words
 from common.errors import LocalProtocolError
 from common.kernels.cascade import (
+    BLOCK,
     PlanTables,
     SearchTables,
-    advance_searches,
-    open_mask_searches,
-    open_pass,
+    advance_segments,
 )
-from common.kernels.cascade_parities import block_parities, flip_bits, mask_parities, permute_segments, search_parities
+from common.kernels.cascade_parities import ask, flip_bits
 
 _Words: TypeAlias = NDArray[np.uint64]
 
 DEFAULT_SEGMENT_BITS = 65_536
 """Bits of a segment: the longest that uint16 indices reach, and short enough for its copies to stay in the second-level cache."""
 
-DEFAULT_COUNT_MASKS = 12
-"""Random subsets asked at the end: a segment with errors left passes all of them with probability 2^-12."""
+DEFAULT_COUNT_MASKS = 10
+"""Random subsets asked at the end: of twenty segments one has errors left, passes all of them with probability 2^-10, and fails its tag."""
+
+MOST_ROUNDS = 3000
+"""Rounds after which segments are left as they are: one to four hundred do where the QBER is near what was expected."""
 
 _FIRST_BLOCK_ERRORS = 0.8
 """Errors expected in a block of the first pass; near the optimum for powers of two (measured: ``docs/explanation/cascade.md``)."""
 
 _SECOND_PASS_FACTOR = 4
-_LATE_FRACTIONS = (16, 4)
-"""Late passes cut a segment into so many blocks: they find what the first two left, so few long blocks cost least (4096, 16384 bits)."""
+_LATE_BLOCKS = 8
+"""The last pass cuts a segment into so many blocks: it finds what the first two left, so few long blocks cost least (8192 bits)."""
 
 _SMALLEST_BLOCK_BITS = 4
 _SMALLEST_SEGMENT_BITS = 64
@@ -70,7 +72,7 @@ def block_sizes(working_qber: float, segment_bits: int = DEFAULT_SEGMENT_BITS) -
     expected = _FIRST_BLOCK_ERRORS / max(working_qber, 1 / segment_bits)
     first = min(max(2 ** round(log2(expected)), _SMALLEST_BLOCK_BITS), largest)
     sizes = [first]
-    for size in (_SECOND_PASS_FACTOR * first, *(segment_bits // fraction for fraction in _LATE_FRACTIONS)):
+    for size in (_SECOND_PASS_FACTOR * first, segment_bits // _LATE_BLOCKS):
         if sizes[-1] < size <= largest:
             sizes.append(size)
     return sizes
@@ -83,7 +85,9 @@ class CascadePlan:
     Attributes
     ----------
     segment_bits : int
-        Bits of a segment.
+        Bits of a segment, filled up with zeros.
+    key_bits : int
+        How many of them carry key; nothing is ever asked about the rest.
     block_bits : tuple[int, ...]
         Block size of each pass, bits.
     tables : PlanTables
@@ -91,11 +95,19 @@ class CascadePlan:
     """
 
     segment_bits: int
+    key_bits: int
     block_bits: tuple[int, ...]
     tables: PlanTables
 
     @classmethod
-    def build(cls, segment_bits: int, block_bits: Sequence[int], permutations: Sequence[NDArray[Any]], masks: _Words) -> Self:
+    def build(
+        cls,
+        segment_bits: int,
+        block_bits: Sequence[int],
+        permutations: Sequence[NDArray[Any]],
+        masks: _Words,
+        key_bits: int | None = None,
+    ) -> Self:
         """Check the choices and lay out the tables.
 
         Parameters
@@ -108,6 +120,8 @@ class CascadePlan:
             One for each pass after the first: bit i of the copy is bit ``permutation[i]`` of the segment.
         masks : uint64[count_masks, segment_bits / 64]
             Random subsets for the end; may be empty.
+        key_bits : int | None
+            Bits of a segment that carry key, where the rest is filling: it stays behind them in every pass.
 
         Returns
         -------
@@ -127,20 +141,24 @@ class CascadePlan:
             raise LocalProtocolError(f"{len(block_bits)} Cascade passes take {len(block_bits) - 1} permutations, got {len(permutations)}")
         if masks.ndim != 2 or masks.dtype != np.uint64 or masks.shape[1] != segment_bits // 64:
             raise LocalProtocolError(f"Cascade masks are uint64[count, {segment_bits // 64}], got {masks.dtype}{list(masks.shape)}")
+        count_key = segment_bits if key_bits is None else key_bits
+        if not 0 < count_key <= segment_bits:
+            raise LocalProtocolError(f"a Cascade segment of {segment_bits} bits cannot carry {count_key} of key")
         identity = np.arange(segment_bits)
         forward = np.empty((len(block_bits), segment_bits), np.uint16)
         backward = np.empty_like(forward)
         for number, permutation in enumerate((identity, *permutations)):
             if permutation.shape != identity.shape or not np.array_equal(np.sort(permutation), identity):
                 raise LocalProtocolError(f"permutation of Cascade pass {number} does not hold every index below {segment_bits} once")
-            forward[number] = permutation
-            backward[number, permutation] = identity
+            forward[number] = np.concatenate([permutation[permutation < count_key], identity[count_key:]])
+            backward[number, forward[number]] = identity
         shifts = np.array([size.bit_length() - 1 for size in block_bits], np.int64)
-        counts = segment_bits >> shifts
+        counts = -(-count_key >> shifts)
         first_blocks = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         passes = np.concatenate((np.repeat(np.arange(len(block_bits)), counts), len(block_bits) + np.arange(masks.shape[0])))
         return cls(
             segment_bits,
+            count_key,
             tuple(block_bits),
             PlanTables(forward, backward, np.ascontiguousarray(masks), shifts, first_blocks, passes.astype(np.int64)),
         )
@@ -159,8 +177,8 @@ class CascadePlan:
 class CascadeSearch:
     """The state of one half.
 
-    With an honest peer every round ends a search within ``log2(segment_bits)`` rounds and every search ends in an error less, so the
-    protocol ends. A lying peer can prolong it: the conversation bounds ``count_rounds``.
+    With an honest peer a search ends within ``log2(segment_bits)`` rounds, and in an error less, so the protocol ends. Where far more bits
+    differ than was expected, or a peer lies, it ends after ``MOST_ROUNDS``.
 
     Parameters
     ----------
@@ -185,11 +203,10 @@ class CascadeSearch:
         self._plan = plan
         self._copies = np.empty((count_segments, plan.count_passes, words), np.uint64)
         self._copies[:, 0] = segments
-        self._count_copies = 1
         self._tables = SearchTables(
-            np.zeros(count_all, np.uint8),
-            np.zeros(count_all, np.int32),
-            np.zeros(count_all, np.int32),
+            np.zeros(count_all, BLOCK),
+            np.zeros(count_segments, np.int64),
+            np.zeros(count_segments, np.int64),
             np.empty(count_blocks, np.int32),
             np.empty(count_blocks * plan.count_passes, np.int32),
         )
@@ -197,10 +214,8 @@ class CascadeSearch:
         self._corrections = np.empty(count_all, np.int64)
         self._answers = np.empty(count_words(count_all), np.uint64)
         self._count_live = 0
-        self._count_opened = 0
-        self._finished = False
-        self.count_parities = 0
-        """Parities asked so far: bits the reference half has sent, and as many answers of the correcting half."""
+        self.count_asked = count_segments * int(plan.tables.first_blocks[1])
+        """Bits of the present question, and of its answer; 0 when nothing is left to ask."""
         self.count_rounds = 0
         """Questions answered so far: round trips between the two halves."""
         self.count_corrections = 0
@@ -209,19 +224,12 @@ class CascadeSearch:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to ask."""
-        return self._finished
+        return not self.count_asked
 
     @property
-    def count_asked(self) -> int:
-        """Bits of the present question, and of its answer; 0 when finished."""
-        if self._finished:
-            return 0
-        if self._count_live:
-            return self._count_live
-        count_segments = int(self._copies.shape[0])
-        if self._count_opened == self._plan.count_passes:
-            return count_segments * self._plan.count_masks
-        return count_segments * (self._plan.segment_bits // self._plan.block_bits[self._count_opened])
+    def asked(self) -> NDArray[np.int64]:
+        """Parities asked so far of each segment, int64[count_segments]: bits the reference half has sent, and as many answers."""
+        return self._tables.asked.copy()
 
     def parities(self) -> _Words:
         """Compute this half's parities of everything asked now; the reference half sends them.
@@ -232,16 +240,7 @@ class CascadeSearch:
             Packed parities, the unused rest zero; empty when finished.
         """
         parities = np.empty(count_words(self.count_asked), np.uint64)
-        tables, opened = self._plan.tables, self._count_opened
-        if self._count_live:
-            search_parities(self._copies, tables, self._tables, self._live, self._count_live, parities)
-        elif opened < self._plan.count_passes:
-            if self._count_copies <= opened:  # made only now, so that the copy holds what earlier passes have corrected
-                permute_segments(self._copies, tables.permutations[opened], opened)
-                self._count_copies = opened + 1
-            block_parities(self._copies, opened, int(tables.block_shifts[opened]), parities)
-        elif not self._finished:
-            mask_parities(self._copies, tables.masks, parities)
+        ask(self._copies, self._plan.tables, self._tables, self._live, self._count_live, parities)
         return parities
 
     def differences(self, parities: _Words) -> _Words:
@@ -283,31 +282,18 @@ class CascadeSearch:
         LocalProtocolError
             If the search has finished or the number of words does not fit the question.
         """
-        if self._finished:
+        if self.finished:
             raise LocalProtocolError("Cascade search advanced after it had finished")
         self._check_size(differs, "answers")
-        self.count_parities += self.count_asked
         self.count_rounds += 1
         answers = self._answers[: differs.size]
         answers[:] = differs
-        plan, tables = self._plan, self._plan.tables
-        count_found = 0
-        if self._count_live:
-            opened = min(self._count_opened, plan.count_passes)
-            masks_opened = self._count_opened > plan.count_passes
-            self._count_live, count_found = advance_searches(
-                tables, self._tables, opened, masks_opened, answers, self._live, self._count_live, self._next_live, self._corrections
-            )
-            self._live, self._next_live = self._next_live, self._live
-        else:
-            self._count_live = open_pass(tables, self._tables, self._count_opened, plan.segment_bits, answers, self._live)
-            self._count_opened += 1
-        if not self._count_live and self._count_opened >= plan.count_passes:
-            if self._count_opened > plan.count_passes:
-                self._count_live = open_mask_searches(tables, self._tables, plan.segment_bits, self._live)
-                self._finished = not self._count_live
-            else:
-                self._finished = not plan.count_masks
+        self._count_live, count_found, self.count_asked = advance_segments(
+            self._plan.tables, self._tables, answers, self._live, self._count_live, self._next_live, self._corrections
+        )
+        self._live, self._next_live = self._next_live, self._live
+        if self.count_rounds >= MOST_ROUNDS:
+            self.count_asked = 0  # what is still wrong fails by its tag
         self.count_corrections += count_found
         return self._corrections[:count_found].copy()
 
@@ -319,7 +305,7 @@ class CascadeSearch:
         corrections : int64[count]
             What ``advance`` has just returned.
         """
-        flip_bits(self._copies, self._plan.tables.inverses, self._count_copies, corrections)
+        flip_bits(self._copies, self._plan.tables.inverses, self._tables.stages, corrections)
 
     def segments(self) -> _Words:
         """Return this half's segments as they are now: uint64[count_segments, segment_bits / 64], a copy."""

@@ -14,7 +14,7 @@ from typing import assert_never
 from common.bits import Bits, SecretBits, concatenated
 from common.channel.codec import Party
 from common.conversation.operations import (
-    CommitKey,
+    CommitKeys,
     DistrustHashKey,
     Ledger,
     MeetPeer,
@@ -22,7 +22,7 @@ from common.conversation.operations import (
     Operation,
     ReadLedger,
     Settle,
-    StageKey,
+    StageKeys,
     TakeMask,
 )
 from common.errors import (
@@ -145,10 +145,12 @@ class MemoryKeyStore(MemoryHandingOut):
                     self._doubted_next = None
             case TakeMask(mask_index):
                 self._reserve.take_mask(mask_index)
-            case StageKey(block, key):
-                self._stage(block, key)
-            case CommitKey(block):
-                self._commit(block)
+            case StageKeys(keys):
+                for block, key in sorted(keys.items()):
+                    self._stage(block, key)
+            case CommitKeys(blocks):
+                for block in sorted(blocks):
+                    self._commit(block)
             case Settle(commit, erase):
                 self._settle(commit, erase)
             case _ as unreachable:

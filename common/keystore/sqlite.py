@@ -17,7 +17,7 @@ from typing import assert_never
 
 from common.channel.codec import Party
 from common.conversation.operations import (
-    CommitKey,
+    CommitKeys,
     DistrustHashKey,
     Ledger,
     MeetPeer,
@@ -25,7 +25,7 @@ from common.conversation.operations import (
     Operation,
     ReadLedger,
     Settle,
-    StageKey,
+    StageKeys,
     TakeMask,
 )
 from common.errors import ConfigurationError, KeyStoreError
@@ -158,11 +158,12 @@ class SqliteKeyStore(HandingOut):
                     self._open_block(block)
                 case TakeMask(mask_index):
                     self._reserve.take_mask(mask_index)
-                case StageKey(block, key):
+                case StageKeys(keys):
                     with self._database.transaction():
-                        self._blocks.stage(block, key, self._rule, *self._reserve.stood)
-                case CommitKey(block):
-                    self._settle((block,), ())
+                        for block, key in sorted(keys.items()):
+                            self._blocks.stage(block, key, self._rule, *self._reserve.stood)
+                case CommitKeys(blocks):
+                    self._settle(blocks, ())
                 case Settle(commit, erase):
                     self._settle(commit, erase, vouched=True)
                 case _ as unreachable:

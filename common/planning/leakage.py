@@ -24,7 +24,7 @@ RECONCILIATION_EFFICIENCY = 1.16
 VERIFICATION_TAG_BITS = 128
 """Bits of the verification hash a block is charged with."""
 
-SEGMENT_TAG_BITS = 32
+SEGMENT_TAG_BITS = 16
 """Bits of the tag of a segment, part of the efficiency of LDPC."""
 
 
@@ -63,7 +63,7 @@ def expected_efficiency(profile: LinkProfile, model: LinkModel, counts: BlockCou
     total = sum(share for share, _ in shares)
     qber = sum(share * errors for share, errors in shares) / total if total else 0.0
     rates = CODE_RATES if chosen.code_rate is None else (chosen.code_rate,)
-    count_bits = min(counts.z.kept + counts.x.kept, BATCH_KEY_BITS) if counts else 0
+    count_bits = min(counts.z.kept + counts.x.kept, BATCH_KEY_BITS["ldpc"]) if counts else 0
     choice = choose_code(min(0.25, max(1e-4, qber)), codeword_bits(chosen.segment_bits), rates, count_key_bits=count_bits or None)
     efficiency = choice.efficiency + SEGMENT_TAG_BITS / (choice.count_payload * max(binary_entropy(qber), 1e-6))
     if count_bits:

@@ -183,7 +183,7 @@ def link_model(profile: LinkProfile) -> LinkModel:
         for light, rows in zip(bright, table, strict=True)
     )
     multi_photon = source.on_fraction * sum(light.probability * light.probability_multi_photon for light in bright)
-    return LinkModel(protocol, tuple(map(float, sent)), pulses, float(weights @ arriving) * gate.share(0.0), multi_photon, live)
+    return LinkModel(protocol, tuple(map(float, sent)), pulses, float(weights @ arriving) * gate.share(0.0), multi_photon, min(live, 1.0))
 
 
 def _span(

@@ -199,7 +199,7 @@ class Reconciliation:
     Attributes
     ----------
     method : str
-        ``cascade`` (many short messages) or ``ldpc`` (few long ones).
+        ``cascade`` (many short messages), ``ldpc`` (few long ones), or ``auto``: Cascade as far as it keeps up with the link.
     direction : str
         ``direct``: Alice's bits are the reference; ``reverse``: Bob's are.
     code_rate : float | None
@@ -210,7 +210,7 @@ class Reconciliation:
         Working QBER before the first disclosure.
     """
 
-    method: Literal["ldpc", "cascade"]
+    method: Literal["ldpc", "cascade", "auto"]
     direction: Literal["direct", "reverse"]
     code_rate: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     segment_bits: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536

@@ -93,6 +93,7 @@ class NodeCommands:
             "session": session,
             "refused": refused,
             "channel": dataclasses.asdict(node.transport.counts),
+            "pace": pace_report(node),
             **node.counters.report(),
             "store": levels,
             "authentication_reserve": levels["authentication_reserve"],
@@ -230,4 +231,16 @@ def _entry(entry: AuditEntry) -> dict[str, Any]:
         "purpose": entry.purpose,
         "at": entry.at_s,
         "returned": entry.returned,
+    }
+
+
+def pace_report(node: Node) -> dict[str, Any]:
+    """Say how ``node`` keeps pace with its stream: method chosen last, round-trip time, groups of blocks under way and allowed."""
+    choice, seconds = node.history.choice, node.transport.round_trip_seconds
+    return {
+        "method": choice.method if choice else None,
+        "working_qber": choice.working_qber if choice else None,
+        "round_trip_ms": None if seconds is None else round(1000 * seconds, 3),
+        "groups_under_way": node.session.count_under_way if node.session else 0,
+        "groups_in_flight": node.pace.groups_in_flight,
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, assert_never
@@ -33,11 +32,12 @@ from common.conversation.events import (
     Told,
     Transmit,
 )
-from common.conversation.operations import OperationTarget, StageKey, TakeMask
+from common.conversation.operations import OperationTarget, StageKeys, TakeMask
 from common.conversation.session import SessionState
 from common.distillation.link_session import GREETING_EXCHANGE
 from common.errors import AuthenticationError, LocalProtocolError, QkdError, RemoteProtocolError, TransportError
 from common.observability.logs import logger
+from common.service.deadlines import Deadlines, Passed
 from common.service.greetings import BAD_STARTS, DIFFERENT, GreetingDesk
 from common.service.wire import GREETING, OVER, REFUSED, SESSION, ended_session, over_frame, session_of
 from common.service.workers import Workers
@@ -45,14 +45,17 @@ from common.service.workers import Workers
 MOST_IN_FLIGHT = 64
 """Computations and store operations of one session under way at a time; more is a mistake of ours."""
 
+MOST_OUTGOING = 256
+"""Frames that wait to be sent before the machine has to wait; reading goes on meanwhile, or two busy ends would wait for each other."""
+
 MOST_ARRIVALS = 8
 """Frames taken from the transport that the machine has not seen yet; beyond it the peer has to wait."""
 
-MOST_BUSY_SECONDS = 3600.0
-"""How long a peer may say that he is computing before we stop waiting for him."""
-
 INLINE_DRAW_BYTES = 1 << 16
 """Random bytes drawn on the loop itself; more of them are drawn in a thread."""
+
+LAST_WORDS_SECONDS = 1.0
+"""How long an end waits until what it has said is sent."""
 
 COMMIT_SECONDS = 2.0
 """How long a stop waits for a block that both ends are about to commit."""
@@ -134,23 +137,8 @@ class _Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class _Passed:
-    key: TaskKey
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Finish:
     end: SessionEnd
-
-
-@dataclass(slots=True)
-class _Timer:
-    number: int
-    handle: asyncio.TimerHandle
-    since: float
-    seconds: float
-    is_explicit: bool
 
 
 class SessionDriver:
@@ -196,16 +184,13 @@ class SessionDriver:
         self._store = store
         self._workers = workers
         self._desk = desk
-        self._receive_seconds = receive_seconds
         self._after_step = after_step
         self._abandon = abandon
         self._watch = watch
-        self._happened: asyncio.Queue[Completed | Failed | _Frame | _Passed | _Finish] = asyncio.Queue()
+        self._happened: asyncio.Queue[Completed | Failed | _Frame | Passed | _Finish] = asyncio.Queue()
         self._room = asyncio.Semaphore(MOST_ARRIVALS)
         self._running: set[asyncio.Future[Any]] = set()
-        self._timers: dict[TaskKey, _Timer] = {}
-        self._explicit: dict[TaskKey, float] = {}
-        self._timer_number = 0
+        self._deadlines = Deadlines(receive_seconds, self._happened.put_nowait)
         self._is_greeted = self._has_spoken = self._is_answered = False
         self._our_nonce: bytes | None = None
         self._session: bytes | None = None
@@ -215,6 +200,7 @@ class SessionDriver:
         self._logged_state = SessionState.IDLE
         self._was_distilling = False
         self._end: SessionEnd | None = None
+        self._outgoing: asyncio.Queue[bytes] = asyncio.Queue(MOST_OUTGOING)
 
     async def run(self, greeting: bytes | None = None) -> SessionEnd:
         """Run the session to its end.
@@ -229,20 +215,20 @@ class SessionDriver:
         SessionEnd
             How it ended; nothing of it runs any more, save computations of a session that was stopped.
         """
-        helpers = [asyncio.create_task(self._read(greeting)), asyncio.create_task(self._watch_peer())]
+        helpers = [asyncio.create_task(helper) for helper in (self._read(greeting), self._write(), self._watch_peer())]
         try:
             await self._step(self._machine.start)
             while self._end is None:
                 await self._take_in(await self._happened.get())
             self._abandon()
+            await self._sent_out()
             await self._say_over()
             if not self._is_leaving:
                 await self._settle()
         finally:
             for task in helpers:
                 task.cancel()
-            for timer in self._timers.values():
-                timer.handle.cancel()
+            self._deadlines.cancel()
             self._channel.busy = False
             await asyncio.gather(*helpers, return_exceptions=True)
         return replace(self._end, greeting=self._left_greeting() or self._end.greeting, was_distilling=self._was_distilling)
@@ -276,6 +262,25 @@ class SessionDriver:
             frame, greeting = greeting or await self._channel.receive(), None
             self._happened.put_nowait(_Frame(frame))
 
+    async def _write(self) -> None:
+        """Send what the machine has said, in order, while it goes on; once sending has failed nothing more is sent."""
+        is_lost = False
+        while True:
+            frame = await self._outgoing.get()
+            try:
+                if not is_lost:
+                    await self._channel.send(frame)
+            except TransportError as gone:
+                is_lost = True
+                self._finish(SessionEnd(gone, was_greeted=self._is_greeted))
+            finally:
+                self._outgoing.task_done()
+
+    async def _sent_out(self) -> None:
+        """Let what was said before the end reach the channel; sending gives up by itself where the peer takes nothing."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._outgoing.join(), LAST_WORDS_SECONDS)
+
     async def _watch_peer(self) -> None:
         """End a session whose peer has gone; one that still waits for its first greeting goes on waiting."""
         while True:
@@ -285,15 +290,17 @@ class SessionDriver:
                 return
             await asyncio.sleep(0.2)
 
-    async def _take_in(self, happened: Completed | Failed | _Frame | _Passed | _Finish) -> None:
+    async def _take_in(self, happened: Completed | Failed | _Frame | Passed | _Finish) -> None:
         match happened:
             case _Frame(data):
                 self._room.release()
                 await self._frame(data)
             case Completed() | Failed():
                 await self._step(self._machine.handle, happened)
-            case _Passed(key, number):
-                await self._passed(key, number)
+            case Passed(key):
+                is_busy = self._channel.peer_busy and self._channel.is_present
+                if self._deadlines.has_passed(happened, is_waiting=key in self._machine.waiting, is_busy=is_busy):
+                    await self._step(self._machine.handle, Expired(key))
             case _Finish(end):
                 self._end = self._end or end
             case _ as unreachable:
@@ -312,11 +319,7 @@ class SessionDriver:
             logger("driver").error("session failed on a mistake of ours", error=bug)
             outputs, self._end = [], SessionEnd(LocalProtocolError(f"mistake of ours: {type(bug).__name__}"), was_greeted=self._is_greeted)
         for output in outputs:
-            try:
-                await self._carry_out(output)
-            except TransportError as gone:
-                self._end = self._end or SessionEnd(gone, was_greeted=self._is_greeted)
-                break
+            await self._carry_out(output)
         if self._machine.state in ENDS and self._end is None:
             self._end = SessionEnd(self._machine.failure, was_greeted=self._is_greeted)
         if self._machine.state is not self._logged_state:
@@ -338,7 +341,7 @@ class SessionDriver:
             case RunComputation(task, function, arguments):
                 self._report(task, self._workers.compute(function, *arguments))
             case RunOperation(task, operation):
-                if isinstance(operation, (TakeMask, StageKey)):
+                if isinstance(operation, (TakeMask, StageKeys)):
                     self._committing = task.block
                 self._report(task, self._workers.write(self._store.apply, operation))
             case DrawBytes(task, count_bytes):
@@ -347,12 +350,11 @@ class SessionDriver:
                 else:
                     self._report(task, self._workers.compute(os.urandom, count_bytes))
             case SetDeadline(task, seconds):
-                self._explicit[task] = seconds
-                self._set_timer(task, seconds, is_explicit=True)
+                self._deadlines.set(task, seconds)
             case Told(value=value):
                 self._watch(value)
             case Ended(task, error=error):
-                self._forget(task)
+                self._deadlines.forget(task)
                 self._is_greeted = self._is_greeted or (task == GREETING_KEY and error is None)
                 self._desk.has_agreed = self._desk.has_agreed or self._is_greeted
                 self._committing = None if task.block == self._committing else self._committing
@@ -366,7 +368,7 @@ class SessionDriver:
         elif isinstance(ours := decode(data[:-MAC_BYTES]).message, Hello | Welcome):
             self._our_nonce = ours.nonce
         self._has_spoken = True
-        await self._channel.send(bytes((kind,)) + data)
+        await self._outgoing.put(bytes((kind,)) + data)
 
     def _report(self, task: TaskKey, future: asyncio.Future[Any]) -> None:
         """Tell the machine when ``future`` is done."""
@@ -459,34 +461,8 @@ class SessionDriver:
                 logger("driver").warning("computations of an ended session still run", count=len(late))
 
     def _arm(self) -> None:
-        """Give every conversation that waits its default deadline anew; before anybody has greeted there is nothing to wait for."""
-        waiting = set(self._machine.waiting)
-        for key in [key for key, timer in self._timers.items() if key not in waiting and not timer.is_explicit]:
-            self._timers.pop(key).handle.cancel()
+        """Renew the deadlines of all conversations that wait; before anybody has greeted there is nothing to wait for."""
+        waiting = self._machine.waiting
+        self._deadlines.drop_others(waiting)
         if self._has_spoken or self._is_answered:
-            for key in waiting - self._explicit.keys():
-                self._set_timer(key, self._receive_seconds, is_explicit=False)
-
-    def _set_timer(self, key: TaskKey, seconds: float, *, is_explicit: bool, since: float | None = None) -> None:
-        if key in self._timers:
-            self._timers.pop(key).handle.cancel()
-        self._timer_number += 1
-        passed = _Passed(key, self._timer_number)
-        handle = asyncio.get_running_loop().call_later(seconds, self._happened.put_nowait, passed)
-        self._timers[key] = _Timer(self._timer_number, handle, since or time.monotonic(), seconds, is_explicit)
-
-    def _forget(self, key: TaskKey) -> None:
-        self._explicit.pop(key, None)
-        if key in self._timers:
-            self._timers.pop(key).handle.cancel()
-
-    async def _passed(self, key: TaskKey, number: int) -> None:
-        timer = self._timers.get(key)
-        if timer is None or timer.number != number or key not in self._machine.waiting:
-            return  # a message came while the timer's word was under way
-        patience = timer.since + MOST_BUSY_SECONDS - time.monotonic()
-        if not timer.is_explicit and self._channel.peer_busy and self._channel.is_present and patience > 0:
-            self._set_timer(key, min(timer.seconds, patience), is_explicit=False, since=timer.since)
-            return
-        self._timers.pop(key)
-        await self._step(self._machine.handle, Expired(key))
+            self._deadlines.renew(waiting)

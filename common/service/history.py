@@ -9,6 +9,7 @@ import json
 from collections import deque
 from typing import Any
 
+from common.distillation.reconciliation.choice import Choice
 from common.distillation.reporting import block_report, step_report
 from common.distillation.steps import StepReport
 from common.distillation.values import BlockOutcome
@@ -45,15 +46,19 @@ class LinkHistory:
     def __init__(self) -> None:
         self._blocks = _Entries(MOST_BLOCKS)
         self._steps = _Entries(MOST_STEPS)
+        self.choice: Choice | None = None
+        """How the latest batch was reconciled."""
 
     def add_block(self, outcome: BlockOutcome) -> None:
         """Remember a block that has ended."""
         self._blocks.add(block_report(outcome))
 
     def watch(self, told: object) -> None:
-        """Remember what a conversation ``told``, if it is a step."""
+        """Remember what a conversation ``told``, if it is a step or a choice of method."""
         if isinstance(told, StepReport):
             self._steps.add(step_report(told))
+        elif isinstance(told, Choice):
+            self.choice = told
 
     def blocks(self, after: int, most: int = MOST_ENTRIES) -> list[dict[str, Any]]:
         """Return the oldest remembered blocks behind an entry.

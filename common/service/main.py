@@ -9,6 +9,8 @@ import sys
 import threading
 from pathlib import Path
 
+import uvloop
+
 from common.errors import QkdError
 from common.observability.logs import configure_logs, logger
 from common.service.exits import exit_status
@@ -40,7 +42,7 @@ def run_service(kind: NodeKind, config: Path) -> int:
         check_packages(kind.package)
         settings = load_settings(config, kind.settings)
         configure_logs(settings.log.level, settings.log.format)
-        failure = asyncio.run(_until_told(Node(kind, settings)))
+        failure = uvloop.run(_until_told(Node(kind, settings)))
     except QkdError as refused:
         failure = refused
     if failure is None:

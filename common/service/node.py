@@ -19,7 +19,8 @@ from common.channel.authentication import ChannelSecrets, GreetingSeal
 from common.channel.codec import Party
 from common.conversation.session import SessionState
 from common.distillation.link_session import Greeting, LinkSession
-from common.distillation.pipeline import Playbook
+from common.distillation.pace import Pace
+from common.distillation.playbook import Playbook
 from common.distillation.recipe import Recipe
 from common.errors import AuthenticationError, KeyStoreError
 from common.kernels.loading import load_kernels
@@ -64,8 +65,8 @@ class Source(Protocol):
     async def wait_ready(self) -> None:
         """Wait until a session can be opened on it."""
 
-    def open(self) -> Playbook:
-        """Return the halves of a new session, played on what comes from now on."""
+    def open(self, pace: Pace) -> Playbook:
+        """Return the halves of a new session at a ``pace``, played on what comes from now on."""
 
     def abandon(self) -> None:
         """Let computations of the session that has ended fail at once, where they wait for the stream."""
@@ -149,6 +150,7 @@ class Node:
         )
         self._store: KeyStore | None = None
         self.stopping = asyncio.Event()
+        self.pace = Pace()
         self._driver: SessionDriver | None = None
         self._only_meets = False
         self._count_refused_before = 0
@@ -280,9 +282,10 @@ class Node:
 
     async def _open_session(self) -> SessionDriver:
         self._count_refused_before = self.count_refused
-        playbook = self.source.open()
+        self.pace = Pace(charges_answers=self.recipe.leakage_rule == "both halves")
+        playbook = self.source.open(self.pace)
         self.session = await self.workers.step(  # it begins to hash at once, with a kernel that may have to be compiled
-            LinkSession, self.kind.party, self.secrets, self.recipe, self.kind.greeting, playbook, masks=self.store
+            LinkSession, self.kind.party, self.secrets, self.recipe, self.kind.greeting, playbook, masks=self.store, pace=self.pace
         )
         self._driver = SessionDriver(
             self.session,
@@ -301,6 +304,7 @@ class Node:
         """Take the blocks that have ended out of the session: it would keep them for ever."""
         if self._only_meets and self.session is not None and self.session.state is SessionState.DISTILLING and self._driver is not None:
             self._driver.stop()
+        self.pace.round_trip_seconds = self.transport.round_trip_seconds or 0.0
         if self.session is None or not self.session.outcomes:
             return
         ended = self.session.outcomes[:]
@@ -312,6 +316,7 @@ class Node:
             logger("node").info("block ended", block=outcome.number, secret_bits=outcome.secret_bits, reason=reason)
             if outcome.secret_bits:
                 self._note("key committed", block=outcome.number, secret_bits=outcome.secret_bits)
+        self.pace.sifted_bits_per_second = self.counters.rates()["sifted_bits_per_second"] or 0.0
         if self.levels is not None and self.levels.full and self._driver is not None:
             self._driver.stop()
 

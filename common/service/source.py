@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-from common.distillation.pipeline import Playbook
+from common.distillation.pace import Pace
+from common.distillation.playbook import Playbook
 
 READY_SECONDS = 0.1
 """How often a station that is not ready is looked at."""
@@ -50,7 +51,7 @@ class StationSource(Generic[S]):
     def __init__(
         self,
         connect: Callable[[], S],
-        play: Callable[[S], Playbook],
+        play: Callable[[S, Pace], Playbook],
         describe: Callable[[S], dict[str, Any]],
         is_ready: Callable[[S], bool] = lambda _station: True,
     ) -> None:
@@ -69,11 +70,11 @@ class StationSource(Generic[S]):
         while self._station is None or not self._is_ready(self._station):  # noqa: ASYNC110 - the station lives in threads
             await asyncio.sleep(READY_SECONDS)
 
-    def open(self) -> Playbook:
-        """Return the halves of a new session."""
+    def open(self, pace: Pace) -> Playbook:
+        """Return the halves of a new session at a ``pace``."""
         assert self._station is not None
         self._station.begin()
-        return self._play(self._station)
+        return self._play(self._station, pace)
 
     def abandon(self) -> None:
         """Let computations of the session that has ended fail at once, where they wait for the stream."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ from common.errors import ConfigurationError, TransportError
 from common.observability.logs import SparingLogger, logger
 from common.service.credentials import ChannelKeys
 from common.service.settings import ChannelSection
-from common.service.wire import ALIVE, ANSWER, BUSY, GREETING, MAXIMUM_FRAME_BYTES, alive_frame
+from common.service.wire import ALIVE, GREETING, MAXIMUM_FRAME_BYTES, Sign
 
 PEER = b"peer"
 """Routing id of the connecting end: a new connection of the peer takes the place of a dead one."""
@@ -46,6 +47,12 @@ FIRST_PATIENCE_SECONDS = 2.0
 LONGEST_PATIENCE_SECONDS = 10.0
 """How long the connecting end waits for a sign of the peer before it begins anew with another socket; it doubles between these."""
 
+ROUND_TRIPS = 16
+"""Round trips remembered."""
+
+LONGEST_ROUND_TRIP_US = 60_000_000
+"""A longer round trip is none: the peer's clock was set, or somebody plays."""
+
 FAILED_HANDSHAKE = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 
@@ -63,14 +70,18 @@ class ChannelCounts:
         Frames that were no frames of ours.
     arrivals : int
         How often the peer came (back).
+    received_frames, sent_frames : int
+        Frames, signs of life left out.
     received_bytes, sent_bytes : int
-        Frames, without what ZeroMQ adds.
+        Their bytes, without what ZeroMQ adds.
     """
 
     strangers: int = 0
     failed_handshakes: int = 0
     odd_frames: int = 0
     arrivals: int = 0
+    received_frames: int = 0
+    sent_frames: int = 0
     received_bytes: int = 0
     sent_bytes: int = 0
 
@@ -133,6 +144,8 @@ class Transport:
         self._absent = asyncio.Event()
         self._absent.set()
         self._last_heard = self._alone_since = 0.0
+        self._last_sign = (0, 0)
+        self._round_trips_us: deque[int] = deque(maxlen=ROUND_TRIPS)
         self._patience_seconds = FIRST_PATIENCE_SECONDS
         self._is_reading = True
         self._sending = asyncio.Lock()
@@ -144,6 +157,11 @@ class Transport:
     def is_present(self) -> bool:
         """Whether the peer gives signs of life."""
         return self._present.is_set()
+
+    @property
+    def round_trip_seconds(self) -> float | None:
+        """The shortest of the latest round trips of signs of life: what lies behind other frames takes longer; None before the first."""
+        return min(self._round_trips_us) / 1e6 if self._round_trips_us else None
 
     async def start(self) -> None:
         """Open the socket.
@@ -263,6 +281,7 @@ class Transport:
                 await self._sent_or_lost(sent)
             except zmq.ZMQError as gone:
                 raise TransportError(f"the peer is not connected: {gone.strerror}") from None
+        self.counts.sent_frames += 1
         self.counts.sent_bytes += len(frame)
 
     async def _sent_or_lost(self, sent: asyncio.Future[Any]) -> None:
@@ -327,11 +346,9 @@ class Transport:
                 continue
             await self._heard()
             if frame[0] == ALIVE:
-                flags = frame[1] if len(frame) > 1 else 0
-                self.peer_busy = bool(flags & BUSY)
-                if flags & ANSWER:
-                    await self._give_sign()
+                await self._read_sign(frame)
                 continue
+            self.counts.received_frames += 1
             self.counts.received_bytes += len(frame)
             self._is_reading = False  # while we are the slow ones, the peer's silence is our own doing
             await self._frames.put(frame)
@@ -340,6 +357,19 @@ class Transport:
                 self._greeted.set()
             self._is_reading = True
             self._last_heard = time.monotonic()
+
+    async def _read_sign(self, frame: bytes) -> None:
+        sign, now_us = Sign.read(frame), round(time.monotonic() * 1e6)
+        if sign is None:
+            self.counts.odd_frames += 1
+            return
+        self.peer_busy = sign.busy
+        self._last_sign = (now_us, sign.sent_us)
+        round_trip_us = now_us - sign.echoed_us - sign.held_us
+        if sign.echoed_us and 0 <= round_trip_us < LONGEST_ROUND_TRIP_US:
+            self._round_trips_us.append(round_trip_us)
+        if sign.answer:
+            await self._give_sign()
 
     async def _heard(self) -> None:
         self._last_heard = time.monotonic()
@@ -360,9 +390,11 @@ class Transport:
     async def _give_sign(self) -> None:
         if self._socket is None or self._sending.locked():
             return  # a frame under way is a sign of life itself
-        sign = alive_frame(busy=self.busy, answer=not self._present.is_set())
+        now, (heard_us, sent_us) = time.monotonic(), self._last_sign
+        held_us = round(now * 1e6) - heard_us if sent_us else 0
+        sign = Sign(busy=self.busy, answer=not self._present.is_set(), sent_us=round(now * 1e6), echoed_us=sent_us, held_us=held_us)
         try:
-            await self._socket.send_multipart([*self._prefix, sign], flags=zmq.DONTWAIT)
+            await self._socket.send_multipart([*self._prefix, sign.frame()], flags=zmq.DONTWAIT)
         except zmq.ZMQError as gone:
             if gone.errno == zmq.EHOSTUNREACH and self._present.is_set():  # a listening socket knows whether its peer is connected
                 logger("transport").warning("peer gone", detail="the connection was closed")

@@ -7,12 +7,15 @@ about by cutting it.
 
 from __future__ import annotations
 
+import struct
+from dataclasses import dataclass
+
 from common.channel.authentication import MAC_BYTES, GreetingSeal
 from common.channel.codec import MAXIMUM_MESSAGE_BYTES, PROTOCOL_VERSION, Party
 from common.errors import AuthenticationError
 
 ALIVE = 0x00
-"""A sign of life; one more byte of flags, ``BUSY`` and ``ANSWER``."""
+"""A sign of life: a byte of flags, ``BUSY`` and ``ANSWER``, and three times in microseconds from which round trips are measured."""
 
 BUSY = 0x01
 """Flag: the sender is computing; his peer should be patient."""
@@ -48,9 +51,42 @@ def session_of(message: bytes) -> bytes | None:
     return message[start : start + SESSION_BYTES] if message.startswith(_ENVELOPE_START) else None
 
 
-def alive_frame(*, busy: bool, answer: bool = False) -> bytes:
-    """Return a sign of life that says whether we are ``busy`` and whether we want an ``answer`` at once."""
-    return bytes((ALIVE, BUSY * busy | ANSWER * answer))
+_SIGN = struct.Struct("<BBQQQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign of life.
+
+    Attributes
+    ----------
+    busy : bool
+        Whether the sender is computing.
+    answer : bool
+        Whether he has not heard us yet and would like a sign at once.
+    sent_us : int
+        When it was sent, by the sender's clock.
+    echoed_us, held_us : int
+        When we sent the last sign that he heard, by our clock, and how long ago that was; 0 where he heard none.
+    """
+
+    busy: bool
+    answer: bool = False
+    sent_us: int = 0
+    echoed_us: int = 0
+    held_us: int = 0
+
+    def frame(self) -> bytes:
+        """Return the sign as a whole frame."""
+        return _SIGN.pack(ALIVE, BUSY * self.busy | ANSWER * self.answer, self.sent_us, self.echoed_us, self.held_us)
+
+    @classmethod
+    def read(cls, frame: bytes) -> Sign | None:
+        """Read a frame that begins as a sign does, or None where its length is another."""
+        if len(frame) != _SIGN.size:
+            return None
+        _, flags, *times = _SIGN.unpack(frame)
+        return cls(bool(flags & BUSY), bool(flags & ANSWER), *times)
 
 
 def over_frame(seal: GreetingSeal, sender: Party, session: bytes) -> bytes:

@@ -7,17 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.bits import Bits, count_words
-from common.kernels.cascade import advance_searches, open_mask_searches, open_pass
-from common.kernels.cascade_parities import block_parities, flip_bits, mask_parities, permute_segments, search_parities
+from common.kernels.cascade import FINISHED, advance_segments, stage_questions
+from common.kernels.cascade_parities import ask, block_parities, flip_bits, masked_parity, permute_segment
 from common.kernels.cascade_search import CascadePlan, CascadeSearch
 from tests.reference.cascade import SlowCascade
 
 
 @st.composite
 def cases(draw):
-    """A plan, two halves' segments with errors at any ratio, and the same as lists."""
+    """A plan, two halves' segments with errors at any ratio, filled up with zeros, and the same as lists."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     size = draw(st.sampled_from([64, 128, 256]))
+    key_bits = draw(st.sampled_from([size, size - 1, size // 2 + 3, 1]))
     count_segments = draw(st.integers(1, 3))
     block_bits = sorted(
         draw(st.lists(st.sampled_from([2, 4, 8, 16, 32, 64, 128]).filter(lambda bits: bits <= size), min_size=1, max_size=4))
@@ -25,19 +26,25 @@ def cases(draw):
     permutations = [rng.permutation(size) for _ in block_bits[1:]]
     masks = rng.integers(0, 2, (draw(st.integers(0, 4)), size)).astype(np.uint8)
     ours = rng.integers(0, 2, (count_segments, size)).astype(np.uint8)
+    ours[:, key_bits:] = 0
     theirs = ours ^ (rng.random(ours.shape) < draw(st.sampled_from([0.0, 0.01, 0.05, 0.2, 0.5])))
-    lists = (
-        [list(range(size)), *[permutation.tolist() for permutation in permutations]],
-        [set(np.flatnonzero(mask).tolist()) for mask in masks],
-    )
+    theirs[:, key_bits:] = 0
     packed_masks = pack_rows(masks) if len(masks) else np.zeros((0, size // 64), np.uint64)
+    passes = [blocks(order, length, key_bits) for order, length in zip([np.arange(size), *permutations], block_bits, strict=True)]
+    lists = passes, [set(np.flatnonzero(mask).tolist()) for mask in masks]
     return SimpleNamespace(
-        plan=CascadePlan.build(size, block_bits, permutations, packed_masks),
+        plan=CascadePlan.build(size, block_bits, permutations, packed_masks, key_bits),
         ours=ours,
         theirs=theirs,
-        slow_ours=SlowCascade(block_bits, *lists, ours.tolist()),
-        slow_theirs=SlowCascade(block_bits, *lists, theirs.tolist()),
+        slow_ours=SlowCascade(*lists, ours.tolist()),
+        slow_theirs=SlowCascade(*lists, theirs.tolist()),
     )
+
+
+def blocks(order, length, key_bits):
+    """Blocks of a pass in which the filling stays behind the key; those of filling only are left out."""
+    positions = [position for position in order.tolist() if position < key_bits] + list(range(key_bits, order.size))
+    return [positions[first : first + length] for first in range(0, key_bits, length)]
 
 
 def pack_rows(flags):
@@ -74,8 +81,13 @@ def test_both_halves_send_what_the_slow_halves_send_and_correct_the_same_bits(ca
 
     assert reference.finished
     assert correcting.finished
-    assert np.array_equal(correcting.segments(), pack_rows(np.array(case.slow_theirs.bits, np.uint8)))
+    assert np.array_equal(correcting.segments(), pack_rows(bits_of(case.slow_theirs)))
     assert np.array_equal(reference.segments(), pack_rows(case.ours))
+    assert reference.asked.tolist() == correcting.asked.tolist() == [segment.asked for segment in case.slow_ours.segments]
+
+
+def bits_of(half):
+    return np.array([segment.bits for segment in half.segments], np.uint8)
 
 
 @settings(max_examples=40)
@@ -100,57 +112,45 @@ def test_copies_parities_and_flips_are_those_of_lists(case):
     size, tables = case.plan.segment_bits, case.plan.tables
     copies = np.zeros((len(case.ours), case.plan.count_passes, size // 64), np.uint64)
     copies[:, 0] = pack_rows(case.ours)
-    for number, permutation in enumerate(tables.permutations):
-        permute_segments(copies, permutation, number)
-        assert np.array_equal(copies[:, number], pack_rows(case.ours[:, permutation]))
-        block_size = case.plan.block_bits[number]
-        parities = np.zeros(count_words(case.ours.size // block_size), np.uint64)
-        block_parities(copies, number, int(tables.block_shifts[number]), parities)
-        expected = case.ours[:, permutation].reshape(-1, block_size).sum(axis=1) & 1
-        assert np.array_equal(parities, Bits.from_flags(expected.astype(np.uint8)).words)
-    flip_bits(copies, tables.inverses, case.plan.count_passes, np.flatnonzero(case.ours != case.theirs))
+    masks = np.unpackbits(tables.masks.view(np.uint8), axis=1, bitorder="little")
+    for flags, rows in zip(case.ours, copies, strict=True):
+        for number, permutation in enumerate(tables.permutations):
+            permute_segment(rows[0], permutation, rows[number])
+            assert np.array_equal(rows[number], pack_rows(flags[permutation][None])[0])
+            length, count = case.plan.block_bits[number], int(np.diff(tables.first_blocks)[number])
+            parities = np.zeros(count_words(count) + 1, np.uint64)
+            assert block_parities(rows[number], int(tables.block_shifts[number]), count, parities, 0) == count
+            expected = flags[permutation].reshape(-1, length).sum(axis=1) & 1
+            assert unpack(parities[: count_words(count)], count) == expected[:count].tolist()
+            assert not expected[count:].any()
+        for words, mask in zip(tables.masks, masks, strict=True):
+            assert masked_parity(rows[0], words, 0, size) == (flags & mask).sum() % 2
+    flip_bits(copies, tables.inverses, np.full(len(copies), FINISHED), np.flatnonzero(case.ours != case.theirs))
     for number, permutation in enumerate(tables.permutations):
         assert np.array_equal(copies[:, number], pack_rows(case.theirs[:, permutation]))
-    masks = np.unpackbits(tables.masks.view(np.uint8), axis=1, bitorder="little")
-    parities = np.zeros(count_words(len(case.ours) * len(masks)), np.uint64)
-    mask_parities(copies, tables.masks, parities)
-    assert np.array_equal(
-        parities, Bits.from_flags((case.theirs.astype(np.int64) @ masks.T.astype(np.int64)).reshape(-1).astype(np.uint8) & 1).words
-    )
 
 
 @settings(max_examples=30)
 @given(case=cases())
-def test_the_kernels_driven_by_hand_open_and_search_like_the_slow_half(case):
-    plan, size = case.plan, case.plan.segment_bits
-    half = CascadeSearch(plan, pack_rows(case.theirs))  # for its empty arrays only
-    tables, copies, live, spare = half._tables, half._copies, half._live, half._next_live
-    for number in range(plan.count_passes + (plan.count_masks > 0)):
+def test_the_kernels_driven_by_hand_ask_and_advance_like_the_slow_half(case):
+    tables = case.plan.tables
+    half = CascadeSearch(case.plan, pack_rows(case.theirs))  # for its empty arrays only
+    known, copies, live, spare = half._tables, half._copies, half._live, half._next_live
+    count_live, found = 0, np.zeros(live.size, np.int64)
+    count = len(known.stages) * stage_questions(tables, 0)
+    while count:
+        parities = np.zeros(count_words(count), np.uint64)
+        assert ask(copies, tables, known, live, count_live, parities) == count
+        assert unpack(parities, count) == case.slow_theirs.parities()
         differs = [a ^ b for a, b in zip(case.slow_ours.parities(), case.slow_theirs.parities(), strict=True)]
-        if 0 < number < plan.count_passes:
-            permute_segments(copies, plan.tables.permutations[number], number)
-        count_live = open_pass(plan.tables, tables, number, size, Bits.from_flags(np.array(differs, np.uint8)).words.copy(), live)
-        advance_both(case, differs)
-        masks_opened = number == plan.count_passes
-        opened = min(number + 1, plan.count_passes)
-        while True:
-            if not count_live and masks_opened:
-                count_live = open_mask_searches(plan.tables, tables, size, live)
-            assert count_live == len(case.slow_ours.live)
-            if not count_live:
-                break
-            parities = np.zeros(count_words(count_live), np.uint64)
-            search_parities(copies, plan.tables, tables, live, count_live, parities)
-            assert unpack(parities, count_live) == case.slow_theirs.parities()
-            differs = [a ^ b for a, b in zip(case.slow_ours.parities(), case.slow_theirs.parities(), strict=True)]
-            answers = Bits.from_flags(np.array(differs, np.uint8)).words.copy()
-            found = np.zeros(live.size, np.int64)
-            count_live, count_found = advance_searches(plan.tables, tables, opened, masks_opened, answers, live, count_live, spare, found)
-            live, spare = spare, live
-            flip_bits(copies, plan.tables.inverses, opened, found[:count_found])
-            assert found[:count_found].tolist() == advance_both(case, differs)
+        answers = Bits.from_flags(np.array(differs, np.uint8)).words.copy()
+        count_live, count_found, count = advance_segments(tables, known, answers, live, count_live, spare, found)
+        live, spare = spare, live
+        flip_bits(copies, tables.inverses, known.stages, found[:count_found])
+        assert found[:count_found].tolist() == advance_both(case, differs)
 
-    assert np.array_equal(copies[:, 0], pack_rows(np.array(case.slow_theirs.bits, np.uint8)))
+    assert set(known.stages.tolist()) == {FINISHED}
+    assert np.array_equal(copies[:, 0], pack_rows(bits_of(case.slow_theirs)))
 
 
 def advance_both(case, differs):

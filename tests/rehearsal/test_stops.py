@@ -54,7 +54,7 @@ def test_a_stop_in_the_recovery_itself_is_survived_as_well(scenario):
     counter = StopAt()
     world(scenario).session(interrupter=counter, most_blocks=1)
     commits = [
-        i for i, (party, output, _) in enumerate(counter.moments) if type(getattr(output, "operation", None)).__name__ == "CommitKey"
+        i for i, (party, output, _) in enumerate(counter.moments) if type(getattr(output, "operation", None)).__name__ == "CommitKeys"
     ]
     for index in range(0, len(counter.moments), 1 if EXHAUSTIVE else 3):
         link = world(scenario)
@@ -72,7 +72,7 @@ def test_a_stop_in_the_recovery_itself_is_survived_as_well(scenario):
 def test_a_block_staged_at_one_end_only_is_erased():
     counter = StopAt()
     world("ldpc").session(interrupter=counter, most_blocks=1)
-    staged = next(i for i, (_, output, when) in enumerate(counter.moments) if named(output) == "StageKey" and when == "after")
+    staged = next(i for i, (_, output, when) in enumerate(counter.moments) if named(output) == "StageKeys" and when == "after")
     link = world("ldpc")
     with pytest.raises(Stopped):
         link.session(interrupter=StopAt(staged), most_blocks=1)

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from common.channel.codec import Party
 from common.channel.pairs import next_hash_key
-from common.conversation.operations import CommitKey, DistrustHashKey, MeetPeer, OpenBlock, Settle, StageKey, TakeMask
+from common.conversation.operations import CommitKeys, DistrustHashKey, MeetPeer, OpenBlock, Settle, StageKeys, TakeMask
 from common.errors import QkdError
 from common.keystore import check
 from common.keystore.interface import Piece
@@ -76,19 +76,19 @@ class BothStores(RuleBasedStateMachine):
 
     @rule(block=blocks, count_bits=lengths)
     def stage(self, block, count_bits):
-        self.both(lambda store: store.apply(StageKey(block, secret(block, count_bits))))
+        self.both(lambda store: store.apply(StageKeys({block: secret(block, count_bits)})))
 
     @rule(block=blocks)
     def commit(self, block):
-        self.both(lambda store: store.apply(CommitKey(block)))
+        self.both(lambda store: store.apply(CommitKeys((block,))))
 
     @rule(count_bits=lengths)
     def distil(self, count_bits):
         """What a block does that goes well, and the peer met."""
         block = max([ledger_of(self.model).next_block, *(block + 1 for block in self.model.held)])
         self.both(lambda store: store.apply(OpenBlock(block)))
-        self.both(lambda store: store.apply(StageKey(block, secret(block, count_bits))))
-        self.both(lambda store: store.apply(CommitKey(block)))
+        self.both(lambda store: store.apply(StageKeys({block: secret(block, count_bits)})))
+        self.both(lambda store: store.apply(CommitKeys((block,))))
         self.meet_a_peer_in_step()
 
     @rule(data=st.data())

@@ -56,4 +56,4 @@ def sifted_batch(bits, bases) -> SiftedBatch:
     """One announcement of which everything is tested."""
     empty = KeyBits.joined([])
     tested = [Bits.from_flags(np.array(flags, np.uint8)) for flags in (bits, bases)]
-    return SiftedBatch(1, len(bits), 0, empty, tested[0], tested[1], closes_block=False, ends_stream=False)
+    return SiftedBatch(1, len(bits), 0, empty, tested[0], tested[1], closes_block=False, closes_group=False, ends_stream=False)

@@ -12,7 +12,7 @@ import numpy as np
 from common.bits import Bits, SecretBits, count_bytes, count_words
 from common.channel.codec import Party
 from common.channel.pairs import agreed_hash_key, next_mask
-from common.conversation.operations import CommitKey, Ledger, MeetPeer, OpenBlock, ReadLedger, Settle, StageKey, TakeMask
+from common.conversation.operations import CommitKeys, Ledger, MeetPeer, OpenBlock, ReadLedger, Settle, StageKeys, TakeMask
 from common.keystore.masks import ProvisionedMasks
 from common.keystore.ownership import OwnershipRule
 from common.keystore.sealing import MasterKey
@@ -74,13 +74,13 @@ def distil(ends: Sequence[Any], count_bits: int, settlements: tuple[Settle, Sett
     for store in (one, other):
         store.apply(OpenBlock(block))
     one.apply(TakeMask(mask_index))
-    one.apply(StageKey(block, secret(block, count_bits)))
+    one.apply(StageKeys({block: secret(block, count_bits)}))
     other.apply(TakeMask(mask_index))
     if settlements:
         other.apply(settlements[1])
-    other.apply(StageKey(block, secret(block, count_bits)))
+    other.apply(StageKeys({block: secret(block, count_bits)}))
     if settlements:
         one.apply(settlements[0])
-    one.apply(CommitKey(block))
-    other.apply(CommitKey(block))
+    one.apply(CommitKeys((block,)))
+    other.apply(CommitKeys((block,)))
     return block

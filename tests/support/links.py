@@ -22,6 +22,7 @@ from common.channel.pairs import is_hash_key
 from common.conversation.operations import DistrustHashKey, MeetPeer, OpenBlock, TakeMask
 from common.conversation.rehearsal import End, Interrupter, Rehearsal, Wire, faithful, uninterrupted
 from common.distillation.link_session import LinkSession
+from common.distillation.pace import Pace
 from common.distillation.recipe import Recipe
 from common.distillation.synchronisation import SacrificedDetections
 from common.distillation.values import FramedDetections
@@ -112,6 +113,8 @@ class TinyDetections:
     """The receiver's stream; a detection that was given away or announced is never used again."""
 
     def __init__(self, stream: Stream) -> None:
+        self.is_ahead = False
+        """Whether everything has come in already: blocks then travel in groups."""
         self.taken: list[np.ndarray] = []
         self._stream = stream
         self._used = 0
@@ -145,6 +148,7 @@ class TinyDetections:
             self._stream.outcomes[part],
             np.zeros(0, np.int64),
             ended=first_frame + count >= count_frames,
+            count_ahead=self._stream.slots.size - part.stop if self.is_ahead else 0,
         )
 
 
@@ -208,6 +212,8 @@ class World:
     randomness: dict[Party, SeededRandomness]
     stores: dict[Party, RecordingStore]
     tags: dict[tuple[Party, int], set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    groups: int = 3
+    """Groups of blocks under way at a time."""
 
     @classmethod
     def new(cls, recipe: Recipe, seed: int = 1, stream: Stream | None = None, count_masks: int = 64) -> World:
@@ -219,9 +225,10 @@ class World:
 
     def prepare(self, wire: Wire = faithful, interrupter: Interrupter = uninterrupted, most_blocks: int | None = 2) -> Run:
         """A session that has not begun."""
+        pace = Pace(near_groups=self.groups)
         playbooks: dict[Party, Any] = {
-            Party.ALICE: (alice.playbook.GREETING, alice.playbook.playbook(self.recipe, cast("Any", self.emission))),
-            Party.BOB: (bob.playbook.GREETING, bob.playbook.playbook(self.recipe, cast("Any", self.detections))),
+            Party.ALICE: (alice.playbook.GREETING, alice.playbook.playbook(self.recipe, cast("Any", self.emission), pace)),
+            Party.BOB: (bob.playbook.GREETING, bob.playbook.playbook(self.recipe, cast("Any", self.detections), pace)),
         }
         sessions = {
             party: LinkSession(
@@ -232,6 +239,7 @@ class World:
                 playbooks[party][1],
                 most_blocks=most_blocks,
                 masks=self.stores[party],
+                pace=pace,
             )
             for party in Party
         }

@@ -6,7 +6,7 @@ from tests.support.links import World, tiny_recipe, tiny_stream
 
 SCENARIOS: dict[str, tuple[str, str, int, float, tuple[str, ...]]] = {
     "ldpc": ("ldpc", "direct", 2500, 0.01, ()),
-    "ldpc-increments": ("ldpc", "direct", 4000, 0.015, ("reconciliation.code_rate=0.95",)),  # too weak a code for these errors
+    "ldpc-increments": ("ldpc", "direct", 3000, 0.03, ("reconciliation.code_rate=0.9",)),  # too weak a code for these errors
     "ldpc-reverse": ("ldpc", "reverse", 2500, 0.01, ()),
     "cascade": ("cascade", "direct", 1000, 0.01, ()),
     "cascade-reverse": ("cascade", "reverse", 1000, 0.01, ()),

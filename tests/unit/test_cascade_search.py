@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import LocalProtocolError
-from common.kernels.cascade_search import DEFAULT_COUNT_MASKS, CascadePlan, CascadeSearch, block_sizes
+from common.kernels.cascade_search import DEFAULT_COUNT_MASKS, MOST_ROUNDS, CascadePlan, CascadeSearch, block_sizes
 
 SEGMENT_BITS = 65_536
 
@@ -33,9 +33,9 @@ def reconcile(plan, ours, theirs):
     return reference, correcting
 
 
-@pytest.mark.parametrize(("qber", "most"), [(0.01, 1.075), (0.02, 1.08), (0.05, 1.09), (0.08, 1.105)])
+@pytest.mark.parametrize(("qber", "most"), [(0.01, 1.065), (0.02, 1.07), (0.05, 1.075), (0.08, 1.09)])
 def test_segments_are_corrected_at_an_efficiency_near_one(qber, most):
-    """Seeded. A segment keeps errors before the masks with probability below 1e-2 (measured): one of 16 fails with 16e-2 2^-12 = 4e-5."""
+    """Seeded. A segment keeps errors before the masks with probability below 5e-2 (measured): one of 16 fails with 0.8 2^-8 = 3e-3."""
     ours, theirs = segments_with_errors(np.random.default_rng(int(1000 * qber)), 16, qber)
     reference, correcting = reconcile(plan_for(qber), ours, theirs)
     ratio = np.bitwise_count(ours ^ theirs).sum() / (64 * ours.size)
@@ -43,15 +43,16 @@ def test_segments_are_corrected_at_an_efficiency_near_one(qber, most):
 
     assert np.array_equal(correcting.segments(), ours)
     assert correcting.count_corrections == np.bitwise_count(ours ^ theirs).sum()
-    assert reference.count_parities / (64 * ours.size * entropy) < most
+    assert reference.asked.sum() / (64 * ours.size * entropy) < most
     assert reference.count_rounds < 400
-    for counter in ("count_parities", "count_rounds", "count_corrections"):
+    assert np.array_equal(reference.asked, correcting.asked)
+    for counter in ("count_rounds", "count_corrections"):
         assert getattr(reference, counter) == getattr(correcting, counter)
 
 
-@pytest.mark.parametrize("true_qber", [0.0, 0.002, 0.06, 0.2])
+@pytest.mark.parametrize("true_qber", [0.0, 0.002, 0.06, 0.1])
 def test_a_wrong_working_qber_costs_bits_but_still_corrects(true_qber):
-    """Seeded; fails with probability below 4e-5 as above."""
+    """Seeded; fails with probability below 4e-4 as above."""
     ours, theirs = segments_with_errors(np.random.default_rng(5), 2, true_qber)
     _, correcting = reconcile(plan_for(0.02), ours, theirs)
 
@@ -125,3 +126,11 @@ def test_masks_and_segments_of_the_wrong_shape_are_refused():
         CascadePlan.build(128, [8], [], np.zeros((1, 3), np.uint64))
     with pytest.raises(LocalProtocolError, match="segments"):
         CascadeSearch(plan_for(0.02, 128), np.zeros((2, 3), np.uint64))
+
+
+def test_what_cannot_be_corrected_ends_all_the_same():
+    ours, theirs = segments_with_errors(np.random.default_rng(8), 2, 0.5, 8192)
+    reference, correcting = reconcile(plan_for(0.01, 8192), ours, theirs)
+
+    assert reference.count_rounds <= MOST_ROUNDS
+    assert np.array_equal(reference.asked, correcting.asked)

@@ -46,7 +46,7 @@ def measure_verification(request: Request) -> Iterator[Measurement]:
     for block_bits in request.lengths((1_000_000, 10_000_000), (100_000,)):
         key = Bits.from_flags(np.random.default_rng(5).integers(0, 2, block_bits, np.uint8))
         block = _block(key)
-        (seconds,) = fastest(request, lambda block=block: rehearse(send_hash(block), check_hash(block)))  # type: ignore[misc]
+        (seconds,) = fastest(request, lambda block=block: rehearse(send_hash([block]), check_hash([block])))  # type: ignore[misc]
         yield Measurement(
             stage="verification",
             method="hash and verdict, both halves",

@@ -1,22 +1,23 @@
-"""The whole pipeline, offline: both ends in one process and one thread, from prepared detections to committed key.
+"""The whole pipeline: both ends in one process and one thread, from prepared detections to committed key, and then live as two daemons.
 
-The two sessions run exactly as in ``qkd distil``, and one block is timed. Clock recovery, the greeting and the matching of slots come
-before it and are not counted; sifting, disclosure, reconciliation, verification, key length, amplification and commitment of both ends
-are, with every message coded, authenticated and hashed. The channel is memory: speed over sockets is another matter.
+Offline the two sessions run exactly as in ``qkd distil``. Clock recovery, the greeting and the matching of slots come before and are not
+counted; sifting, disclosure, reconciliation, verification, key length, amplification and commitment of all blocks at both ends are, with
+every message coded, authenticated and hashed. The channel is memory; over sockets ``live`` measures.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from common.channel.codec import Party
+from common.channel.codec import SESSION_SCOPE, Party
+from common.cli.benchmarks import live
 from common.cli.benchmarks.measurement import Measurement, Request
 from common.cli.offline import distil_offline, system_or_seeded
 from common.cli.report import offline_report
-from common.conversation.events import Output, RunOperation
-from common.conversation.operations import OpenBlock
+from common.conversation.events import Output, RunComputation, RunOperation
+from common.conversation.operations import CommitKeys, OpenBlock
 from common.conversation.rehearsal import Moment
 from common.emulator.link import Emulation, emulate
 from common.errors import LocalProtocolError
@@ -50,19 +51,17 @@ RUNS = 3
 
 @dataclass(slots=True)
 class _Stopwatch:
-    """Notes when both ends opened the first block, and when the first of them opened the next or everything ended."""
+    """Notes when the first block began to fill, and when the last key was committed at both ends."""
 
     opened: float | None = None
     ended: float = 0.0
-    count_opened: int = 0
 
     def __call__(self, _party: Party, output: Output, moment: Moment) -> None:
-        if self.count_opened > len(Party):
-            return
-        self.ended = time.perf_counter()
-        if moment == "before" and isinstance(output, RunOperation) and isinstance(output.operation, OpenBlock):
-            self.count_opened += 1
-            self.opened = self.ended if self.opened is None else self.opened
+        match output, moment:
+            case RunComputation(task), "before" if task.block != SESSION_SCOPE:
+                self.opened = self.opened or time.perf_counter()
+            case RunOperation(operation=CommitKeys() | OpenBlock()), "after":
+                self.ended = time.perf_counter()
 
 
 def measure(request: Request) -> Iterator[Measurement]:
@@ -76,13 +75,14 @@ def measure(request: Request) -> Iterator[Measurement]:
     Yields
     ------
     Measurement
-        Both methods of reconciliation at every QBER.
+        Both methods of reconciliation at every QBER, then two daemons.
     """
     for block_bits in request.lengths((1_000_000,), (30_000,)):
         for qber in request.qbers:
             emulated = _prepared(qber, block_bits)
             for method in METHODS:
                 yield _distilled(request, _profile(qber, block_bits, method), emulated, qber)
+    yield from live.measure(request)
 
 
 def _profile(qber: float, block_bits: int, method: str) -> LinkProfile:
@@ -96,7 +96,7 @@ def _profile(qber: float, block_bits: int, method: str) -> LinkProfile:
 
 
 def _prepared(qber: float, block_bits: int) -> Emulation:
-    """Emulate the link for a whole block and the beginning of another."""
+    """Emulate the link for a whole block, at the end of which the stream ends."""
     profile = _profile(qber, block_bits, METHODS[0])
     tags_hz = len(emulate(profile, TRIAL_SECONDS, 10).tags) / TRIAL_SECONDS
     share = profile.source.probability_z * profile.receiver.probability_z
@@ -112,8 +112,7 @@ def _distilled(request: Request, profile: LinkProfile, emulated: Emulation, qber
         if watch.opened is None:
             raise LocalProtocolError(f"benchmark: the emulated link opened no block: {outcome.failures}")
         seconds = min(seconds, watch.ended - watch.opened if run else seconds)
-    first = replace(outcome, outcomes={party: blocks[:1] for party, blocks in outcome.outcomes.items()})
-    report = offline_report(profile, first, seeded=True)
+    report = offline_report(profile, outcome, seeded=True)
     sifted, secret_bits, reconciliation = report["sifted_bits"], report["secret_bits"], report["reconciliation"]
     return Measurement(
         stage="pipeline",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from common.bits import Bits
 from common.cli.benchmarks.measurement import MOST_SECONDS, REPETITIONS, Measurement, Request, fastest, installed
 from common.conversation.rehearsal import rehearse
-from common.distillation.recipe import BATCH_KEY_BITS, Recipe
+from common.distillation.recipe import Recipe
 from common.distillation.reconciliation.code_matrix import Code
 from common.distillation.reconciliation.code_measurement import decoded_blindly
 from common.distillation.reconciliation.codes import LONGEST_BITS, choose_code
@@ -69,7 +69,7 @@ def measure(request: Request) -> Iterator[Measurement]:
     Measurement
         Methods in order, QBERs within.
     """
-    for block_bits in request.lengths((BATCH_KEY_BITS,), (1 << 17,)):
+    for block_bits in request.lengths((1 << 22,), (1 << 17,)):
         for qber in request.qbers:
             yield _conversation(request, "cascade", qber, block_bits)
         for qber in request.qbers:
@@ -105,9 +105,9 @@ def _conversation(request: Request, method: str, qber: float, block_bits: int) -
     tally = _Tally()
     for run in _runs(request):
         reference, correcting = _noisy(rng, block_bits, qber)
-        halves = METHODS[method].reference(recipe, qber, _key(reference)), METHODS[method].correcting(recipe, qber, _key(correcting))
+        halves = METHODS[method].reference(recipe, qber, [_key(reference)]), METHODS[method].correcting(recipe, qber, [_key(correcting)])
         start = time.perf_counter()
-        batch, _, _ = rehearse(*halves)
+        (batch,), _, _ = rehearse(*halves)
         tally.seconds = min(tally.seconds, time.perf_counter() - start if run else tally.seconds)
         tally.shannon_bits += block_bits * binary_entropy(float(np.mean(reference ^ correcting)))
         tally.charged_bits += sum(batch.leakage.items.values())
@@ -150,7 +150,7 @@ def _cascade_search(request: Request, qber: float, block_bits: int) -> Measureme
         corrected = theirs.segments()
         tally.seconds = min(tally.seconds, time.perf_counter() - start if run else tally.seconds)
         tally.shannon_bits += reference.size * binary_entropy(float(np.mean(reference ^ correcting)))
-        tally.charged_bits += ours.count_parities
+        tally.charged_bits += int(ours.asked.sum())
         tally.segments += segments
         tally.failed += int(np.count_nonzero((corrected != packed[0]).any(axis=1)))
     return Measurement(

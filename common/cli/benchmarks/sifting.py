@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from common.cli.benchmarks.measurement import Measurement, Request, fastest, require_equal
 from common.conversation.rehearsal import rehearse
 from common.distillation.recipe import BATCH_DETECTIONS, Recipe
-from common.distillation.sifting import BlockProgress, announce, sift
+from common.distillation.sifting import GroupProgress, announce, sift
 from common.distillation.values import FramedDetections
 from common.expander import KEY_BYTES
 from common.kernels.gaps import decode_gaps, encode_gaps
@@ -59,7 +59,7 @@ def _conversation(request: Request, slots: NDArray[np.int64], rng: np.random.Gen
     frames = int(slots[-1]) // recipe.frame_pulses + 1
     counted = np.bincount(slots // recipe.frame_pulses, minlength=frames).astype(np.int64)
     detections = FramedDetections(0, counted, slots, outcomes, np.zeros(0, np.int64), ended=True)
-    progress = BlockProgress(0, 0, recipe.maximum_frames, slots.size)
+    progress = GroupProgress(0, 0, recipe.maximum_frames, slots.size, 1)
 
     def both_halves() -> None:
         rehearse(sift(recipe, progress, lambda _slots: settings), announce(recipe, progress, lambda *_wanted: detections))

@@ -1,4 +1,4 @@
-"""Reconciliation by Cascade in lock-step: many short rounds, each about all segments of a batch at once.
+"""Reconciliation by Cascade in rounds: many short messages, each about all segments of a batch at once.
 
 The reference half sends the parities that are due; the correcting half answers one bit for each, whether its own
 differs. Both halves advance the same search by these answers (``common.kernels.cascade_search``), so nothing else
@@ -12,9 +12,10 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
-from math import log2
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,28 +24,30 @@ from common.bits import Bits, count_bytes
 from common.channel.messages import ParityQuery, ParityReply
 from common.conversation.effects import Conversation, compute, receive, send
 from common.distillation.recipe import Recipe
-from common.distillation.reconciliation.segments import TAG_BITS, Segments, charge_answers, check_tags, send_tags
+from common.distillation.reconciliation.segments import Segments, charge_answers, check_tags, send_tags
 from common.distillation.values import KeyBits, ReconciledBatch
 from common.errors import RemoteProtocolError
 from common.expander import Expander, permutation
 from common.kernels.cascade_search import DEFAULT_COUNT_MASKS, DEFAULT_SEGMENT_BITS, CascadePlan, CascadeSearch, block_sizes
 from common.leakage import Leakage
-from common.security.entropy import binary_entropy
 
 PUBLIC_KEY = sha256(b"qkdlink cascade permutations, version 1").digest()
 """Key of the expander that fixes permutations and masks: public, the same everywhere, chosen by nobody."""
 
-MOST_ROUNDS = 2000
-"""Rounds after which the peer is taken to be broken; an honest batch takes one to three hundred."""
-
 SMALLEST_SEGMENT_BITS = 1024
-"""Shortest segment considered when a batch is cut."""
+"""Segments are filled up to at least so many bits."""
 
-_PADDING_SHARE = 0.3
-"""What padding costs beside key bits: the parities of later passes, which mix both (share of the whole leakage, about)."""
+BRIEF_BITS = 8192
+"""A round about so many bits at most is computed where the conversation runs: handing it to another thread would take longer."""
+
+_STEP_BITS = 512
+"""Segments carry a multiple of so many key bits, so that blocks of nearly the same length share a plan."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-def answer_parities(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[ReconciledBatch]:
+def answer_parities(recipe: Recipe, working_qber: float, keys: list[KeyBits]) -> Conversation[list[ReconciledBatch]]:
     """Be the reference: send parities until every search has ended.
 
     Parameters
@@ -53,31 +56,30 @@ def answer_parities(recipe: Recipe, working_qber: float, key: KeyBits) -> Conver
         Longest segment.
     working_qber : float
         Expected QBER, the same at both ends.
-    key : KeyBits
-        Our bits of the batch.
+    keys : list[KeyBits]
+        Our bits of each block; none is empty.
 
     Returns
     -------
-    ReconciledBatch
-        Our bits without the segments that failed.
+    list[ReconciledBatch]
+        Our bits of each block without the segments that failed.
 
     Raises
     ------
     RemoteProtocolError
-        If an answer does not fit the question, or the rounds never end.
+        If an answer does not fit the question.
     """
-    segments, plan = _planned(recipe, working_qber, key)
-    search = yield from compute(CascadeSearch, plan, _packed(segments, plan))
+    blocks, plan = yield from compute(_planned, recipe, working_qber, keys)
+    search, parities = yield from compute(_opened, plan, blocks)
     while not search.finished:
-        count = _bounded(search)
-        parities = yield from compute(search.parities)
-        yield from send(ParityReply(count, _to_bytes(parities, count)))
+        count = search.count_asked
+        yield from send(ParityReply(count, parities))
         said = yield from receive(ParityQuery)
-        yield from compute(search.advance, _from_bytes(said.differs, said.count_bits, count))
-    return (yield from send_tags(recipe, segments, _charged(recipe, search, segments, plan)))
+        parities = yield from _round(count, _next_parities, search, said)
+    return (yield from send_tags(recipe, blocks, _charged(recipe, search, blocks)))
 
 
-def search_errors(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[ReconciledBatch]:
+def search_errors(recipe: Recipe, working_qber: float, keys: list[KeyBits]) -> Conversation[list[ReconciledBatch]]:
     """Correct our bits towards the reference; the other half of ``answer_parities``.
 
     Parameters
@@ -86,77 +88,97 @@ def search_errors(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversa
         Longest segment.
     working_qber : float
         Expected QBER, the same at both ends.
-    key : KeyBits
-        Our bits of the batch.
+    keys : list[KeyBits]
+        Our bits of each block; none is empty.
 
     Returns
     -------
-    ReconciledBatch
-        Our corrected bits without the segments that failed.
+    list[ReconciledBatch]
+        Our corrected bits of each block without the segments that failed.
 
     Raises
     ------
     RemoteProtocolError
         If a message does not fit the segments.
     """
-    segments, plan = _planned(recipe, working_qber, key)
-    search = yield from compute(CascadeSearch, plan, _packed(segments, plan))
+    blocks, plan = yield from compute(_planned, recipe, working_qber, keys)
+    search, _ = yield from compute(_opened, plan, blocks)
     while not search.finished:
-        count = _bounded(search)
+        count = search.count_asked
         said = yield from receive(ParityReply)
-        differs, corrections = yield from compute(_compared, search, _from_bytes(said.parities, said.count_bits, count))
-        yield from send(ParityQuery(count, _to_bytes(differs, count)))
-        yield from compute(search.correct, corrections)
-    flags = np.unpackbits(search.segments().view(np.uint8), axis=1, bitorder="little")[:, : segments.segment_bits]
-    gave_up = np.zeros(segments.count_segments, np.bool_)
-    return (yield from check_tags(recipe, segments, flags, gave_up, _charged(recipe, search, segments, plan)))
+        differs = yield from _round(count, _compared, search, said)
+        yield from send(ParityQuery(count, differs))
+    corrected = yield from compute(_corrected, search, blocks)
+    gave_up = np.zeros(search.asked.size, np.bool_)
+    return (yield from check_tags(recipe, blocks, corrected, gave_up, _charged(recipe, search, blocks)))
 
 
-def _compared(search: CascadeSearch, parities: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    differs = search.differences(parities)
-    return differs, search.advance(differs)
+def _round(count_bits: int, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> Conversation[T]:
+    """Compute a round, beside the conversation unless it is brief."""
+    if count_bits <= BRIEF_BITS:
+        return function(*arguments, **named)
+    return (yield from compute(function, *arguments, **named))
 
 
-def _bounded(search: CascadeSearch) -> int:
-    if search.count_rounds >= MOST_ROUNDS:
-        raise RemoteProtocolError(f"Cascade has not ended after {MOST_ROUNDS} rounds")
-    return search.count_asked
+def _opened(plan: CascadePlan, blocks: list[Segments]) -> tuple[CascadeSearch, bytes]:
+    """Begin the search, and compute the first parities."""
+    rows = np.zeros((sum(cut.count_segments for cut in blocks), plan.segment_bits // 64), np.uint64)
+    first = 0
+    for cut in blocks:
+        packed = cut.packed(cut.key.bits)
+        rows[first : first + cut.count_segments, : packed.shape[1]] = packed
+        first += cut.count_segments
+    search = CascadeSearch(plan, rows)
+    return search, _to_bytes(search.parities(), search.count_asked)
 
 
-def _planned(recipe: Recipe, working_qber: float, key: KeyBits) -> tuple[Segments, CascadePlan]:
-    """Choose segment length and plan from what both ends know."""
-    lengths = [1 << exponent for exponent in range(SMALLEST_SEGMENT_BITS.bit_length() - 1, DEFAULT_SEGMENT_BITS.bit_length())]
-    allowed = [length for length in lengths if length <= recipe.segment_bits] or lengths[:1]
-    segment_bits = min(allowed, key=lambda length: _overhead(length, working_qber, key.bits.count))
-    return Segments.cut(key, segment_bits), _plan(segment_bits, tuple(block_sizes(working_qber, segment_bits)))
+def _next_parities(search: CascadeSearch, said: ParityQuery) -> bytes:
+    search.advance(_from_bytes(said.differs, said.count_bits, search.count_asked))
+    return _to_bytes(search.parities(), search.count_asked)
 
 
-def _overhead(segment_bits: int, working_qber: float, count_bits: int) -> float:
-    """Estimate what padding, masks and tags of segments of this length add, bits."""
-    count_segments = max(1, -(-count_bits // segment_bits))
-    padding = count_segments * segment_bits - count_bits
-    return count_segments * (DEFAULT_COUNT_MASKS + TAG_BITS + log2(segment_bits)) + _PADDING_SHARE * padding * binary_entropy(working_qber)
+def _compared(search: CascadeSearch, said: ParityReply) -> bytes:
+    count = search.count_asked
+    differs = search.differences(_from_bytes(said.parities, said.count_bits, count))
+    search.correct(search.advance(differs))
+    return _to_bytes(differs, count)
 
 
-@lru_cache(maxsize=16)
-def _plan(segment_bits: int, blocks: tuple[int, ...]) -> CascadePlan:
+def _corrected(search: CascadeSearch, blocks: list[Segments]) -> list[Bits]:
+    """Join the segments of each block again."""
+    rows, first, joined = search.segments(), 0, []
+    for cut in blocks:
+        words = rows[first : first + cut.count_segments, : cut.segment_bits // 64].reshape(-1)
+        joined.append(Bits.masked(words[: cut.key.bits.words.size].copy(), cut.key.bits.count))  # a lying peer may have changed the filling
+        first += cut.count_segments
+    return joined
+
+
+def _planned(recipe: Recipe, working_qber: float, keys: list[KeyBits]) -> tuple[list[Segments], CascadePlan]:
+    """Choose segment length and plan from what both ends know: as few segments as hold each block, all of one length."""
+    most = max(_STEP_BITS, min(recipe.segment_bits, DEFAULT_SEGMENT_BITS) // _STEP_BITS * _STEP_BITS)
+    wanted = max(-(-key.bits.count // -(-key.bits.count // most)) for key in keys)
+    key_bits = -(-wanted // _STEP_BITS) * _STEP_BITS
+    blocks = [Segments(key, -(-key.bits.count // key_bits), key_bits) for key in keys]
+    segment_bits = max(SMALLEST_SEGMENT_BITS, 1 << (key_bits - 1).bit_length())
+    return blocks, _plan(segment_bits, key_bits, tuple(block_sizes(working_qber, segment_bits)))
+
+
+@lru_cache(maxsize=32)
+def _plan(segment_bits: int, key_bits: int, blocks: tuple[int, ...]) -> CascadePlan:
     permutations = [permutation(PUBLIC_KEY, f"cascade {segment_bits} pass {number}", segment_bits) for number in range(1, len(blocks))]
     words = Expander(PUBLIC_KEY, f"cascade {segment_bits} masks").words_at(0, DEFAULT_COUNT_MASKS * segment_bits // 64)
-    return CascadePlan.build(segment_bits, blocks, permutations, words.reshape(DEFAULT_COUNT_MASKS, -1))
+    return CascadePlan.build(segment_bits, blocks, permutations, words.reshape(DEFAULT_COUNT_MASKS, -1), key_bits)
 
 
-def _packed(segments: Segments, plan: CascadePlan) -> NDArray[np.uint64]:
-    """Pad every segment with zeros to the length of the plan and pack it."""
-    packed = np.zeros((segments.count_segments, plan.segment_bits // 8), np.uint8)
-    packed[:, : count_bytes(segments.segment_bits)] = np.packbits(segments.rows(), axis=1, bitorder="little")
-    return packed.view(np.uint64)
-
-
-def _charged(recipe: Recipe, search: CascadeSearch, segments: Segments, plan: CascadePlan) -> Leakage:
-    """Charge every parity but those of the first pass that cover nothing except padding: both ends knew them before."""
-    known = segments.count_segments * ((plan.segment_bits - segments.segment_bits) // plan.block_bits[0])
-    count_parities = search.count_parities - known
-    return charge_answers(recipe, Leakage().charged("parities", count_parities), count_parities)
+def _charged(recipe: Recipe, search: CascadeSearch, blocks: list[Segments]) -> list[Leakage]:
+    """Charge to each block every parity asked of its segments."""
+    asked, first, charged = search.asked, 0, []
+    for cut in blocks:
+        count = int(asked[first : first + cut.count_segments].sum())
+        charged.append(charge_answers(recipe, Leakage().charged("parities", count), count))
+        first += cut.count_segments
+    return charged
 
 
 def _to_bytes(words: NDArray[np.uint64], count: int) -> bytes:

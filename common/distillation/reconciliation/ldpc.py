@@ -29,7 +29,7 @@ MOST_REVEALED_SHARE = 0.1
 """A segment is given up once so much of the payload would have been revealed beyond the private bits."""
 
 
-def send_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[ReconciledBatch]:
+def send_syndromes(recipe: Recipe, working_qber: float, keys: list[KeyBits]) -> Conversation[list[ReconciledBatch]]:
     """Be the reference: send syndromes, and more where they do not suffice.
 
     Parameters
@@ -38,19 +38,29 @@ def send_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> Convers
         Code rate and segment length.
     working_qber : float
         Expected QBER, the same at both ends.
-    key : KeyBits
-        Our bits of the batch.
+    keys : list[KeyBits]
+        Our bits of each block; none is empty.
 
     Returns
     -------
-    ReconciledBatch
-        Our bits without the segments that failed.
+    list[ReconciledBatch]
+        Our bits of each block without the segments that failed.
 
     Raises
     ------
     RemoteProtocolError
         If an answer does not fit the segments.
     """
+    blocks, leakages = [], []
+    for key in keys:
+        segments, leakage = yield from _sent(recipe, working_qber, key)
+        blocks.append(segments)
+        leakages.append(leakage)
+    return (yield from send_tags(recipe, blocks, leakages))
+
+
+def _sent(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[tuple[Segments, Leakage]]:
+    """Send the syndromes of one block, and increments until all its segments are decoded or given up."""
     segments, layout = _laid_out(recipe, working_qber, key)
     count = segments.count_segments
     rows = segments.rows()
@@ -69,10 +79,10 @@ def send_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> Convers
         values = reveal(layout, rows[failed], private[failed], *layout.increment(step, layout.increment_bits))
         yield from send(SyndromeIncrement(step, int(np.count_nonzero(failed)), Bits.from_flags(values.reshape(-1)).to_bytes()))
         leakage = leakage.charged("increments", values.size)
-    return (yield from send_tags(recipe, segments, leakage))
+    return segments, leakage
 
 
-def correct_by_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[ReconciledBatch]:
+def correct_by_syndromes(recipe: Recipe, working_qber: float, keys: list[KeyBits]) -> Conversation[list[ReconciledBatch]]:
     """Correct our bits towards the reference; the other half of ``send_syndromes``.
 
     Parameters
@@ -81,19 +91,31 @@ def correct_by_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> C
         Code rate and segment length.
     working_qber : float
         Expected QBER, the same at both ends.
-    key : KeyBits
-        Our bits of the batch.
+    keys : list[KeyBits]
+        Our bits of each block; none is empty.
 
     Returns
     -------
-    ReconciledBatch
-        Our corrected bits without the segments that failed.
+    list[ReconciledBatch]
+        Our corrected bits of each block without the segments that failed.
 
     Raises
     ------
     RemoteProtocolError
         If a message does not fit the segments.
     """
+    blocks, corrected, gave_up, leakages = [], [], [], []
+    for key in keys:
+        segments, bits, lost, leakage = yield from _decoded(recipe, working_qber, key)
+        blocks.append(segments)
+        corrected.append(bits)
+        gave_up.append(lost)
+        leakages.append(leakage)
+    return (yield from check_tags(recipe, blocks, corrected, np.concatenate(gave_up), leakages))
+
+
+def _decoded(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[tuple[Segments, Bits, NDArray[np.bool_], Leakage]]:
+    """Decode one block; also return which segments were given up."""
     segments, layout = _laid_out(recipe, working_qber, key)
     count = segments.count_segments
     rows = segments.rows()
@@ -114,7 +136,7 @@ def correct_by_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> C
         if step == _most_steps(layout):
             break
         still_wrong = np.isin(np.arange(count), open_segments)
-        yield from send(ReconciliationOutcome(count, Bits.from_flags(still_wrong).to_bytes(), 0, 0))
+        yield from send(ReconciliationOutcome(count, Bits.from_flags(still_wrong).to_bytes(), (), ()))
         leakage = charge_answers(recipe, leakage, count)
         if not open_segments.size:
             break
@@ -125,7 +147,7 @@ def correct_by_syndromes(recipe: Recipe, working_qber: float, key: KeyBits) -> C
         revealed = np.hstack([revealed, _matrix(more.revealed, open_segments.size, last - first)])
         leakage = leakage.charged("increments", open_segments.size * (last - first))
     gave_up = np.isin(np.arange(count), open_segments)
-    return (yield from check_tags(recipe, segments, corrected, gave_up, leakage))
+    return segments, Bits.from_flags(corrected.reshape(-1)[: key.bits.count]), gave_up, leakage
 
 
 def _laid_out(recipe: Recipe, working_qber: float, key: KeyBits) -> tuple[Segments, Layout]:

@@ -11,7 +11,8 @@ from common.distillation.reconciliation.cascade import answer_parities, search_e
 from common.distillation.reconciliation.ldpc import correct_by_syndromes, send_syndromes
 from common.distillation.values import KeyBits, ReconciledBatch
 
-ReconcilingHalf = Callable[[Recipe, float, KeyBits], Conversation[ReconciledBatch]]
+ReconcilingHalf = Callable[[Recipe, float, list[KeyBits]], Conversation[list[ReconciledBatch]]]
+"""``half(recipe, working_qber, keys)``: the bits of several blocks, reconciled side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Method:
     Attributes
     ----------
     reference, correcting : callable
-        ``half(recipe, working_qber, key)``.
+        ``half(recipe, working_qber, keys)``.
     """
 
     reference: ReconcilingHalf

@@ -1,13 +1,14 @@
-"""Segments: a batch of key bits cut into equal parts, tagged, and joined again without the parts that failed.
+"""Segments: key bits cut into equal parts, tagged, and joined again without the parts that failed.
 
 A segment's tag keeps one undetected wrong segment from losing the whole block. Both methods of reconciliation end
-with ``send_tags`` and ``check_tags``; what they cost is charged here.
+with ``send_tags`` and ``check_tags``, for the bits of several blocks at once; what they cost is charged here, to each block its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +20,24 @@ from common.distillation.recipe import Recipe
 from common.distillation.values import KeyBits, ReconciledBatch
 from common.errors import RemoteProtocolError
 from common.kernels.polynomial_hash import polynomial_hash
-from common.kernels.sifting import count_errors
 from common.leakage import Leakage
 
-TAG_BITS = 32
+TAG_BITS = 16
 """Bits of a segment's tag, each of them charged; verification of the whole block decides, this only keeps losses small."""
+
+_TAG = np.dtype("<u2")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segments:
-    """Key bits in rows of one length; the last row is padded with zeros that both ends know.
+    """Key bits of a block in parts of one length; the last part is filled up with zeros that both ends know.
 
     Attributes
     ----------
     key : KeyBits
-        The batch.
+        The bits.
     count_segments, segment_bits : int
-        Rows, and bits in each.
+        Parts, and bits in each.
     """
 
     key: KeyBits
@@ -44,7 +46,7 @@ class Segments:
 
     @classmethod
     def cut(cls, key: KeyBits, most_bits: int) -> Segments:
-        """Cut a batch into as few segments of at most ``most_bits`` as hold it, all of one length."""
+        """Cut bits into as few segments of at most ``most_bits`` as hold them, all of one length."""
         count_segments = max(1, -(-key.bits.count // most_bits))
         return cls(key, count_segments, max(1, -(-key.bits.count // count_segments)))
 
@@ -53,6 +55,40 @@ class Segments:
         rows = np.zeros(self.count_segments * self.segment_bits, np.uint8)
         rows[: self.key.bits.count] = self.key.bits.to_flags()
         return rows.reshape(self.count_segments, self.segment_bits)
+
+    def packed(self, bits: Bits) -> NDArray[np.uint64]:
+        """Cut bits as the key is cut.
+
+        Parameters
+        ----------
+        bits : Bits
+            As many as the key has.
+
+        Returns
+        -------
+        uint64[count_segments, count_words(segment_bits)]
+            A segment in each row, the unused rest zero.
+        """
+        shape = (self.count_segments, count_words(self.segment_bits))
+        if self.segment_bits & 63 == 0:
+            words = np.zeros(shape[0] * shape[1], np.uint64)
+            words[: bits.words.size] = bits.words
+            return words.reshape(shape)
+        flags = np.zeros(self.count_segments * self.segment_bits, np.uint8)
+        flags[: bits.count] = bits.to_flags()
+        packed = np.zeros((shape[0], 8 * shape[1]), np.uint8)
+        rows = np.packbits(flags.reshape(self.count_segments, self.segment_bits), axis=1, bitorder="little")
+        packed[:, : rows.shape[1]] = rows
+        return packed.view(np.uint64)
+
+    def spread(self, flags: NDArray[np.bool_]) -> Bits:
+        """Repeat a flag of each segment for each of its key bits."""
+        return Bits.from_flags(np.repeat(flags, self.segment_bits)[: self.key.bits.count])
+
+    @property
+    def outcome_bits(self) -> int:
+        """Bits of the last answer: a verdict on each segment and the two counts of corrected errors."""
+        return self.count_segments + sum(count.bit_length() for count in self.key.per_basis)
 
 
 def charge_answers(recipe: Recipe, leakage: Leakage, count_bits: int) -> Leakage:
@@ -75,21 +111,21 @@ def charge_answers(recipe: Recipe, leakage: Leakage, count_bits: int) -> Leakage
     return leakage.charged("answers", count_bits) if recipe.leakage_rule == "both halves" else leakage
 
 
-def send_tags(recipe: Recipe, segments: Segments, leakage: Leakage) -> Conversation[ReconciledBatch]:
+def send_tags(recipe: Recipe, blocks: list[Segments], leakages: list[Leakage]) -> Conversation[list[ReconciledBatch]]:
     """Tag our segments, which are the reference, and learn which of the peer's are wrong.
 
     Parameters
     ----------
     recipe : Recipe
         What is charged.
-    segments : Segments
-        Our bits.
-    leakage : Leakage
-        Charged by the method so far.
+    blocks : list[Segments]
+        Our bits of each block.
+    leakages : list[Leakage]
+        Charged by the method so far, to each block.
 
     Returns
     -------
-    ReconciledBatch
+    list[ReconciledBatch]
         Without the segments that failed.
 
     Raises
@@ -98,38 +134,40 @@ def send_tags(recipe: Recipe, segments: Segments, leakage: Leakage) -> Conversat
         If the answer does not fit the segments.
     """
     hash_key = yield from draw(16)
-    tags = yield from compute(segment_tags, segments.rows(), hash_key)
-    yield from send(SegmentTags(segments.count_segments, hash_key, tags.tobytes()))
+    tags = yield from compute(segment_tags, blocks, [cut.key.bits for cut in blocks], hash_key)
+    yield from send(SegmentTags(tags.size, hash_key, tags.tobytes()))
     outcome = yield from receive(ReconciliationOutcome)
-    failed = failed_segments(outcome, segments.count_segments)
-    corrected = (outcome.corrected_z, outcome.corrected_x)
-    if any(errors > count for errors, count in zip(corrected, segments.key.per_basis, strict=True)):
-        raise RemoteProtocolError("more errors corrected than there are bits")
-    leakage = charge_answers(recipe, leakage, _outcome_bits(segments))
-    return _reconciled(segments, segments.key.bits.to_flags(), failed, corrected, leakage)
+    failed = _by_block(blocks, failed_segments(outcome, tags.size))
+    if not len(outcome.corrected_z) == len(outcome.corrected_x) == len(blocks):
+        raise RemoteProtocolError(f"corrected errors of {len(outcome.corrected_z)} blocks, expected {len(blocks)}")
+    corrected = list(zip(outcome.corrected_z, outcome.corrected_x, strict=True))
+    for cut, counts in zip(blocks, corrected, strict=True):
+        if any(errors > count for errors, count in zip(counts, cut.key.per_basis, strict=True)):
+            raise RemoteProtocolError("more errors corrected than there are bits")
+    return (yield from compute(_all_reconciled, recipe, blocks, [cut.key.bits for cut in blocks], failed, corrected, leakages))
 
 
 def check_tags(
-    recipe: Recipe, segments: Segments, corrected: NDArray[np.uint8], gave_up: NDArray[np.bool_], leakage: Leakage
-) -> Conversation[ReconciledBatch]:
+    recipe: Recipe, blocks: list[Segments], corrected: list[Bits], gave_up: NDArray[np.bool_], leakages: list[Leakage]
+) -> Conversation[list[ReconciledBatch]]:
     """Compare the corrected segments with the peer's tags and tell him which are wrong; the other half of ``send_tags``.
 
     Parameters
     ----------
     recipe : Recipe
         What is charged.
-    segments : Segments
-        Our bits before correction.
-    corrected : uint8[count_segments, segment_bits]
+    blocks : list[Segments]
+        Our bits of each block before correction.
+    corrected : list[Bits]
         Our bits after it.
-    gave_up : bool[count_segments]
+    gave_up : bool[segments of all blocks]
         Segments the method could not correct.
-    leakage : Leakage
-        Charged by the method so far.
+    leakages : list[Leakage]
+        Charged by the method so far, to each block.
 
     Returns
     -------
-    ReconciledBatch
+    list[ReconciledBatch]
         Without the segments that failed.
 
     Raises
@@ -138,42 +176,53 @@ def check_tags(
         If the tags do not fit the segments.
     """
     said = yield from receive(SegmentTags)
-    if said.count_segments != segments.count_segments or len(said.tags) != segments.count_segments * (TAG_BITS // 8):
-        raise RemoteProtocolError(f"tags of {said.count_segments} segments, expected {segments.count_segments}")
-    ours = yield from compute(segment_tags, corrected, said.hash_key)
-    failed = gave_up | (ours != np.frombuffer(said.tags, "<u4"))
-    flags = corrected.reshape(-1)[: segments.key.bits.count]
-    before, after, bases = segments.key.bits.words, Bits.from_flags(flags).words, segments.key.bases.words
-    right = Bits.from_flags(_spread(~failed, segments))
-    errors_z, errors_x = (count_errors(before & mask, after & mask) for mask in (right.words & ~bases, right.words & bases))
-    errors = errors_z, errors_x
-    yield from send(ReconciliationOutcome(segments.count_segments, Bits.from_flags(failed).to_bytes(), *errors))
-    leakage = charge_answers(recipe, leakage, _outcome_bits(segments))
-    differed = Bits((before ^ after) & right.words, right.count)
-    return dataclasses.replace(_reconciled(segments, flags, failed, errors, leakage), right=right, differed=differed)
+    if said.count_segments != gave_up.size or len(said.tags) != gave_up.size * (TAG_BITS // 8):
+        raise RemoteProtocolError(f"tags of {said.count_segments} segments, expected {gave_up.size}")
+    outcome, batches = yield from compute(_checked, recipe, blocks, corrected, gave_up, said, leakages)
+    yield from send(outcome)
+    return batches
 
 
-def segment_tags(rows: NDArray[np.uint8], hash_key: bytes) -> NDArray[np.uint32]:
-    """Hash every segment to 32 bits.
+def _checked(
+    recipe: Recipe, blocks: list[Segments], corrected: list[Bits], gave_up: NDArray[np.bool_], said: SegmentTags, leakages: list[Leakage]
+) -> tuple[ReconciliationOutcome, list[ReconciledBatch]]:
+    wrong = gave_up | (segment_tags(blocks, corrected, said.hash_key) != np.frombuffer(said.tags, _TAG))
+    failed = _by_block(blocks, wrong)
+    right, differed, counts = [], [], []
+    for cut, after, lost in zip(blocks, corrected, failed, strict=True):
+        kept, bases = cut.spread(~lost), cut.key.bases.words
+        changed = (cut.key.bits.words ^ after.words) & kept.words
+        right.append(kept)
+        differed.append(Bits(changed, kept.count))
+        counts.append((int(np.bitwise_count(changed & ~bases).sum()), int(np.bitwise_count(changed & bases).sum())))
+    errors_z, errors_x = zip(*counts, strict=True)
+    outcome = ReconciliationOutcome(wrong.size, Bits.from_flags(wrong).to_bytes(), errors_z, errors_x)
+    batches = _all_reconciled(recipe, blocks, corrected, failed, counts, leakages)
+    whole = zip(batches, right, differed, strict=True)
+    return outcome, [dataclasses.replace(batch, right=kept, differed=changed) for batch, kept, changed in whole]
+
+
+def segment_tags(blocks: list[Segments], bits: list[Bits], hash_key: bytes) -> NDArray[np.uint16]:
+    """Hash every segment to 16 bits.
 
     Parameters
     ----------
-    rows : uint8[count_segments, segment_bits]
-        Bits.
+    blocks : list[Segments]
+        How each block is cut.
+    bits : list[Bits]
+        The bits of each block.
     hash_key : bytes
         16 fresh random bytes.
 
     Returns
     -------
-    uint32[count_segments]
-        The lowest bits of the polynomial hash of each row.
+    uint16[segments of all blocks]
+        The lowest bits of the polynomial hash of each segment, as they are sent: the lower byte first.
     """
     key = np.frombuffer(hash_key, np.uint64).copy()
-    count_bits = rows.shape[1]
-    packed = np.zeros((rows.shape[0], 8 * count_words(count_bits)), np.uint8)
-    packed[:, : -(-count_bits // 8)] = np.packbits(rows, axis=1, bitorder="little")
-    words = packed.view(np.uint64)
-    return np.array([int(polynomial_hash(row, count_bits, key)[0]) & 0xFFFFFFFF for row in words], np.dtype("<u4"))
+    mask = (1 << TAG_BITS) - 1
+    rows = ((row, cut.segment_bits) for cut, part in zip(blocks, bits, strict=True) for row in cut.packed(part))
+    return np.array([int(polynomial_hash(row, count_bits, key)[0]) & mask for row, count_bits in rows], _TAG)
 
 
 def failed_segments(outcome: ReconciliationOutcome, count_segments: int) -> NDArray[np.bool_]:
@@ -201,25 +250,33 @@ def failed_segments(outcome: ReconciliationOutcome, count_segments: int) -> NDAr
     return Bits.from_bytes(outcome.failed, count_segments).to_flags().astype(np.bool_)
 
 
-def _outcome_bits(segments: Segments) -> int:
-    """Bits of the last answer: a verdict on each segment and the two counts of corrected errors."""
-    return segments.count_segments + sum(count.bit_length() for count in segments.key.per_basis)
+def _by_block(blocks: list[Segments], flags: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
+    """Part what is known of all segments into what is known of each block's."""
+    bounds = np.cumsum([0, *(cut.count_segments for cut in blocks)])
+    return [flags[first:last] for first, last in pairwise(bounds.tolist())]
 
 
-def _spread(segment_flags: NDArray[np.bool_], segments: Segments) -> NDArray[np.bool_]:
-    """Repeat a flag of each segment for each of its key bits."""
-    return np.repeat(segment_flags, segments.segment_bits)[: segments.key.bits.count]
-
-
-def _reconciled(
-    segments: Segments, flags: NDArray[np.uint8], failed: NDArray[np.bool_], corrected: tuple[int, int], leakage: Leakage
-) -> ReconciledBatch:
-    key = KeyBits(Bits.from_flags(flags), segments.key.bases)
-    return ReconciledBatch(
-        key=key.selected(_spread(~failed, segments)) if failed.any() else key,
-        count_key=segments.key.per_basis,
-        corrected=corrected,
-        count_segments=segments.count_segments,
-        count_failed=int(np.count_nonzero(failed)),
-        leakage=leakage.charged("segment tags", TAG_BITS * segments.count_segments),
-    )
+def _all_reconciled(
+    recipe: Recipe,
+    blocks: list[Segments],
+    bits: list[Bits],
+    failed: list[NDArray[np.bool_]],
+    corrected: list[tuple[int, int]],
+    leakages: list[Leakage],
+) -> list[ReconciledBatch]:
+    """Leave out the segments that failed, and charge the tags and the answer to them."""
+    batches = []
+    for cut, part, lost, counts, leakage in zip(blocks, bits, failed, corrected, leakages, strict=True):
+        key = KeyBits(part, cut.key.bases)
+        charged = leakage.charged("segment tags", TAG_BITS * cut.count_segments)
+        batches.append(
+            ReconciledBatch(
+                key=key.selected(cut.spread(~lost)) if lost.any() else key,
+                count_key=cut.key.per_basis,
+                corrected=counts,
+                count_segments=cut.count_segments,
+                count_failed=int(np.count_nonzero(lost)),
+                leakage=charge_answers(recipe, charged, cut.outcome_bits),
+            )
+        )
+    return batches

@@ -157,13 +157,14 @@ EDITS = {
 
 
 def moved(table):
-    """The table of settings by outcomes with one error turned into a right bit."""
+    """The tables of settings by outcomes with one error turned into a right bit."""
     altered = list(table)
-    for setting, wrong in ((0, 1), (1, 0), (2, 3), (3, 2)):
-        if altered[4 * setting + wrong]:
-            altered[4 * setting + wrong] -= 1
-            altered[4 * setting + setting] += 1
-            break
+    for first in range(0, len(altered), 16):  # one table after the other, each of an announcement
+        for setting, wrong in ((0, 1), (1, 0), (2, 3), (3, 2)):
+            if altered[first + 4 * setting + wrong]:
+                altered[first + 4 * setting + wrong] -= 1
+                altered[first + 4 * setting + setting] += 1
+                return tuple(altered)
     return tuple(altered)
 
 

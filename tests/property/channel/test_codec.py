@@ -120,8 +120,8 @@ REFUSED = {
     "timestamp of no length": packed(HEAD, 400, b"\x92\x00\xc7\x00\xff"),
     "extension of one byte": packed(HEAD, 400, b"\x92\x00\xd4\x05\x00"),
     "reserved code": packed(HEAD, Abort.KIND, b"\x91\xc1"),
-    "negative count": packed(HEAD, KeyCommit.KIND, (-1,)),
-    "count past its limit": packed(HEAD, KeyCommit.KIND, (2**62 + 1,)),
+    "negative count": packed(HEAD, KeyCommit.KIND, ([-1],)),
+    "count past its limit": packed(HEAD, KeyCommit.KIND, ([2**62 + 1],)),
     "field too many": packed(HEAD, Abort.KIND, (1, 1)),
     "field missing": packed(HEAD, Abort.KIND, ()),
     "unknown kind": packed(HEAD, 999, (1,)),
@@ -174,7 +174,7 @@ def test_what_breaks_its_own_limits_is_never_sent(envelope):
 @pytest.mark.parametrize(
     "message",
     [
-        ToeplitzSeed(0, 1, bytes(MAXIMUM_FIELD_BYTES + 1)),
+        ToeplitzSeed(1, 0, 1, bytes(MAXIMUM_FIELD_BYTES + 1)),
         Hello(bytes(32), bytes(32), 0, 0, 0, 0, tuple(range(MAXIMUM_ITEMS + 1)), ()),
         Abort(256),
     ],

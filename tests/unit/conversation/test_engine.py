@@ -60,12 +60,12 @@ def ended(outputs):
 
 def test_messages_that_come_before_the_conversation_wait_for_it_in_order():
     peer = Peer()
-    assert peer.says(KeyCommit(1)) == []
-    peer.says(KeyCommit(2), exchange=2)
-    peer.says(KeyCommit(3))
+    assert peer.says(KeyCommit((1,))) == []
+    peer.says(KeyCommit((2,)), exchange=2)
+    peer.says(KeyCommit((3,)))
 
-    assert ended(peer.engine.start(hears(KeyCommit, KeyCommit), 1, 1)).result == [KeyCommit(1), KeyCommit(3)]
-    assert ended(peer.engine.start(hears(KeyCommit), 1, 2)).result == [KeyCommit(2)]
+    assert ended(peer.engine.start(hears(KeyCommit, KeyCommit), 1, 1)).result == [KeyCommit((1,)), KeyCommit((3,))]
+    assert ended(peer.engine.start(hears(KeyCommit), 1, 2)).result == [KeyCommit((2,))]
 
 
 def test_a_name_is_used_once():
@@ -85,7 +85,7 @@ def test_an_unexpected_kind_ends_the_session_for_every_conversation():
     peer = Peer()
     peer.engine.start(hears(KeyCommit), 1, 1)
     peer.engine.start(hears(KeyCommit), 1, 2)
-    outputs = peer.says(VerificationVerdict(True))
+    outputs = peer.says(VerificationVerdict(b"\1"))
 
     assert {output.task for output in outputs} == {TaskKey(1, 1), TaskKey(1, 2)}
     assert all(isinstance(output, Ended) and isinstance(output.error, RemoteProtocolError) for output in outputs)
@@ -118,7 +118,7 @@ def test_a_greeting_says_nothing_about_blocks():
     peer = Peer()
     peer.engine = Engine(Party.ALICE, SessionSeal(SECRETS, bytes(32), bytes(32)), None)
     peer.engine.start(hears(KeyCommit), 0, 1)
-    output = ended(peer.says(KeyCommit(1), block=1))
+    output = ended(peer.says(KeyCommit((1,)), block=1))
 
     assert isinstance(output.error, RemoteProtocolError)
     assert "in the greeting" in str(output.error)
@@ -131,7 +131,7 @@ def test_anything_but_an_abort_for_an_ended_conversation_breaks_the_rules(closed
     if closed:
         peer.engine.close_block(1)
         assert peer.says(Abort(1)) == []
-    peer.says(KeyCommit(1))
+    peer.says(KeyCommit((1,)))
 
     assert "KeyCommit for a conversation that has ended" in str(peer.engine.failure)
 
@@ -141,36 +141,36 @@ def test_what_was_under_way_when_we_gave_up_is_dropped_and_what_follows_our_abor
     peer = Peer()
 
     def giving_up():
-        yield from effects.send(KeyCommit(1))
+        yield from effects.send(KeyCommit((1,)))
         yield from effects.send(Abort(6))
 
     peer.engine.start(giving_up(), 1, 1)
     if closed:
         peer.engine.close_block(1)
-    assert peer.says(KeyCommit(1), heard=0) == []
-    assert peer.says(KeyCommit(1), heard=1) == []
+    assert peer.says(KeyCommit((1,)), heard=0) == []
+    assert peer.says(KeyCommit((1,)), heard=1) == []
     assert peer.engine.failure is None
-    peer.says(KeyCommit(1), heard=2)
+    peer.says(KeyCommit((1,)), heard=2)
     assert "has ended" in str(peer.engine.failure)
 
 
 def test_the_peer_may_not_fill_mailboxes_without_end():
     peer = Peer()
     for _ in range(MAXIMUM_MAILBOX):
-        peer.says(KeyCommit(1))
+        peer.says(KeyCommit((1,)))
     assert peer.engine.failure is None
-    peer.says(KeyCommit(1))
+    peer.says(KeyCommit((1,)))
     assert "waiting for one conversation" in str(peer.engine.failure)
 
     peer = Peer()
     for exchange in range(MAXIMUM_EARLY_MAILBOXES):
-        peer.says(KeyCommit(1), exchange=exchange)
+        peer.says(KeyCommit((1,)), exchange=exchange)
     assert peer.engine.failure is None
-    peer.says(KeyCommit(1), exchange=99)
+    peer.says(KeyCommit((1,)), exchange=99)
     assert "begun ahead of us" in str(peer.engine.failure)
 
     peer = Peer()
-    chunk = ToeplitzSeed(0, 1, bytes(MAXIMUM_FIELD_BYTES))
+    chunk = ToeplitzSeed(1, 0, 1, bytes(MAXIMUM_FIELD_BYTES))
     for number in range(MAXIMUM_WAITING_BYTES // MAXIMUM_FIELD_BYTES):
         peer.says(chunk, exchange=number % 3)
     assert "bytes of messages waiting" in str(peer.engine.failure)
@@ -179,8 +179,8 @@ def test_the_peer_may_not_fill_mailboxes_without_end():
 def test_room_is_given_back_by_taking_ending_and_closing():
     peer = Peer()
     for exchange in (1, 2, 3):
-        peer.says(KeyCommit(1), exchange=exchange)
-    peer.says(KeyCommit(1))
+        peer.says(KeyCommit((1,)), exchange=exchange)
+    peer.says(KeyCommit((1,)))
     peer.engine.start(hears(KeyCommit), 1, 1)  # takes one, ends with one left
     peer.engine.start(hears(KeyCommit), 1, 2)
     peer.engine.close_block(1)  # drops what came for exchange 3
@@ -191,10 +191,10 @@ def test_room_is_given_back_by_taking_ending_and_closing():
 
 def test_a_failed_session_takes_in_nothing_more():
     peer = Peer()
-    peer.says(KeyCommit(1), sequence=9)
+    peer.says(KeyCommit((1,)), sequence=9)
     covered = peer.engine.session_transcript.heard.count_bytes
     for _ in range(5):
-        peer.says(KeyCommit(1), block=SESSION_SCOPE)
+        peer.says(KeyCommit((1,)), block=SESSION_SCOPE)
 
     assert peer.engine.session_transcript.heard.count_bytes == covered
     assert not peer.engine._early
@@ -211,7 +211,7 @@ def test_a_failed_session_takes_in_nothing_more():
 )
 def test_a_header_that_lies_ends_the_session(header, complaint):
     peer = Peer()
-    peer.says(KeyCommit(1), **header)
+    peer.says(KeyCommit((1,)), **header)
 
     assert isinstance(peer.engine.failure, RemoteProtocolError)
     assert complaint in str(peer.engine.failure)
@@ -221,12 +221,12 @@ def test_what_was_heard_is_not_unheard():
     peer = Peer()
 
     def talk():
-        yield from effects.send(KeyCommit(1))
+        yield from effects.send(KeyCommit((1,)))
         yield from effects.receive(KeyCommit)
 
     peer.engine.start(talk(), 1, 1)
-    peer.says(KeyCommit(1), heard=1)
-    peer.says(KeyCommit(1), exchange=2, heard=0)
+    peer.says(KeyCommit((1,)), heard=1)
+    peer.says(KeyCommit((1,)), exchange=2, heard=0)
 
     assert "unheard" in str(peer.engine.failure)
 
@@ -243,10 +243,10 @@ def test_authenticated_nonsense_ends_the_session_and_a_forgery_does_not():
 
 def test_what_cannot_be_sent_is_an_error_of_the_conversation():
     peer = Peer()
-    outputs = peer.engine.start(effects.send(ToeplitzSeed(0, 1, bytes(MAXIMUM_FIELD_BYTES + 1))), 1, 1)
+    outputs = peer.engine.start(effects.send(ToeplitzSeed(1, 0, 1, bytes(MAXIMUM_FIELD_BYTES + 1))), 1, 1)
     assert isinstance(ended(outputs).error, LocalProtocolError)
 
-    (sent, _) = peer.engine.start(effects.send(KeyCommit(1)), 1, 2)
+    (sent, _) = peer.engine.start(effects.send(KeyCommit((1,))), 1, 2)
     assert isinstance(sent, Transmit)
     assert peer.engine.failure is None
 
@@ -316,7 +316,7 @@ def test_memory_does_not_grow_with_the_number_of_blocks():
     peer = Peer()
     for block in range(1, 2001):
         peer.engine.start(hears(KeyCommit), block, 1)
-        peer.says(KeyCommit(block), block=block)
+        peer.says(KeyCommit((block,)), block=block)
         peer.engine.close_block(block)
 
     engine = peer.engine

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.bits import Bits
 from common.channel.messages import ParityQuery, ParityReply, ReconciliationOutcome, SegmentTags, Syndrome, SyndromeIncrement
 from common.conversation.rehearsal import rehearse
 from common.distillation.reconciliation.methods import METHODS
@@ -20,7 +21,8 @@ RECIPES = {method: tiny_recipe(method) for method in METHODS}
 
 def reconciled(method, key, other, qber, rule="reference half"):
     halves, recipe = METHODS[method], dataclasses.replace(RECIPES[method], leakage_rule=rule)
-    return rehearse(halves.reference(recipe, qber, key), halves.correcting(recipe, qber, other))
+    (ours,), (theirs,), said = rehearse(halves.reference(recipe, qber, [key]), halves.correcting(recipe, qber, [other]))
+    return ours, theirs, said
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -87,8 +89,10 @@ def test_a_segment_that_looks_corrected_and_is_not_fails_by_its_tag():
     wrong = segments.rows()
     wrong[2, 7] ^= 1
     gave_up = np.array([True, False, False, False])
-    ours, theirs, said = rehearse(
-        send_tags(RECIPES["ldpc"], segments, Leakage()), check_tags(RECIPES["ldpc"], segments, wrong, gave_up, Leakage())
+    changed = [Bits.from_flags(wrong.reshape(-1))]
+    (ours,), (theirs,), said = rehearse(
+        send_tags(RECIPES["ldpc"], [segments], [Leakage()]),
+        check_tags(RECIPES["ldpc"], [segments], changed, gave_up, [Leakage()]),
     )
 
     assert ours.key.bits == theirs.key.bits
@@ -113,13 +117,13 @@ def answer_to(half: Any, *answers):
                 effect = half.send(left.pop(0))
 
 
-OUTCOME = ReconciliationOutcome(1, b"\0", 0, 0)
+OUTCOME = ReconciliationOutcome(1, b"\0", (0,), (0,))
 
 MISFITS = {
     "syndrome under another code": ("ldpc", "correcting", Syndrome(99, 1, 500, 0, b"")),
     "syndrome of another number of segments": ("ldpc", "correcting", Syndrome(0, 2**32 - 1, 500, 0, b"")),
-    "outcome of another number of segments": ("ldpc", "reference", ReconciliationOutcome(9, bytes(2), 0, 0)),
-    "outcome with padding set": ("ldpc", "reference", ReconciliationOutcome(1, b"\2", 0, 0)),
+    "outcome of another number of segments": ("ldpc", "reference", ReconciliationOutcome(9, bytes(2), (), ())),
+    "outcome with padding set": ("ldpc", "reference", ReconciliationOutcome(1, b"\2", (), ())),
     "parities of another number": ("cascade", "correcting", ParityReply(2**32 - 1, b"")),
     "parities too short": ("cascade", "correcting", ParityReply(8, b"")),
     "answers of another number": ("cascade", "reference", ParityQuery(1, b"\0")),
@@ -130,20 +134,22 @@ MISFITS = {
 def test_an_answer_that_does_not_fit_is_refused(name):
     method, half, answer = MISFITS[name]
     with pytest.raises(RemoteProtocolError):
-        answer_to(getattr(METHODS[method], half)(RECIPES[method], 0.01, key_bits(500)), answer)
+        answer_to(getattr(METHODS[method], half)(RECIPES[method], 0.01, [key_bits(500)]), answer)
 
 
-@pytest.mark.parametrize("outcome", [dataclasses.replace(OUTCOME, corrected_z=10**6), dataclasses.replace(OUTCOME, corrected_x=2**62)])
+@pytest.mark.parametrize(
+    "outcome", [dataclasses.replace(OUTCOME, corrected_z=(10**6,)), dataclasses.replace(OUTCOME, corrected_x=(2**62,))]
+)
 def test_more_errors_than_bits_are_refused(outcome):
     with pytest.raises(RemoteProtocolError, match="more errors corrected"):
-        answer_to(send_tags(RECIPES["ldpc"], Segments.cut(key_bits(100), 100), Leakage()), outcome)
+        answer_to(send_tags(RECIPES["ldpc"], [Segments.cut(key_bits(100), 100)], [Leakage()]), outcome)
 
 
-@pytest.mark.parametrize("said", [SegmentTags(2, bytes(16), bytes(8)), SegmentTags(1, bytes(16), bytes(3)), SegmentTags(1, bytes(16), b"")])
+@pytest.mark.parametrize("said", [SegmentTags(2, bytes(16), bytes(4)), SegmentTags(1, bytes(16), bytes(3)), SegmentTags(1, bytes(16), b"")])
 def test_tags_that_do_not_fit_are_refused(said):
     segments = Segments.cut(key_bits(100), 100)
     with pytest.raises(RemoteProtocolError, match="tags of"):
-        answer_to(check_tags(RECIPES["ldpc"], segments, segments.rows(), np.zeros(1, np.bool_), Leakage()), said)
+        answer_to(check_tags(RECIPES["ldpc"], [segments], [segments.key.bits], np.zeros(1, np.bool_), [Leakage()]), said)
 
 
 @pytest.mark.parametrize("more", [SyndromeIncrement(1, 1, b""), SyndromeIncrement(0, 2, b""), SyndromeIncrement(0, 1, b"")])
@@ -151,10 +157,41 @@ def test_an_increment_that_does_not_fit_is_refused(more):
     key = key_bits(3000)
     halves = METHODS["ldpc"]
     recipe = RECIPES["ldpc"]
-    reference: Any = halves.reference(recipe, 0.01, key)
+    reference: Any = halves.reference(recipe, 0.01, [key])
     effect = next(reference)
     while not hasattr(effect, "message"):
         effect = reference.send(effect.function(*effect.arguments) if hasattr(effect, "function") else bytes(effect.count_bytes))
     random = with_errors(key, np.flatnonzero(np.random.default_rng(1).random(3000) < 0.5))
     with pytest.raises(RemoteProtocolError):
-        answer_to(halves.correcting(recipe, 0.01, random), effect.message, more)
+        answer_to(halves.correcting(recipe, 0.01, [random]), effect.message, more)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_blocks_reconciled_together_are_charged_each_its_own(method):
+    keys = [key_bits(count, count) for count in (3000, 1, 7000, 5123)]
+    others = [noisy(key, 0.02, seed) if key.bits.count > 1 else key for seed, key in enumerate(keys)]
+    others[2] = with_errors(keys[2], np.flatnonzero(np.random.default_rng(7).random(7000) < 0.5))
+    recipe = dataclasses.replace(RECIPES[method], leakage_rule="both halves")
+    ours, theirs, said = rehearse(METHODS[method].reference(recipe, 0.02, keys), METHODS[method].correcting(recipe, 0.02, others))
+
+    assert len(ours) == len(theirs) == len(keys)
+    for key, mine, yours in zip(keys, ours, theirs, strict=True):
+        assert mine.key.bits == yours.key.bits
+        assert (mine.leakage, mine.count_key, mine.corrected, mine.count_failed) == (
+            yours.leakage,
+            yours.count_key,
+            yours.corrected,
+            yours.count_failed,
+        )
+        assert mine.count_key == key.per_basis
+    for number in (0, 1, 3):
+        assert ours[number].key.bits == keys[number].bits
+    if method == "cascade":
+        parities = sum(message.count_bits for message in said if isinstance(message, ParityReply))
+        assert sum(mine.leakage.items["parities"] for mine in ours) == parities
+
+
+def test_an_outcome_about_another_number_of_blocks_is_refused():
+    outcome = dataclasses.replace(OUTCOME, corrected_z=(0, 0), corrected_x=(0, 0))
+    with pytest.raises(RemoteProtocolError, match="errors of 2 blocks"):
+        answer_to(send_tags(RECIPES["ldpc"], [Segments.cut(key_bits(100), 100)], [Leakage()]), outcome)

@@ -9,7 +9,7 @@ import pytest
 from common.channel.fields import MAXIMUM_ITEMS
 from common.channel.messages import DetectionAnnouncement, SiftingReply
 from common.conversation.rehearsal import rehearse
-from common.distillation.sifting import FRESH_BYTES, BlockProgress, announce, sift
+from common.distillation.sifting import FRESH_BYTES, MOST_ANNOUNCEMENTS, MOST_GROUP_DETECTIONS, GroupProgress, announce, sift
 from common.distillation.values import FramedDetections
 from common.errors import RemoteProtocolError
 from common.kernels.gaps import encode_gaps
@@ -19,7 +19,7 @@ RECIPE = dataclasses.replace(tiny_recipe("ldpc"), frame_pulses=100, test_fractio
 SETTINGS = np.random.default_rng(3).integers(0, 4, 2000).astype(np.uint8)
 SLOTS = np.sort(np.random.default_rng(4).choice(np.arange(200, 700), 120, replace=False)).astype(np.int64)
 OUTCOMES = np.random.default_rng(5).integers(0, 4, SLOTS.size).astype(np.uint8)
-PROGRESS = BlockProgress(first_slot=100, next_frame=1, frames_left=5, detections_left=1000)
+PROGRESS = GroupProgress(first_slot=100, next_frame=1, frames_left=5, detections_left=1000, blocks_left=3)
 CROSS = np.array([205, 650], np.int64)
 
 
@@ -33,7 +33,7 @@ def look_up(slots):
 
 
 def test_both_ends_keep_the_same_rounds():
-    ours, theirs, said = rehearse(sift(RECIPE, PROGRESS, look_up), announce(RECIPE, PROGRESS, lambda *_: detections()))
+    (ours,), (theirs,), said = rehearse(sift(RECIPE, PROGRESS, look_up), announce(RECIPE, PROGRESS, lambda *_: detections()))
 
     assert [type(message) for message in said] == [DetectionAnnouncement, SiftingReply]
     matched = RECIPE.protocol.bases_of(SETTINGS[SLOTS]) == OUTCOMES >> 1
@@ -43,7 +43,10 @@ def test_both_ends_keep_the_same_rounds():
     assert ours.key.bases.ones() == 0  # X is disclosed whole
     assert (ours.count_frames, ours.count_detections, ours.count_cross_clicks) == (5, 120, 2)
     assert ours.closes_block
-    assert PROGRESS.after(ours) == BlockProgress(100, 6, 0, 880)
+    assert ours.closes_group
+    assert PROGRESS.after(RECIPE, 5, 120, closes_block=False) == GroupProgress(100, 6, 0, 880, 3, 120)
+    opened = GroupProgress(100, 6, RECIPE.maximum_frames, RECIPE.target_detections, 2, 120)
+    assert PROGRESS.after(RECIPE, 5, 120, closes_block=True) == opened
 
 
 def test_tested_rounds_are_chosen_afresh_every_time():
@@ -63,7 +66,7 @@ def test_fresh_bytes_are_drawn_when_the_measurement_is_finished_and_never_before
         order.append("drawn" if hasattr(effect, "count_bytes") else effect.function.__name__)
         effect = half.send(carried_out(effect))
 
-    assert order[:2] == ["<lambda>", "drawn"]
+    assert order[:3] == ["<lambda>", "drawn", "_announcement"]
     assert effect.message.fresh == bytes(FRESH_BYTES)
 
 
@@ -87,7 +90,7 @@ def heard(said, progress=PROGRESS):
 
 COUNTS = tuple(detections().count_per_frame.tolist())
 
-BROKEN: dict[str, tuple[dict[str, Any], BlockProgress]] = {
+BROKEN: dict[str, tuple[dict[str, Any], GroupProgress]] = {
     "frames skipped": ({"first_frame": 2}, PROGRESS),
     "frames repeated": ({"first_frame": 0}, PROGRESS),
     "too many frames": ({}, dataclasses.replace(PROGRESS, frames_left=4)),
@@ -97,6 +100,11 @@ BROKEN: dict[str, tuple[dict[str, Any], BlockProgress]] = {
     "left open": ({"closes_block": False}, PROGRESS),
     "left open at the target": ({"closes_block": False}, dataclasses.replace(PROGRESS, frames_left=9, detections_left=120)),
     "left open at the end": ({"closes_block": False, "ends_stream": True}, PROGRESS),
+    "stream ended within a group": ({"ends_stream": True, "closes_group": False}, PROGRESS),
+    "group closed within a block": ({"closes_block": False}, dataclasses.replace(PROGRESS, frames_left=9)),
+    "group closed and more to follow": ({"more_follow": True}, PROGRESS),
+    "group without end": ({"closes_group": False}, dataclasses.replace(PROGRESS, blocks_left=1)),
+    "group too large": ({"closes_group": False}, dataclasses.replace(PROGRESS, count_detections=MOST_GROUP_DETECTIONS)),
     "counted in other frames": ({"count_per_frame": (COUNTS[1] + 1, COUNTS[1] - 1, *COUNTS[2:])}, PROGRESS),
     "one too many": ({"count_per_frame": (*COUNTS[:-1], COUNTS[-1] + 1)}, PROGRESS),
     "countless": ({"count_per_frame": (*COUNTS[:-1], 2**62)}, PROGRESS),
@@ -118,6 +126,8 @@ def test_an_announcement_that_breaks_the_block_rule_is_refused(name):
 def test_the_honest_announcement_is_answered():
     assert heard(announcement()).count_detections == SLOTS.size
     assert heard(announcement(), dataclasses.replace(PROGRESS, frames_left=9, detections_left=sum(COUNTS[:-1]) + 1))
+    assert heard(announcement(closes_group=False))
+    assert heard(announcement(closes_group=False, more_follow=True))
     assert heard(announcement(closes_block=True, ends_stream=True), dataclasses.replace(PROGRESS, frames_left=9))
 
 
@@ -134,7 +144,76 @@ def test_a_reply_that_does_not_fit_is_refused(reply):
     if reply == {"kept": bytes(15)}:
         fields["tested"] = bytes([1] + [0] * 14)
     with pytest.raises(RemoteProtocolError):
-        half.send(SiftingReply(**fields))
+        carried_out(half.send(SiftingReply(**fields)))
+
+
+RECIPE_OF_FRAMES = dataclasses.replace(RECIPE, target_detections=20, maximum_frames=50)
+
+
+def frame_by_frame(count_frames, ahead=True):
+    """A stream that gives a frame at a time, and says how much waits behind it; ends with the last one."""
+
+    def take(first_frame, _most_frames, _wanted):
+        inside = (SLOTS >= 100 + first_frame * 100) & (SLOTS < 200 + first_frame * 100)
+        behind = int(np.count_nonzero((SLOTS >= 200 + first_frame * 100) & (SLOTS < 100 + (1 + count_frames) * 100)))
+        found = detections(first_frame, 1, SLOTS[inside], OUTCOMES[inside], ended=first_frame == count_frames)
+        return dataclasses.replace(found, cross_slots=CROSS[:0], count_ahead=behind if ahead else 0)
+
+    return take
+
+
+def sifted_together(recipe, take, most_blocks=None):
+    progress = GroupProgress.opened(recipe, 100, 1, most_blocks)
+    ours, theirs, said = rehearse(sift(recipe, progress, look_up), announce(recipe, progress, take))
+    for mine, yours in zip(ours, theirs, strict=True):
+        assert mine.key.bases == yours.key.bases
+        assert mine.tested_bases == yours.tested_bases
+        assert (mine.closes_block, mine.closes_group, mine.ends_stream) == (yours.closes_block, yours.closes_group, yours.ends_stream)
+    return ours, [message for message in said if isinstance(message, DetectionAnnouncement)]
+
+
+def test_what_has_come_in_already_is_announced_before_the_first_answer_and_in_one_group():
+    batches, said = sifted_together(RECIPE_OF_FRAMES, frame_by_frame(5))
+
+    assert len(batches) == 5
+    assert [message.more_follow for message in said] == [True] * 4 + [False]
+    assert [batch.closes_group for batch in batches] == [False] * 4 + [True]
+    assert sum(batch.closes_block for batch in batches) > 1
+    assert batches[-1].ends_stream
+
+
+def test_what_has_not_come_in_is_not_waited_for():
+    batches, said = sifted_together(dataclasses.replace(RECIPE_OF_FRAMES, target_detections=1000), frame_by_frame(5, ahead=False))
+
+    assert len(batches) == len(said) == 1
+    assert not said[0].more_follow
+    assert not batches[0].closes_block
+
+
+def test_a_group_has_no_more_blocks_than_it_may():
+    for most in (1, 2):
+        batches, _ = sifted_together(RECIPE_OF_FRAMES, frame_by_frame(5), most)
+        assert sum(batch.closes_block for batch in batches) == most
+        assert [batch.closes_group for batch in batches] == [False] * (len(batches) - 1) + [True]
+
+
+def test_announcements_without_end_are_refused():
+    recipe = dataclasses.replace(RECIPE, target_detections=10**6, maximum_frames=10**6)
+    progress = GroupProgress.opened(recipe, 100, 1)
+    half: Any = sift(recipe, progress, look_up)
+    next(half)
+    said = announcement(closes_block=False, closes_group=False, more_follow=True, count_per_frame=(0,), gaps=b"", bases=b"")
+    said = dataclasses.replace(said, count_cross_clicks=0, cross_gaps=b"")
+
+    def announce_another(number):
+        effect = half.send(dataclasses.replace(said, first_frame=number))
+        while type(effect).__name__ != "Receive":
+            effect = half.send(carried_out(effect) if not hasattr(effect, "message") else None)
+
+    for number in range(1, MOST_ANNOUNCEMENTS):
+        announce_another(number)
+    with pytest.raises(RemoteProtocolError, match=f"more than {MOST_ANNOUNCEMENTS}"):
+        announce_another(MOST_ANNOUNCEMENTS)
 
 
 def test_no_announcement_counts_more_frames_than_a_message_holds():

@@ -22,7 +22,7 @@ def key(bases):
 
 
 def sifted(bases):
-    return SiftedBatch(2, 400, 1, key(bases), bits(), bits(), closes_block=False, ends_stream=False, table=TABLE)
+    return SiftedBatch(2, 400, 1, key(bases), bits(), bits(), closes_block=False, closes_group=False, ends_stream=False, table=TABLE)
 
 
 def reconciled(right, differed):

@@ -1,7 +1,7 @@
 """Both ends share a block out alike whatever a person does meanwhile, and a doubt that was none leaves nothing behind."""
 
 from common.channel.codec import Party
-from common.conversation.operations import CommitKey, MeetPeer, OpenBlock, Settle, StageKey, TakeMask
+from common.conversation.operations import CommitKeys, MeetPeer, OpenBlock, Settle, StageKeys, TakeMask
 from common.keystore.masks import GENERATION_PAIRS, ProvisionedMasks
 from common.keystore.ownership import Pool
 from tests.support.keystores import greet, secret
@@ -15,8 +15,8 @@ def test_masks_renewed_between_a_mask_and_its_key_change_nothing_about_the_block
         store.apply(TakeMask(0))
     assert ends[1].renew(ProvisionedMasks(bytes(32 * 128), 1))
     for store in ends:
-        store.apply(StageKey(1, secret(1, 80_000)))
-        store.apply(CommitKey(1))
+        store.apply(StageKeys({1: secret(1, 80_000)}))
+        store.apply(CommitKeys((1,)))
 
     levels = [store.levels().pool_bits for store in ends]
     assert levels[0] == levels[1]
@@ -30,8 +30,8 @@ def test_an_old_greeting_and_a_cut_wire_cost_no_key_later(make):
     store.apply(MeetPeer(1, 0))
     store.apply(OpenBlock(1))
     store.apply(TakeMask(0))
-    store.apply(StageKey(1, secret(1, 80_000)))
-    store.apply(CommitKey(1))
+    store.apply(StageKeys({1: secret(1, 80_000)}))
+    store.apply(CommitKeys((1,)))
     before = store.levels().pool_bits[Pool.BOB_PAD]
 
     store.apply(MeetPeer(1, 0))  # as the peer once stood

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from common.channel.codec import Party
-from common.conversation.operations import OpenBlock, StageKey, TakeMask
+from common.conversation.operations import OpenBlock, StageKeys, TakeMask
 from common.keystore import check
 from common.keystore.ownership import Pool
 from tests.support.keystores import distil, greet, opened, secret
@@ -30,7 +30,7 @@ def paths(tmp_path):
         for store in (alice, bob):
             store.apply(TakeMask(18))
             store.apply(OpenBlock(9))
-        alice.apply(StageKey(9, secret(9, 100)))
+        alice.apply(StageKeys({9: secret(9, 100)}))
     return paths
 
 
@@ -104,7 +104,7 @@ def test_it_reads_what_a_killed_process_left_in_the_log(paths, tmp_path):
     with closing(opened(paths[0])) as alice:
         distil_number = 10
         alice.apply(OpenBlock(distil_number))
-        alice.apply(StageKey(distil_number, secret(distil_number, 100)))
+        alice.apply(StageKeys({distil_number: secret(distil_number, 100)}))
         for file in list(tmp_path.iterdir()):
             if file.name.startswith("alice.sqlite"):
                 (tmp_path / f"copy-{file.name}").write_bytes(file.read_bytes())

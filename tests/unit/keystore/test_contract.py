@@ -5,13 +5,13 @@ import pytest
 from common.channel.codec import Party
 from common.channel.pairs import is_hash_key
 from common.conversation.operations import (
-    CommitKey,
+    CommitKeys,
     Ledger,
     MeetPeer,
     OpenBlock,
     ReadLedger,
     Settle,
-    StageKey,
+    StageKeys,
     TakeMask,
 )
 from common.errors import AbortReason, BlockAborted, KeyAlreadyTakenError, KeyExhaustedError, KeyNotFoundError, KeyStoreError
@@ -64,12 +64,12 @@ def test_a_mask_pair_is_taken_once(make):
 def test_staging_and_committing_may_be_asked_again(make):
     store = make()
     for _ in range(2):
-        store.apply(StageKey(1, secret(1, 1000)))
+        store.apply(StageKeys({1: secret(1, 1000)}))
     assert store.apply(ReadLedger()).lengths == {1: 1000}
     assert store.levels().staged_bits == 1000
     for _ in range(2):
-        store.apply(CommitKey(1))
-    store.apply(StageKey(1, secret(1, 1000)))
+        store.apply(CommitKeys((1,)))
+    store.apply(StageKeys({1: secret(1, 1000)}))
 
     assert store.levels().staged_bits == 0
     assert store.levels().count_committed == 1
@@ -77,13 +77,13 @@ def test_staging_and_committing_may_be_asked_again(make):
 
 def test_what_was_never_staged_is_not_committed(make):
     with pytest.raises(KeyNotFoundError, match="block 9"):
-        make().apply(CommitKey(9))
+        make().apply(CommitKeys((9,)))
 
 
 def test_a_staged_key_is_not_handed_out(make):
     store = make()
     store.apply(MeetPeer(1, 0))
-    store.apply(StageKey(1, secret(1, 100_000)))
+    store.apply(StageKeys({1: secret(1, 100_000)}))
 
     with pytest.raises(KeyExhaustedError):
         store.take(Pool.ALICE_PAD, 1, "test")
@@ -91,20 +91,20 @@ def test_a_staged_key_is_not_handed_out(make):
 
 def test_an_erased_block_is_gone_and_its_number_with_it(make):
     store = make()
-    store.apply(StageKey(1, secret(1, 1000)))
+    store.apply(StageKeys({1: secret(1, 1000)}))
     store.apply(Settle((), (1, 7)))
 
     assert store.apply(ReadLedger()).lengths == {}
     with pytest.raises(KeyNotFoundError):
-        store.apply(CommitKey(1))
+        store.apply(CommitKeys((1,)))
     with pytest.raises(KeyStoreError, match="erased"):
-        store.apply(StageKey(1, secret(1, 1000)))
+        store.apply(StageKeys({1: secret(1, 1000)}))
 
 
 def test_settling_commits_and_erases_at_once(make):
     store = make()
     for block in (1, 2, 3):
-        store.apply(StageKey(block, secret(block, 1000)))
+        store.apply(StageKeys({block: secret(block, 1000)}))
     store.apply(Settle((3, 1), (2,)))
 
     assert store.apply(ReadLedger()).lengths == {1: 1000, 3: 1000}
@@ -113,8 +113,8 @@ def test_settling_commits_and_erases_at_once(make):
 
 def test_nothing_is_handed_out_before_the_peer_was_met(make):
     store = make(rule=NO_RESERVE)
-    store.apply(StageKey(1, secret(1, 1000)))
-    store.apply(CommitKey(1))
+    store.apply(StageKeys({1: secret(1, 1000)}))
+    store.apply(CommitKeys((1,)))
 
     with pytest.raises(KeyStoreError, match="met"):
         store.take(Pool.ALICE_PAD, 1, "test")
@@ -315,8 +315,8 @@ def test_key_expires_first_where_it_is_handed_out(make):
 def test_masks_do_not_expire_and_without_an_age_nothing_does(make):
     clock = Clock()
     store = make(masks=ProvisionedMasks(), expiry_seconds=100, clock=clock)
-    store.apply(StageKey(1, secret(1, 5120)))
-    store.apply(CommitKey(1))
+    store.apply(StageKeys({1: secret(1, 5120)}))
+    store.apply(CommitKeys((1,)))
     clock.now_s += 1e9
     assert store.expire() == 0
     assert make(Party.BOB).expire() == 0
@@ -373,8 +373,8 @@ def test_blocks_committed_by_a_later_session_are_shared_out_alike(make):
     for store in ends:
         store.apply(OpenBlock(2))
         store.apply(TakeMask(1))
-        store.apply(StageKey(2, secret(2, 9000)))
-    ends[0].apply(CommitKey(2))
+        store.apply(StageKeys({2: secret(2, 9000)}))
+    ends[0].apply(CommitKeys((2,)))
     for index in (5, 9):
         ends[1].apply(TakeMask(index))
     distil(ends, 9000, greet(ends))

@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from common.channel.codec import Party
-from common.conversation.operations import CommitKey, DistrustHashKey, Ledger, MeetPeer, OpenBlock, StageKey
+from common.conversation.operations import CommitKeys, DistrustHashKey, Ledger, MeetPeer, OpenBlock, StageKeys
 from common.errors import KeyNotFoundError, KeyStoreError
 from common.keystore import check
 from common.keystore.interface import UseKind
@@ -21,8 +21,8 @@ def refilled(path):
     """A store whose reserve came from a block: 20 pairs, from pair 0 on."""
     store = opened(path, masks=NO_MASKS)
     store.apply(OpenBlock(1))
-    store.apply(StageKey(1, secret(1, 10_000)))
-    store.apply(CommitKey(1))
+    store.apply(StageKeys({1: secret(1, 10_000)}))
+    store.apply(CommitKeys((1,)))
     return store
 
 

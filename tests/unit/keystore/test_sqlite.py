@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from common.channel.codec import Party
-from common.conversation.operations import MOST_LISTED_BLOCKS, CommitKey, MeetPeer, OpenBlock, ReadLedger, StageKey, TakeMask
+from common.conversation.operations import MOST_LISTED_BLOCKS, CommitKeys, MeetPeer, OpenBlock, ReadLedger, StageKeys, TakeMask
 from common.errors import BlockAborted, ConfigurationError, KeyAlreadyTakenError, KeyExhaustedError, KeyStoreError
 from common.keystore import check, shelf
 from common.keystore.interface import Piece, UseKind
@@ -95,7 +95,7 @@ def test_every_commit_waits_for_the_disk(ends):
 
 def test_no_key_lies_open_on_disk(ends, paths):
     distil(ends, 8 * 4000)
-    ends[0].apply(StageKey(7, secret(7, 8 * 4000)))
+    ends[0].apply(StageKeys({7: secret(7, 8 * 4000)}))
     ends[0].take(Pool.ALICE_PAD, 100, "letter")
     key = key_bytes(1, 8 * 4000) + key_bytes(7, 8 * 4000)
     written = everything_on_disk(paths[0])
@@ -114,8 +114,8 @@ def test_spent_key_cannot_be_opened_again_by_whoever_takes_file_and_master_key(e
 
 def test_a_used_mask_leaves_nothing_behind(tmp_path):
     with closing(opened(tmp_path / "a", masks=ProvisionedMasks())) as store:
-        store.apply(StageKey(1, secret(1, 10_000)))
-        store.apply(CommitKey(1))
+        store.apply(StageKeys({1: secret(1, 10_000)}))
+        store.apply(CommitKeys((1,)))
         store.apply(TakeMask(3))
         left = edit(tmp_path / "a", "SELECT MIN(first_byte) FROM pieces WHERE pool = 'authentication-reserve'")
         assert left == [(4 * 32,)]
@@ -246,11 +246,11 @@ def test_a_damaged_staged_block_is_erased_and_the_peer_follows(ends, paths):
     alice, bob = ends
     for store in ends:
         store.apply(OpenBlock(1))
-        store.apply(StageKey(1, secret(1, 4000)))
-    alice.apply(CommitKey(1))
+        store.apply(StageKeys({1: secret(1, 4000)}))
+    alice.apply(CommitKeys((1,)))
     edit(paths[1], "UPDATE pieces SET sealed = zeroblob(length(sealed))")
     with pytest.raises(DamagedPieceError, match="block 1"):
-        bob.apply(CommitKey(1))
+        bob.apply(CommitKeys((1,)))
 
     assert bob.apply(ReadLedger()).lengths == {}
     assert bob.levels().damaged_blocks == (1,)
@@ -262,8 +262,8 @@ def test_a_damaged_staged_block_is_erased_and_the_peer_follows(ends, paths):
 def test_a_damaged_mask_costs_one_block(tmp_path):
     path = tmp_path / "a"
     with closing(opened(path, masks=ProvisionedMasks())) as store:
-        store.apply(StageKey(1, secret(1, 10_000)))
-        store.apply(CommitKey(1))
+        store.apply(StageKeys({1: secret(1, 10_000)}))
+        store.apply(CommitKeys((1,)))
         edit(path, "UPDATE pieces SET sealed = x'00' WHERE pool = 'authentication-reserve' AND first_byte = 32")
         store.apply(TakeMask(1))
         with pytest.raises(BlockAborted):
@@ -275,9 +275,9 @@ def test_a_damaged_mask_costs_one_block(tmp_path):
 def test_a_block_keeps_the_rule_it_was_staged_under(ends, paths):
     for store in ends:
         store.apply(OpenBlock(1))
-        store.apply(StageKey(1, secret(1, 4000)))
-    ends[0].apply(CommitKey(1))
-    reopen(ends, paths, 1, rule=OwnershipRule(5, 1, 0, 0, 0), masks=ProvisionedMasks(bytes(64), 1)).apply(CommitKey(1))
+        store.apply(StageKeys({1: secret(1, 4000)}))
+    ends[0].apply(CommitKeys((1,)))
+    reopen(ends, paths, 1, rule=OwnershipRule(5, 1, 0, 0, 0), masks=ProvisionedMasks(bytes(64), 1)).apply(CommitKeys((1,)))
 
     assert ends[0].levels().pool_bits == ends[1].levels().pool_bits
     assert not check.faults(*paths)
@@ -289,7 +289,7 @@ def test_a_disk_that_is_full_leaves_the_store_as_it_was(ends, paths):
     pages = edit(paths[0], "PRAGMA page_count")[0][0]
     ends[0]._database.rows(f"PRAGMA max_page_count = {pages + 2}")
     with pytest.raises(KeyStoreError, match="disk is full"):
-        ends[0].apply(StageKey(2, secret(2, 8 * 1_000_000)))
+        ends[0].apply(StageKeys({2: secret(2, 8 * 1_000_000)}))
     with pytest.raises(KeyStoreError, match="disk is full"):
         take_byte_after_byte(ends[0])
 
