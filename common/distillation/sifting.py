@@ -41,6 +41,9 @@ FRESH_BYTES = 16
 MOST_ANNOUNCEMENTS = 64
 """Announcements made before any of them is answered, at most."""
 
+MOST_BURST_BYTES = 16 << 20
+"""Coded slots announced before any announcement is answered, after which no further one is made: a peer keeps several times as many."""
+
 MOST_DETECTIONS = 1 << 20
 """Detections in one announcement at most, where they lie so dense that their slots take few bits."""
 
@@ -178,7 +181,7 @@ def announce(recipe: Recipe, progress: GroupProgress, take: TakeFrames) -> Conve
         If a reply does not fit its announcement.
     """
     announced: list[_Announced] = []
-    most = BATCH_DETECTIONS
+    most, burst_bytes = BATCH_DETECTIONS, 0
     more_follow = True
     while more_follow:
         wanted = min(progress.detections_left, most)
@@ -191,11 +194,13 @@ def announce(recipe: Recipe, progress: GroupProgress, take: TakeFrames) -> Conve
         waits = found.count_ahead >= recipe.target_detections and progress.has_room(recipe)
         closes_group = found.ended or (closes_block and not waits)
         due = min(progress.detections_left, most)
-        more_follow = not closes_group and found.count_ahead >= due and len(announced) + 1 < MOST_ANNOUNCEMENTS
+        has_room = len(announced) + 1 < MOST_ANNOUNCEMENTS and burst_bytes < MOST_BURST_BYTES
+        more_follow = not closes_group and found.count_ahead >= due and has_room
         fresh = yield from draw(FRESH_BYTES)  # now, and not before: see the order in the module's account
         said, kept = yield from compute(_announcement, found, start, fresh, (closes_block, closes_group, more_follow))
         yield from send(said)
         announced.append(kept)
+        burst_bytes += len(said.gaps) + len(said.cross_gaps)
         most = _most_detections(len(said.gaps), count)
     sifted = []
     for ours in announced:

@@ -146,11 +146,9 @@ class MemoryKeyStore(MemoryHandingOut):
             case TakeMask(mask_index):
                 self._reserve.take_mask(mask_index)
             case StageKeys(keys):
-                for block, key in sorted(keys.items()):
-                    self._stage(block, key)
+                self._stage(keys)
             case CommitKeys(blocks):
-                for block in sorted(blocks):
-                    self._commit(block)
+                self._commit(blocks)
             case Settle(commit, erase):
                 self._settle(commit, erase)
             case _ as unreachable:
@@ -281,26 +279,30 @@ class MemoryKeyStore(MemoryHandingOut):
                     pair = self._read(Pool.RESERVE, place)
         return pair
 
-    def _stage(self, block: int, key: SecretBits) -> None:
-        if block in self._erased:
-            raise KeyStoreError(f"block {block} was erased: its number is not used again")
-        if block not in self._blocks or self._blocks[block].ownership is None:
-            self._blocks[block] = _Block(key, self._rule, *self._reserve.stood)
+    def _stage(self, keys: dict[int, SecretBits]) -> None:
+        for block in sorted(keys):  # all of them or none
+            if block in self._erased:
+                raise KeyStoreError(f"block {block} was erased: its number is not used again")
+        for block, key in sorted(keys.items()):
+            if block not in self._blocks or self._blocks[block].ownership is None:
+                self._blocks[block] = _Block(key, self._rule, *self._reserve.stood)
 
-    def _commit(self, block: int) -> None:
-        if block not in self._blocks:
-            raise KeyNotFoundError(f"block {block} is to be committed but was never staged")
-        held = self._blocks[block]
-        if held.ownership is None:
-            if max(self.committed, default=0) > block:
+    def _commit(self, blocks: tuple[int, ...]) -> None:
+        newest = max(self.committed, default=0)
+        for block in sorted(blocks):  # all of them or none
+            if block not in self._blocks:
+                raise KeyNotFoundError(f"block {block} is to be committed but was never staged")
+            if self._blocks[block].ownership is None and newest > block:
                 raise KeyStoreError(f"block {block} is to be committed after a later one")
-            facts = BlockFacts(held.key.count, held.mask_cursor, max(held.reserve_floor, self._reserve_end(block)))
-            held.ownership = share_out(facts, held.rule)
-            held.committed_s = self._clock()
+        for block in sorted(blocks):
+            held = self._blocks[block]
+            if held.ownership is None:
+                facts = BlockFacts(held.key.count, held.mask_cursor, max(held.reserve_floor, self._reserve_end(block)))
+                held.ownership = share_out(facts, held.rule)
+                held.committed_s = self._clock()
 
     def _settle(self, commit: tuple[int, ...], erase: tuple[int, ...]) -> None:
-        for block in sorted(commit):
-            self._commit(block)
+        self._commit(commit)
         for block in erase:
             if block in self._blocks:
                 for pool in Pool:

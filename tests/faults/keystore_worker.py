@@ -50,7 +50,7 @@ def live(folder: Path, seed: int) -> None:
     while True:
         choice = dice.random()
         if choice < 0.3 or (settlements and choice < 0.6):
-            distil(list(stores.values()), dice.choices(LENGTHS, (5, 5, 3, 1))[0], settlements)
+            distil(list(stores.values()), dice.choices(LENGTHS, (5, 5, 3, 1))[0], settlements, dice.choices((1, 2, 5), (5, 2, 1))[0])
             settlements = None
         elif choice < 0.9:
             giver = dice.choice(list(Party))

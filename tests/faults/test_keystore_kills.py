@@ -5,11 +5,14 @@ A killed process does not lose what the system holds in its cache; that every co
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
 from contextlib import closing
 from itertools import pairwise
+
+import pytest
 
 from common.channel.codec import Party
 from common.keystore import check
@@ -76,3 +79,15 @@ def test_two_hundred_kills_lose_nothing_and_give_nothing_twice(tmp_path):
     )
     assert not {first for party in Party for _, first, _, _ in found[party, "mask", "reserve"]} & hash_keys[0].keys()
     assert Counter(kind for _, kind, _ in found) == {"took": 4, "received": 4, "mask": 2, "hash-key": 2}, "not everything was tried"
+
+
+@pytest.mark.parametrize("deed", ["stage", "commit"])
+def test_a_group_of_blocks_is_staged_and_committed_whole_or_not_at_all(tmp_path, deed):
+    command = [sys.executable, "-m", "tests.faults.group_worker", str(tmp_path), deed]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert ran.returncode == 0, ran.stderr
+    deaths = re.match(r"(\d+) deaths: .*'nothing': (\d+)", ran.stdout)
+    assert deaths, ran.stdout
+    assert int(deaths[1]) > 10
+    assert "everything" in ran.stdout

@@ -74,21 +74,22 @@ class BothStores(RuleBasedStateMachine):
         self.both(lambda store: store.apply(TakeMask(index)))
         self.both(lambda store: [store.mask(index, party) for party in Party])
 
-    @rule(block=blocks, count_bits=lengths)
-    def stage(self, block, count_bits):
-        self.both(lambda store: store.apply(StageKeys({block: secret(block, count_bits)})))
+    @rule(group=st.sets(blocks, max_size=3), count_bits=lengths)
+    def stage(self, group, count_bits):
+        self.both(lambda store: store.apply(StageKeys({block: secret(block, count_bits) for block in group})))
 
-    @rule(block=blocks)
-    def commit(self, block):
-        self.both(lambda store: store.apply(CommitKeys((block,))))
+    @rule(group=st.lists(blocks, max_size=3, unique=True))
+    def commit(self, group):
+        self.both(lambda store: store.apply(CommitKeys(tuple(group))))
 
-    @rule(count_bits=lengths)
-    def distil(self, count_bits):
-        """What a block does that goes well, and the peer met."""
-        block = max([ledger_of(self.model).next_block, *(block + 1 for block in self.model.held)])
-        self.both(lambda store: store.apply(OpenBlock(block)))
-        self.both(lambda store: store.apply(StageKeys({block: secret(block, count_bits)})))
-        self.both(lambda store: store.apply(CommitKeys((block,))))
+    @rule(count_bits=lengths, count_blocks=st.integers(1, 3))
+    def distil(self, count_bits, count_blocks):
+        """What a group of blocks does that goes well, and the peer met."""
+        first = max([ledger_of(self.model).next_block, *(block + 1 for block in self.model.held)])
+        group = range(first, first + count_blocks)
+        self.both(lambda store: store.apply(OpenBlock(group[-1])))
+        self.both(lambda store: store.apply(StageKeys({block: secret(block, count_bits) for block in group})))
+        self.both(lambda store: store.apply(CommitKeys(tuple(group))))
         self.meet_a_peer_in_step()
 
     @rule(data=st.data())

@@ -65,22 +65,23 @@ def greet(ends: Sequence[Any]) -> tuple[Settle, Settle]:
     return settlements[0], settlements[1]
 
 
-def distil(ends: Sequence[Any], count_bits: int, settlements: tuple[Settle, Settle] | None = None) -> int:
-    """What the commitment of one block does for two stores, in its order; returns the block's number."""
+def distil(ends: Sequence[Any], count_bits: int, settlements: tuple[Settle, Settle] | None = None, count_blocks: int = 1) -> int:
+    """What the commitment of a group of blocks does for two stores, in its order; returns the number of the last block."""
     one, other = ends
     ledgers = [ledger_of(store) for store in ends]
-    block = max(ledger.next_block for ledger in ledgers)
+    first = max(ledger.next_block for ledger in ledgers)
+    group = range(first, first + count_blocks)
     mask_index = next_mask(max(ledger.mask_cursor for ledger in ledgers))
     for store in (one, other):
-        store.apply(OpenBlock(block))
+        store.apply(OpenBlock(group[-1]))
     one.apply(TakeMask(mask_index))
-    one.apply(StageKeys({block: secret(block, count_bits)}))
+    one.apply(StageKeys({block: secret(block, count_bits) for block in group}))
     other.apply(TakeMask(mask_index))
     if settlements:
         other.apply(settlements[1])
-    other.apply(StageKeys({block: secret(block, count_bits)}))
+    other.apply(StageKeys({block: secret(block, count_bits) for block in group}))
     if settlements:
         one.apply(settlements[0])
-    one.apply(CommitKeys((block,)))
-    other.apply(CommitKeys((block,)))
-    return block
+    one.apply(CommitKeys(tuple(group)))
+    other.apply(CommitKeys(tuple(group)))
+    return group[-1]
