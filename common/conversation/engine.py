@@ -37,7 +37,8 @@ MAXIMUM_MAILBOX = 256
 """Messages that may wait for one conversation before the peer is taken to be broken."""
 
 MAXIMUM_EARLY_MAILBOXES = 16
-"""Conversations that the peer may have begun before we have."""
+"""Conversations that the peer may have begun before we have. However many groups of blocks are under way, two of them at most are further
+at the peer, one that fills and one that is concluded: a group begins when both have told how the one before it was sifted."""
 
 MAXIMUM_WAITING_BYTES = 64 << 20
 """Bytes of messages that may wait for all conversations together."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from common.channel.messages import Abort
 from common.conversation.effects import Conversation, persist, send
-from common.conversation.operations import DistrustHashKey, OpenBlock, Settle
+from common.conversation.operations import DistrustHashKey, Settle
 from common.distillation.gathering import GatheredGroup
 from common.distillation.playbook import Playbook
 from common.distillation.recipe import Recipe
@@ -88,7 +88,6 @@ def conclude(recipe: Recipe, playbook: Playbook, plan: ConclusionPlan, group: Ga
         Never: it is raised and caught here, where no mask is left.
     """
     closed, discarded = parted(group.blocks)
-    yield from persist(OpenBlock(max(block.number for block in [*closed, *(lost.block for lost in discarded)])))
     sized: list[SizedBlock] = []
     authenticated_bytes, reason = 0, None
     try:

@@ -12,7 +12,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from common.blocks import BasisCounts, BlockCounts
-from common.conversation.effects import Conversation, compute, tell
+from common.conversation.effects import Conversation, compute, persist, tell
+from common.conversation.operations import OpenBlock
 from common.distillation.disclosure import added_tables, errors_by_basis
 from common.distillation.playbook import Playbook
 from common.distillation.recipe import BATCH_KEY_BITS, Recipe
@@ -114,6 +115,7 @@ def gather(recipe: Recipe, playbook: Playbook, plan: GroupPlan) -> Conversation[
     GatheredGroup
         Its blocks.
     """
+    yield from persist(OpenBlock(plan.first_block))
     working_qber, protocol = plan.working_qber, recipe.protocol
     progress = GroupProgress.opened(recipe, plan.frames.first_slot, plan.first_frame, plan.most_blocks)
     blocks = [_Filling(plan.first_block, BlockSteps(plan.first_block, protocol))]
@@ -133,6 +135,8 @@ def gather(recipe: Recipe, playbook: Playbook, plan: GroupPlan) -> Conversation[
             if batch.closes_block and is_open:
                 blocks.append(_Filling(block.number + 1, BlockSteps(block.number + 1, protocol)))
         if not is_open:
+            if blocks[-1].number > plan.first_block:
+                yield from persist(OpenBlock(blocks[-1].number))  # before the next group opens its own
             count_bits = sum(batch.key.bits.count for block in blocks for batch in block.sifted)
             yield from tell(GroupSifted(blocks[-1].number + 1, progress.next_frame, count_bits, sifted[-1].ends_stream))
         while (count_waiting := _count_bits(waiting)) and (not is_open or count_waiting >= max(BATCH_KEY_BITS.values())):

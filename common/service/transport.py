@@ -35,7 +35,11 @@ CURVE_OVERHEAD_BYTES = 64
 """What CURVE adds to a frame (RFC 26: 33 bytes), rounded up."""
 
 FRAMES_IN_MEMORY = 8
-"""Frames queued in each direction before the sender has to wait, here and in ZeroMQ."""
+"""Frames queued before the sender has to wait: here in each direction, and in ZeroMQ those to be sent."""
+
+FRAMES_RECEIVED = 256
+"""Frames that ZeroMQ queues for us: more than an honest peer ever has under way. Where this queue is full, libzmq 4.3.5 aborts the process
+if the connection then breaks: it has stopped reading, notes the error, and finds it again when it reads on."""
 
 HANDSHAKE_MILLISECONDS = 5000
 """How long a handshake may take; a stranger cannot hold a connection open for longer."""
@@ -236,7 +240,7 @@ class Transport:
             zmq.CURVE_PUBLICKEY: self._keys.public,
             zmq.MAXMSGSIZE: MAXIMUM_FRAME_BYTES + CURVE_OVERHEAD_BYTES,
             zmq.SNDHWM: FRAMES_IN_MEMORY,
-            zmq.RCVHWM: FRAMES_IN_MEMORY,
+            zmq.RCVHWM: FRAMES_RECEIVED,
             zmq.LINGER: 200,
             zmq.HEARTBEAT_IVL: interval,
             zmq.HEARTBEAT_TIMEOUT: patience,

@@ -24,7 +24,8 @@ COMMIT = CommitKeys(GROUP)
 def act(path: Path, deed: str, moment: int) -> None:
     """Open the store and die at statement number ``moment`` of the deed."""
     store = opened(path)
-    dies(moment, (Database, "rows"))
+    if moment:
+        dies(moment, (Database, "rows"))
     store.apply(STAGE if deed == "stage" else COMMIT)
 
 

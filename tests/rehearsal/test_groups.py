@@ -66,7 +66,7 @@ def test_groups_are_concluded_in_order_while_later_ones_fill(monkeypatch):
 
     assert list(committed(link)) == [1, 2, 3, 4, 5, 6, 7]
     assert link.stores[Party.ALICE].masks == [0, 1, 2, 3]
-    assert link.stores[Party.ALICE].opened == [2, 4, 6, 7]
+    assert link.stores[Party.ALICE].opened == [1, 2, 3, 4, 5, 6, 7]
     blocks = [envelope.block for envelope in run.envelopes() if envelope.block]
     assert set(blocks) == {1, 3, 5, 7}
     assert blocks != sorted(blocks), "no group began before the one before it was over"
@@ -149,9 +149,9 @@ def test_an_end_stops_at_any_moment_with_groups_under_way_and_both_resume(monkey
         check_recovery(link)
 
 
-def test_the_last_block_of_a_group_is_marked_as_used_before_anything_is_said_about_key():
+def test_the_first_and_the_last_block_of_a_group_are_marked_as_used():
     link = grouped()
     run = link.session(most_blocks=3)
 
-    assert link.stores[Party.ALICE].opened == link.stores[Party.BOB].opened == [3]
+    assert link.stores[Party.ALICE].opened == link.stores[Party.BOB].opened == [1, 3]
     assert all(run.secret_bits.values())

@@ -5,12 +5,64 @@ import os
 import pytest
 
 from common.channel.codec import Party
-from common.conversation.events import RunComputation, Transmit
+from common.conversation.events import RunComputation, RunOperation, Transmit
 from tests.support.adversaries import StopAt, Stopped, stop_one
 from tests.support.links import check_invariants, check_recovery, start
 from tests.support.scenarios import world
 
 EXHAUSTIVE = os.environ.get("QKD_EXHAUSTIVE") == "1"
+
+
+@pytest.fixture
+def grouped(monkeypatch):
+    """A link with five blocks in groups of two, three groups under way."""
+    monkeypatch.setattr("common.distillation.sifting.MOST_GROUP_BLOCKS", 2)
+
+    def made(scenario):
+        link = world(scenario)
+        link.detections.is_ahead = True
+        return link
+
+    return made
+
+
+def grouped_moments(grouped, scenario):
+    """Around every operation of a store, and some of all others."""
+    counter = StopAt()
+    run = grouped(scenario).session(interrupter=counter, most_blocks=5)
+    assert sorted({envelope.block for envelope in run.envelopes()}) == [0, 1, 3, 5]
+    operations = [index for index, (_, output, _) in enumerate(counter.moments) if isinstance(output, RunOperation)]
+    around = {index + shift for index in operations for shift in (-1, 0, 1)}
+    return sorted(around | set(range(0, len(counter.moments), 1 if EXHAUSTIVE else 11)) & set(range(len(counter.moments))))
+
+
+@pytest.mark.parametrize("scenario", ["ldpc", "cascade"])
+def test_both_ends_stop_and_resume_with_several_groups_under_way(grouped, scenario):
+    for index in grouped_moments(grouped, scenario):
+        link = grouped(scenario)
+        with pytest.raises(Stopped):
+            link.session(interrupter=StopAt(index), most_blocks=5)
+        check_invariants(link)
+        for store in link.stores.values():
+            for group in ({1, 2}, {3, 4}):
+                assert set(store.held) & group in (set(), group), "a group is staged whole or not at all"
+                assert set(store.committed) & group in (set(), group), "a group is committed whole or not at all"
+        check_recovery(link)
+
+
+@pytest.mark.parametrize("scenario", ["ldpc-reverse", "cascade-reverse"])
+def test_one_end_stops_with_several_groups_under_way_and_both_resume(grouped, scenario):
+    for index in grouped_moments(grouped, scenario):
+        link = grouped(scenario)
+        interrupter = StopAt(index)
+        run = link.prepare(interrupter=interrupter, most_blocks=5)
+        start(run)
+        with pytest.raises(Stopped):
+            run.rehearsal.run()
+        stop_one(run.rehearsal, interrupter.moments[index][0])
+        run.rehearsal.run()
+        check_invariants(link)
+        check_recovery(link)
 
 
 def moments(scenario):

@@ -80,7 +80,8 @@ class MacHolder:
     """Decodes, lets ``script`` say what goes on in place of each message, and seals that with the right codes.
 
     ``script(sender, envelope)`` yields ``(destination, body)``: bytes go out as they are, envelopes with session, sequence, heard
-    and the nonce that a Confirm answers rewritten so that the receiving engine finds nothing amiss.
+    and the nonce that a Confirm answers rewritten so that the receiving engine finds nothing amiss. What an end says it has heard
+    is left as it is where that can be.
     """
 
     def __init__(self, secrets: ChannelSecrets, script: Callable[[Party, Envelope], Iterable[tuple[Party, Envelope | bytes]]]) -> None:
@@ -92,6 +93,7 @@ class MacHolder:
         self._greeted = dict.fromkeys(Party, 0)
         self._delivered = dict.fromkeys(Party, 0)
         self._sent = dict.fromkeys(Party, 0)
+        self._told_heard = dict.fromkeys(Party, 0)
 
     def __call__(self, sender: Party, data: bytes) -> Iterator[tuple[Party, bytes]]:
         envelope = decode(data[:-MAC_BYTES])
@@ -120,12 +122,17 @@ class MacHolder:
         self._delivered[destination] += 1
         sequence = self._delivered[destination]
         if isinstance(replacement, Envelope):
+            heard = self._heard(destination, replacement.heard)
             replacement = encode(
-                dataclasses.replace(
-                    replacement, session=seal.session, sender=int(destination.peer), sequence=sequence, heard=self._sent[destination]
-                )
+                dataclasses.replace(replacement, session=seal.session, sender=int(destination.peer), sequence=sequence, heard=heard)
             )
         return replacement + seal.code(destination.peer, sequence, replacement)
+
+    def _heard(self, destination: Party, said: int) -> int:
+        """Never fewer than the destination was told before, never more than it has sent."""
+        heard = min(max(said, self._told_heard[destination]), self._sent[destination])
+        self._told_heard[destination] = heard
+        return heard
 
     def _greeting_sealed(self, destination: Party, body: bytes) -> bytes:
         self._greeted[destination] += 1

@@ -28,12 +28,12 @@ def noisy(key: KeyBits, qber: float, seed: int = 2) -> KeyBits:
     return with_errors(key, np.flatnonzero(np.random.default_rng(seed).random(key.bits.count) < qber))
 
 
-def closed_block(count: int, seed: int = 1, tested: int = 500, errors: int = 2) -> ClosedBlock:
+def closed_block(count: int, seed: int = 1, tested: int = 500, errors: int = 2, number: int = 1) -> ClosedBlock:
     key = key_bits(count, seed)
     counts = [BasisCounts(bits, bits, tested, errors) for bits in key.per_basis]
     table = ((tested - errors, errors, 0, 0), (0, 0, 0, 0), (0, 0, tested - errors, errors), (0, 0, 0, 0))
     return ClosedBlock(
-        number=1,
+        number=number,
         key=key,
         counts=BlockCounts(pulses=100 * count, frames=1, detections=4 * count, cross_clicks=0, z=counts[0], x=counts[1], table=table),
         corrected=(0, 0),
@@ -44,8 +44,14 @@ def closed_block(count: int, seed: int = 1, tested: int = 500, errors: int = 2) 
 
 
 @st.composite
-def blocks(draw, min_bits: int = 1, max_bits: int = 5000):
-    return closed_block(draw(st.integers(min_bits, max_bits)), draw(st.integers(0, 2**32)))
+def blocks(draw, min_bits: int = 1, max_bits: int = 5000, number: int = 1):
+    return closed_block(draw(st.integers(min_bits, max_bits)), draw(st.integers(0, 2**32)), number=number)
+
+
+@st.composite
+def groups(draw, most_blocks: int = 5, min_bits: int = 1, max_bits: int = 2000):
+    """Blocks that are concluded together, numbered from 7 on."""
+    return [draw(blocks(min_bits, max_bits, 7 + index)) for index in range(draw(st.integers(1, most_blocks)))]
 
 
 def flipped(block: ClosedBlock, position: int) -> ClosedBlock:

@@ -26,7 +26,7 @@ from common.distillation.pace import Pace
 from common.distillation.recipe import Recipe
 from common.distillation.synchronisation import SacrificedDetections
 from common.distillation.values import FramedDetections
-from common.errors import StreamError
+from common.errors import AbortReason, StreamError
 from common.keystore.masks import ProvisionedMasks
 from common.keystore.memory import MemoryKeyStore
 from common.keystore.ownership import OwnershipRule
@@ -288,9 +288,16 @@ def check_invariants(world: World) -> None:
 
 
 def check_recovery(world: World) -> Run:
-    """An honest session afterwards makes key and leaves both ends with the same; by a method that always makes key on this link."""
+    """An honest session afterwards makes key and leaves both ends with the same; by a method that nearly always makes key on this link.
+
+    Cascade gives up one block in three thousand of this length: then, and only then, the session after it has to make key.
+    """
     world.recipe = tiny_recipe("cascade", "direct", 1500)
     run = world.session(most_blocks=1)
+    if {end.reason for session in run.sessions.values() for end in session.outcomes} == {AbortReason.RECONCILIATION_FAILED}:
+        check_invariants(world)
+        assert run.failures == [None, None]
+        run = world.session(most_blocks=1)
     check_invariants(world)
     assert run.failures == [None, None]
     assert all(run.secret_bits.values()), "the honest session afterwards made no key"

@@ -13,7 +13,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
@@ -138,7 +139,8 @@ class _Pair:
                 if process.poll() is not None:
                     raise TransportError(f"benchmark: {name} has ended; its log is {self._nodes / name}.log")
             try:
-                status = self._client().ask("status")
+                with self._client() as client:
+                    status = client.ask("status")
             except TransportError:
                 status = {"blocks_kept": 0}
             if status["blocks_kept"] or not first:
@@ -149,10 +151,10 @@ class _Pair:
 
     def latest_block(self) -> dict[str, Any]:
         """Return the report of the latest block."""
-        client = self._client()
         blocks: list[dict[str, Any]] = []
-        while new := client.ask("blocks", after=blocks[-1]["entry"] if blocks else 0)["blocks"]:
-            blocks = new
+        with self._client() as client:
+            while new := client.ask("blocks", after=blocks[-1]["entry"] if blocks else 0)["blocks"]:
+                blocks = new
         return blocks[-1]
 
     def _client(self) -> AdminClient:
@@ -185,7 +187,7 @@ def _running(profile: LinkProfile, round_trip_seconds: float) -> Iterator[_Pair]
 @contextmanager
 def _relay(port: int, behind: int, delay_seconds: float) -> Iterator[None]:
     """Carry connections to ``port`` on to the port ``behind``, every byte so much later, in a thread of its own."""
-    loop = asyncio.new_event_loop()
+    opened: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
@@ -196,11 +198,13 @@ def _relay(port: int, behind: int, delay_seconds: float) -> Iterator[None]:
             under_way.put_nowait((0.0, b""))
 
         reading = asyncio.create_task(read())
-        while (held := await under_way.get())[1]:
-            await asyncio.sleep(max(0.0, held[0] - time.monotonic()))
-            writer.write(held[1])
-        writer.close()
-        await reading
+        try:
+            while (held := await under_way.get())[1]:
+                await asyncio.sleep(max(0.0, held[0] - time.monotonic()))
+                writer.write(held[1])
+        finally:
+            reading.cancel()
+            writer.close()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -211,20 +215,18 @@ def _relay(port: int, behind: int, delay_seconds: float) -> Iterator[None]:
         await asyncio.gather(carry(reader, back), carry(there, writer), return_exceptions=True)
 
     async def serve() -> None:
-        async with await asyncio.start_server(connected, "127.0.0.1", port) as server:
-            await server.serve_forever()
+        stopped = asyncio.Event()
+        async with await asyncio.start_server(connected, "127.0.0.1", port):
+            opened.set_result((asyncio.get_running_loop(), stopped))
+            await stopped.wait()
 
-    def run() -> None:
-        with closing(loop), suppress(asyncio.CancelledError):
-            loop.run_until_complete(serving)
-
-    serving = loop.create_task(serve())
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
+    loop, stopped = opened.result(timeout=5.0)
     try:
         yield
     finally:
-        loop.call_soon_threadsafe(serving.cancel)
+        loop.call_soon_threadsafe(stopped.set)
         thread.join(5.0)
 
 

@@ -65,6 +65,36 @@ def test_no_provable_key_is_known_at_both_ends_with_its_reason():
         assert lost.reason is lost.length.reason
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_block_with_key_at_one_end_only_makes_none(turned):
+    pair = [closed_block(4000, errors=240), BLOCK]
+    ours, theirs = reversed(pair) if turned else pair
+    for ended in rehearse(propose_length(RECIPE, [ours]), agree_length(RECIPE, [theirs]))[:2]:
+        (lost,) = parted(ended)[1]
+        assert lost.reason is AbortReason.KEY_LENGTH_DISAGREEMENT
+
+
+def test_blocks_without_key_leave_the_others_theirs():
+    fruitless = closed_block(4000, errors=240, number=2)
+    ours, theirs = ([block, fruitless, closed_block(4000, number=3)] for block in (BLOCK, less_sure(BLOCK)))
+    for ended in rehearse(propose_length(RECIPE, ours), agree_length(RECIPE, theirs))[:2]:
+        (sized,), lost = parted(ended)
+        assert sized.block.number == 3
+        assert [end.block.number for end in lost] == [1, 2]
+        assert lost[0].reason is AbortReason.KEY_LENGTH_DISAGREEMENT
+        assert lost[1].reason is not AbortReason.KEY_LENGTH_DISAGREEMENT
+
+
+@pytest.mark.parametrize("accepted", [b"", b"\3\0", b"\4"])
+def test_another_number_of_verdicts_is_refused(accepted):
+    half: Any = propose_length(RECIPE, [BLOCK, BLOCK])
+    effect = next(half)
+    half.send(effect.function(*effect.arguments))
+    half.send(None)
+    with pytest.raises(RemoteProtocolError):
+        half.send(messages.KeyLengthVerdict(accepted))
+
+
 def test_another_number_of_proposals_is_refused():
     half: Any = agree_length(RECIPE, [BLOCK])
     effect = next(half)

@@ -84,11 +84,15 @@ def heard(said, progress=PROGRESS):
     next(half)
     effect = half.send(said)
     while not hasattr(effect, "message"):
+        assert getattr(effect, "count_bytes", 0) <= 16 * SLOTS.size, "more is drawn than what was announced can need"
         effect = half.send(carried_out(effect))
     return effect.message
 
 
 COUNTS = tuple(detections().count_per_frame.tolist())
+
+FULL = MOST_GROUP_DETECTIONS - RECIPE.target_detections - SLOTS.size
+"""Detections of a group that can take in this announcement and one more block."""
 
 BROKEN: dict[str, tuple[dict[str, Any], GroupProgress]] = {
     "frames skipped": ({"first_frame": 2}, PROGRESS),
@@ -103,6 +107,9 @@ BROKEN: dict[str, tuple[dict[str, Any], GroupProgress]] = {
     "stream ended within a group": ({"ends_stream": True, "closes_group": False}, PROGRESS),
     "group closed within a block": ({"closes_block": False}, dataclasses.replace(PROGRESS, frames_left=9)),
     "group closed and more to follow": ({"more_follow": True}, PROGRESS),
+    "group closed and more to follow at the end": ({"more_follow": True, "ends_stream": True}, PROGRESS),
+    "group a detection too large": ({"closes_group": False}, dataclasses.replace(PROGRESS, count_detections=FULL + 1)),
+    "more bases than detections": ({"bases": bytes(16)}, PROGRESS),
     "group without end": ({"closes_group": False}, dataclasses.replace(PROGRESS, blocks_left=1)),
     "group too large": ({"closes_group": False}, dataclasses.replace(PROGRESS, count_detections=MOST_GROUP_DETECTIONS)),
     "counted in other frames": ({"count_per_frame": (COUNTS[1] + 1, COUNTS[1] - 1, *COUNTS[2:])}, PROGRESS),
@@ -128,6 +135,9 @@ def test_the_honest_announcement_is_answered():
     assert heard(announcement(), dataclasses.replace(PROGRESS, frames_left=9, detections_left=sum(COUNTS[:-1]) + 1))
     assert heard(announcement(closes_group=False))
     assert heard(announcement(closes_group=False, more_follow=True))
+    assert heard(announcement(closes_group=False), dataclasses.replace(PROGRESS, count_detections=FULL))
+    assert heard(announcement(closes_group=False), dataclasses.replace(PROGRESS, blocks_left=2))
+    assert heard(announcement(), dataclasses.replace(PROGRESS, blocks_left=1))
     assert heard(announcement(closes_block=True, ends_stream=True), dataclasses.replace(PROGRESS, frames_left=9))
 
 
@@ -188,6 +198,25 @@ def test_what_has_not_come_in_is_not_waited_for():
     assert len(batches) == len(said) == 1
     assert not said[0].more_follow
     assert not batches[0].closes_block
+
+
+def test_a_group_takes_in_no_block_for_which_too_few_detections_have_come_in():
+    def take(*wanted):
+        return dataclasses.replace(frame_by_frame(5)(*wanted), count_ahead=RECIPE_OF_FRAMES.target_detections - 1)
+
+    batches, said = sifted_together(RECIPE_OF_FRAMES, take)
+    assert sum(batch.closes_block for batch in batches) == 1
+    assert batches[-1].closes_group
+    assert not said[-1].more_follow
+
+
+def test_a_burst_ends_with_its_announcements_or_its_bytes(monkeypatch):
+    recipe = dataclasses.replace(RECIPE_OF_FRAMES, target_detections=1000)
+    for limit, value, count in (("MOST_ANNOUNCEMENTS", 3, 3), ("MOST_BURST_BYTES", 1, 2)):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"common.distillation.sifting.{limit}", value)
+            _, said = sifted_together(recipe, lambda *wanted: dataclasses.replace(frame_by_frame(5)(*wanted), count_ahead=10**9))
+            assert [message.more_follow for message in said] == [True] * (count - 1) + [False]
 
 
 def test_a_group_has_no_more_blocks_than_it_may():

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from common.channel.messages import VerificationHash, VerificationVerdict
 from common.conversation.rehearsal import rehearse
-from common.distillation.values import ClosedBlock, Discarded
+from common.distillation.values import ClosedBlock, Discarded, parted
 from common.distillation.verification import TAG_BITS, check_hash, send_hash
 from common.errors import AbortReason, RemoteProtocolError
-from tests.support.blocks import blocks, closed_block, flipped
+from tests.support.blocks import blocks, closed_block, flipped, groups
 
 
 def verified(ours, theirs):
@@ -54,6 +55,22 @@ def test_one_block_of_a_group_fails_alone():
     other = [flipped(block, 7) if number in {1, 4} else block for number, block in enumerate(group)]
     for ended in rehearse(send_hash(group), check_hash(other))[:2]:
         assert [isinstance(block, Discarded) for block in ended] == [False, True, False, False, True]
+
+
+@given(group=groups(), data=st.data())
+def test_the_blocks_that_differ_are_discarded_and_no_others(group, data):
+    wrong = {block.number for block in group if data.draw(st.booleans())}
+    theirs = [flipped(block, block.key.bits.count - 1) if block.number in wrong else block for block in group]
+    for ended in rehearse(send_hash(group), check_hash(theirs))[:2]:
+        assert {lost.block.number for lost in parted(ended)[1]} == wrong
+
+
+def test_hashes_are_those_of_their_own_blocks():
+    """Two blocks with the key of the other one are both lost: it is not enough that every hash occurs."""
+    ours = [closed_block(300, 1, number=1), closed_block(300, 2, number=2)]
+    theirs = [closed_block(300, 2, number=1), closed_block(300, 1, number=2)]
+    for ended in rehearse(send_hash(ours), check_hash(theirs))[:2]:
+        assert all(isinstance(lost, Discarded) for lost in ended)
 
 
 @pytest.mark.parametrize("tags", [b"", bytes(15), bytes(17), bytes(48)])
