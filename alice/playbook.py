@@ -12,7 +12,6 @@ from common.distillation.amplification import draw_seed, propose_length
 from common.distillation.commitment import propose_keys
 from common.distillation.disclosure import tally
 from common.distillation.link_session import Greeting
-from common.distillation.pace import Pace
 from common.distillation.playbook import Playbook
 from common.distillation.recipe import Recipe
 from common.distillation.reconciliation.choice import follow
@@ -25,7 +24,7 @@ GREETING: Greeting = greet
 """Alice connects, so she greets first."""
 
 
-def playbook(recipe: Recipe, station: EmissionStation | LiveEmissionStation, _pace: Pace) -> Playbook:
+def playbook(recipe: Recipe, station: EmissionStation | LiveEmissionStation) -> Playbook:
     """Choose Alice's halves.
 
     Parameters
@@ -34,8 +33,6 @@ def playbook(recipe: Recipe, station: EmissionStation | LiveEmissionStation, _pa
         Method and direction of reconciliation.
     station : EmissionStation | LiveEmissionStation
         Her emission record, whole or growing.
-    _pace : Pace
-        Ignored: the announcing half chooses.
 
     Returns
     -------

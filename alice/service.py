@@ -38,7 +38,7 @@ def open_source(settings: NodeSettings, profile: LinkProfile, recipe: Recipe) ->
     address = StreamAddress.parse(settings.stream.address, settings.folder)
     return StationSource(
         lambda: LiveEmissionStation.connect(address, profile, AnsweredSlots(settings.resolved(settings.node.state) / "answered.json")),
-        lambda station, pace: playbook(recipe, station, pace),
+        lambda station, _pace: playbook(recipe, station),
         _described,
         lambda station: not station.problem,
     )

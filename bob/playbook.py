@@ -54,7 +54,7 @@ def playbook(recipe: Recipe, station: DetectionStation | LiveDetectionStation, p
         synchronise=synchronise,
         sift=lambda shared, progress: announce(shared, progress, station.take),
         disclose=disclose,
-        choose=lambda shared, working_qber: choose(shared, working_qber, pace.choose_method),
+        choose=lambda shared, working_qber: choose(shared, working_qber, pace.method),
         reconcile=halves,
         verify=check_hash,
         agree_length=agree_length,

@@ -112,7 +112,7 @@ def distil_offline(
     station = DetectionStation(tags, profile, randomness[Party.BOB])
     pace = Pace(charges_answers=recipe.leakage_rule == "both halves")
     playbooks = {
-        Party.ALICE: (alice.playbook.GREETING, alice.playbook.playbook(recipe, EmissionStation(emission), pace)),
+        Party.ALICE: (alice.playbook.GREETING, alice.playbook.playbook(recipe, EmissionStation(emission))),
         Party.BOB: (bob.playbook.GREETING, bob.playbook.playbook(recipe, station, pace)),
     }
     sessions = {party: LinkSession(party, secrets, recipe, *playbooks[party], pace=pace) for party in Party}

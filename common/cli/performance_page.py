@@ -106,7 +106,7 @@ TARGETS = (
     Target("amplification, 1e8 bits", 40.0, "amplification", "Toeplitz", ("block_bits", 100_000_000), None, "to half the length"),
     Target("tags, clock from reference pulses", 20.0, "timetags", "clock from reference", remark="a merged recording"),
     Target("tags, clock from photons alone", 20.0, "timetags", "clock from photons", remark="a merged recording"),
-    Target("sifting, selection of bits alone", 200.0, "sifting", "selection"),
+    Target("sifting, packing and selection of bits alone", 200.0, "sifting", "outcomes packed"),
     Target("sifting, both halves with their messages", 200.0, "sifting", "announcement"),
     Target("emulated link", 10.0, "simulation", "source"),
     Target("5 GB/s message codes, 64 KiB", 40_000.0, "authentication", "message code", ("block_bits", 524_288)),

@@ -105,7 +105,7 @@ def _play(profile: LinkProfile) -> None:
         Played([TagStream(dict(run.tags.channels), run.tags.sync_divider, "warm-up"), whole]), profile, randomness
     )
     playbooks = {
-        Party.ALICE: (alice.playbook.GREETING, alice.playbook.playbook(recipe, sender, Pace())),
+        Party.ALICE: (alice.playbook.GREETING, alice.playbook.playbook(recipe, sender)),
         Party.BOB: (bob.playbook.GREETING, bob.playbook.playbook(recipe, receiver, Pace())),
     }
     secrets = ChannelSecrets.draw(randomness, 16)

@@ -15,6 +15,9 @@ from typing import Literal
 NEAR_GROUPS = 6
 """Groups under way on a near link: one fills, one is concluded, and the others are reconciled by turns."""
 
+FEWEST_GROUPS = 2
+"""Groups that may be under way however large they are: one fills while the other is concluded."""
+
 MOST_GROUPS = 32
 """Groups under way at most."""
 
@@ -57,21 +60,11 @@ class Pace:
         if not self.group_bits:
             return self.near_groups
         wanted = self.near_groups + ceil(self._bits_waiting / self.group_bits)
-        return max(self.near_groups, min(wanted, MOST_GROUPS, MOST_BITS_UNDER_WAY // self.group_bits))
+        return min(wanted, MOST_GROUPS, max(FEWEST_GROUPS, MOST_BITS_UNDER_WAY // self.group_bits))
 
-    def choose_method(self, _working_qber: float) -> Method:
-        """Choose the method of reconciliation.
-
-        Parameters
-        ----------
-        _working_qber : float
-            Ignored: where Cascade keeps up it leaks less at every QBER.
-
-        Returns
-        -------
-        str
-            ``cascade`` or ``ldpc``.
-        """
+    @property
+    def method(self) -> Method:
+        """The method of reconciliation; where Cascade keeps up it leaks less at every QBER."""
         return "ldpc" if self.charges_answers or self._bits_waiting > MOST_BITS_UNDER_WAY else "cascade"
 
     @property

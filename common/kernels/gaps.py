@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from common.bits import count_bytes, count_words
 from common.errors import LocalProtocolError, RemoteProtocolError
 from common.kernels.bit_operations import count_ones, count_trailing_zeros, signed
-from common.kernels.jit import kernel
+from common.kernels.jit import kernel, read_only
 
 _Words: TypeAlias = NDArray[np.uint64]
 _Slots: TypeAlias = NDArray[np.int64]
@@ -292,7 +292,7 @@ def encode_gaps(slots: NDArray[np.int64], first: int) -> NDArray[np.uint8]:
         raise LocalProtocolError(f"slots to encode must increase strictly, none below {first}")
     if int(slots[-1]) - first >= 1 << LARGEST_PARAMETER:
         raise LocalProtocolError(f"slots to encode must lie less than 2^{LARGEST_PARAMETER} beyond {first}, the last is {int(slots[-1])}")
-    ordered = _read_only(np.ascontiguousarray(slots, np.int64))
+    ordered = read_only(np.ascontiguousarray(slots, np.int64))
     parameters = np.empty(-(-slots.size // CHUNK_SLOTS), np.uint8)
     count_bits = choose_parameters(ordered, first, parameters)
     words = np.zeros(count_words(count_bits), np.uint64)
@@ -339,14 +339,7 @@ def decode_gaps(data: NDArray[np.uint8] | bytes, count: int, first: int, limit: 
     if count_bytes(count_bits) != encoded.size or (count_bits & 7 and int(encoded[-1]) >> (count_bits & 7)):
         raise RemoteProtocolError(f"the announcement of {count} slots goes on after its last slot")
     chosen = np.empty_like(parameters)
-    choose_parameters(_read_only(slots), first, chosen)
+    choose_parameters(read_only(slots), first, chosen)
     if not np.array_equal(chosen, parameters):
         raise RemoteProtocolError(f"the announcement of {count} slots {_PROBLEMS[_BAD_PARAMETER]}")
     return slots
-
-
-def _read_only(slots: _Slots) -> _Slots:
-    """Return a read-only view: compiled code is one form for all callers."""
-    view = slots.view()
-    view.flags.writeable = False
-    return view

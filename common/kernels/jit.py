@@ -9,9 +9,12 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Item = TypeVar("Item", bound=np.generic)
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
@@ -28,3 +31,10 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
         The compiled function, releasing the interpreter lock while it runs.
     """
     return cast("Callable[P, R]", numba.njit(nogil=True, cache=True)(cast("Any", function)))
+
+
+def read_only(array: NDArray[Item]) -> NDArray[Item]:
+    """Return a view of ``array``, of the same shape and dtype, that cannot be written: compiled code is then one form for all callers."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -77,11 +77,12 @@ def level_of_sum(doubt: int, fine: bool) -> int:
             step = within >> _FINE_SHIFTS[table]
             if step < COUNT_STEPS:
                 return int(_FINE_LEVELS[table, np.uint32(step)])
-    for table in range(len(_SHIFTS)):
+    last = len(_SHIFTS) - 1  # its table reaches the largest doubt
+    for table in range(last):
         step = within >> _SHIFTS[table]
         if step < COUNT_STEPS:
             return int(_LEVELS[table, np.uint32(step)])
-    return 0  # pragma: no cover - the last table reaches the largest doubt
+    return int(_LEVELS[last, np.uint32(within >> _SHIFTS[last])])
 
 
 @kernel

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from common.bits import Bits, count_words
 from common.errors import LocalProtocolError
 from common.kernels.bit_operations import signed
-from common.kernels.jit import kernel
+from common.kernels.jit import kernel, read_only
 
 _Words: TypeAlias = NDArray[np.uint64]
 _Bytes: TypeAlias = NDArray[np.uint8]
@@ -60,7 +60,7 @@ def split_outcomes(outcomes: _Bytes) -> tuple[Bits, Bits]:
     """
     count = int(outcomes.size)
     bases, bits = np.empty(count_words(count), np.uint64), np.empty(count_words(count), np.uint64)
-    split_outcomes_kernel(_read_only(outcomes), bases, bits)
+    split_outcomes_kernel(read_only(outcomes), bases, bits)
     return Bits(bases, count), Bits(bits, count)
 
 
@@ -122,13 +122,6 @@ def look_up_settings(settings: _Bytes, setting_bases: tuple[int, ...], setting_b
     count = int(settings.size)
     bases, bits = np.empty(count_words(count), np.uint64), np.empty(count_words(count), np.uint64)
     all_bases, all_bits = (np.uint64(sum(value << place for place, value in enumerate(row))) for row in (setting_bases, setting_bits))
-    if look_up_settings_kernel(_read_only(settings), all_bases, all_bits, bases, bits) >= len(setting_bases):
+    if look_up_settings_kernel(read_only(settings), all_bases, all_bits, bases, bits) >= len(setting_bases):
         raise LocalProtocolError(f"a code is not below {len(setting_bases)}, the number of settings")
     return Bits(bases, count), Bits(bits, count)
-
-
-def _read_only(array: _Bytes) -> _Bytes:
-    """Return a read-only view: compiled code is one form for all callers."""
-    view = array.view()
-    view.flags.writeable = False
-    return view

@@ -71,3 +71,20 @@ def test_secret_bits_are_wiped_in_place_and_neither_shown_nor_pickled():
     assert source.ones() == 70
     with pytest.raises(TypeError):
         pickle.dumps(secret)
+
+
+@given(st.lists(st.integers(0, 1), max_size=300), st.data())
+def test_a_slice_and_its_ones_are_those_of_the_flags(flags, data):
+    first = data.draw(st.integers(0, len(flags)))
+    last = data.draw(st.integers(first, len(flags)))
+    bits = Bits.from_flags(np.array(flags, np.uint8))
+
+    assert bits.slice(first, last).to_flags().tolist() == flags[first:last]
+    assert bits.ones_between(first, last) == sum(flags[first:last])
+
+
+@given(st.integers(0, 200))
+def test_masking_clears_what_is_not_counted(count):
+    bits = Bits.masked(np.full(-(-count // 64), 2**64 - 1, np.uint64), count)
+
+    assert bits.ones() == bits.count == count

@@ -1,20 +1,11 @@
-"""Packing, choosing and counting of sifted bits against lists."""
+"""Choosing and counting of sifted bits against lists."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.bits import Bits
-from common.kernels.sifting import (
-    count_errors,
-    count_errors_kernel,
-    count_table,
-    pack_selected,
-    pack_selected_kernel,
-    select_bits,
-    select_bits_kernel,
-    tally,
-)
+from common.kernels.sifting import count_table, select_bits, select_bits_kernel, tally
 from tests.reference import sifting as slow
 
 
@@ -25,26 +16,6 @@ def detections(draw):
     count = draw(st.integers(0, 500))
     keep = (rng.random(count) < draw(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]))).astype(np.uint8)
     return rng.integers(0, 4, count).astype(np.uint8), rng.integers(0, 3, count).astype(np.uint8), keep
-
-
-@given(clicks=detections(), offset=st.integers(0, 9))
-def test_packing_keeps_the_chosen_bits_in_order(clicks, offset):
-    outcomes, _, keep = (array[offset:] for array in clicks)
-    packed, count = pack_selected(outcomes, keep)
-
-    assert Bits(packed, count).to_flags().tolist() == slow.selected(outcomes, keep)
-
-
-@given(clicks=detections())
-def test_the_packing_kernel_leaves_the_rest_zero(clicks):
-    outcomes, _, keep = clicks
-    whole = outcomes.size & ~7
-    packed = np.zeros(outcomes.size // 64 + 2, np.uint64)
-    count = pack_selected_kernel(outcomes, keep, outcomes[:whole].view(np.uint64), keep[:whole].view(np.uint64), packed)
-
-    assert np.unpackbits(packed.view(np.uint8), bitorder="little").tolist() == slow.selected(outcomes, keep) + [0] * (
-        64 * packed.size - count
-    )
 
 
 @given(clicks=detections())
@@ -66,12 +37,3 @@ def test_the_table_counts_every_chosen_click_once(clicks):
 
     assert tally(settings, outcomes, keep, table)
     assert (table - 1).tolist() == count_table(settings, outcomes, keep, 3).tolist() == slow.table_of(settings, outcomes, keep, 3)
-
-
-@given(clicks=detections())
-def test_errors_are_the_places_that_differ(clicks):
-    outcomes, settings, _ = clicks
-    ours, theirs = outcomes & 1, settings & 1
-    packed = Bits.from_flags(ours).words, Bits.from_flags(theirs).words
-
-    assert count_errors(*packed) == count_errors_kernel(*packed) == slow.errors(ours, theirs)

@@ -1,6 +1,6 @@
 """Sifting with lists.
 
-Stands for ``pack_selected_kernel``, ``select_bits_kernel``, ``tally`` and ``count_errors_kernel`` of ``common.kernels.sifting``.
+Stands for ``select_bits_kernel`` and ``tally`` of ``common.kernels.sifting``.
 """
 
 
@@ -15,8 +15,3 @@ def table_of(settings, outcomes, keep, count_settings):
     for setting, outcome, kept in zip(settings, outcomes, keep, strict=True):
         table[setting][outcome] += int(kept) & 1
     return table
-
-
-def errors(ours, theirs):
-    """Places in which two lists differ."""
-    return sum(1 for a, b in zip(ours, theirs, strict=True) if int(a) != int(b))

@@ -227,7 +227,7 @@ class World:
         """A session that has not begun."""
         pace = Pace(near_groups=self.groups)
         playbooks: dict[Party, Any] = {
-            Party.ALICE: (alice.playbook.GREETING, alice.playbook.playbook(self.recipe, cast("Any", self.emission), pace)),
+            Party.ALICE: (alice.playbook.GREETING, alice.playbook.playbook(self.recipe, cast("Any", self.emission))),
             Party.BOB: (bob.playbook.GREETING, bob.playbook.playbook(self.recipe, cast("Any", self.detections), pace)),
         }
         sessions = {

@@ -23,6 +23,7 @@ from common.distillation.reconciliation.codes import (
 )
 from common.distillation.reconciliation.density_evolution import best_degrees, iterations_needed, threshold_qber
 from common.distillation.reconciliation.edge_growth import Draws, grown_graph
+from common.errors import LocalProtocolError
 from tests.reference import ldpc as slow
 
 
@@ -123,3 +124,8 @@ def test_shuffled_degrees_are_the_same_degrees(degrees, seed):
 def test_the_command_refuses_a_length_that_it_does_not_know():
     with pytest.raises(SystemExit):
         code_design.main(["--bits", "1000"])
+
+
+def test_a_column_with_more_edges_than_there_are_rows_is_refused():
+    with pytest.raises(LocalProtocolError, match="column 1 asks for more edges"):
+        grown_graph([2, 4], 3, 8, Draws("test"))

@@ -4,16 +4,9 @@ import numpy as np
 import pytest
 
 from common.errors import LocalProtocolError
-from common.kernels.sifting import count_errors, count_table, pack_selected, select_bits
+from common.kernels.sifting import count_table, select_bits
 
 FOUR = np.array([0, 1, 2, 3], np.uint8)
-
-
-def test_an_outcome_code_serves_as_its_bit():
-    packed, count = pack_selected(FOUR, np.ones(4, np.uint8))
-
-    assert count == 4
-    assert int(packed[0]) == 0b1010
 
 
 def test_a_setting_or_outcome_that_does_not_exist_is_refused():
@@ -25,17 +18,6 @@ def test_a_setting_or_outcome_that_does_not_exist_is_refused():
 def test_arrays_of_different_lengths_are_refused():
     words = np.zeros(2, np.uint64)
     with pytest.raises(LocalProtocolError):
-        pack_selected(FOUR, FOUR[:3])
-    with pytest.raises(LocalProtocolError):
         count_table(FOUR, FOUR, FOUR[:3], 4)
     with pytest.raises(LocalProtocolError):
         select_bits(words, words[:1])
-    with pytest.raises(LocalProtocolError):
-        count_errors(words, words[:1])
-
-
-def test_arrays_of_another_type_or_with_steps_are_refused():
-    with pytest.raises(LocalProtocolError, match="uint8"):
-        pack_selected(FOUR.astype(np.int64), FOUR)
-    with pytest.raises(LocalProtocolError, match="contiguous"):
-        pack_selected(FOUR[::2], FOUR[:2])

@@ -27,7 +27,7 @@ from common.distillation.synchronisation import SACRIFICED_DETECTIONS, Frames, S
 from common.distillation.values import FramedDetections
 from common.profiles.link import LinkProfile
 from common.service.main import leave, run_service
-from common.service.settings import NodeSettings
+from common.service.node import NodeKind
 
 CLICKS_A_SLOT = 0.1
 """Share of slots with a detection: that of a link as fast as any."""
@@ -189,52 +189,22 @@ class PreparedSource:
         """Do nothing."""
 
 
-def open_alice(_settings: NodeSettings, profile: LinkProfile, recipe: Recipe) -> PreparedSource:
-    """Make Alice's source.
-
-    Parameters
-    ----------
-    _settings : NodeSettings
-        Ignored: nothing is read.
-    profile : LinkProfile
-        The link.
-    recipe : Recipe
-        Chooses the halves.
-
-    Returns
-    -------
-    PreparedSource
-        At once ready.
-    """
+def _alice(profile: LinkProfile, recipe: Recipe) -> Callable[[Pace], Playbook]:
     station: Any = PreparedEmission(PreparedLink.draw(profile))
-    return PreparedSource(lambda pace: alice.playbook.playbook(recipe, station, pace))
+    return lambda _pace: alice.playbook.playbook(recipe, station)
 
 
-def open_bob(_settings: NodeSettings, profile: LinkProfile, recipe: Recipe) -> PreparedSource:
-    """Make Bob's source.
-
-    Parameters
-    ----------
-    _settings : NodeSettings
-        Ignored: nothing is read.
-    profile : LinkProfile
-        The link.
-    recipe : Recipe
-        Chooses the halves.
-
-    Returns
-    -------
-    PreparedSource
-        At once ready.
-    """
+def _bob(profile: LinkProfile, recipe: Recipe) -> Callable[[Pace], Playbook]:
     station: Any = PreparedDetections(PreparedLink.draw(profile))
-    return PreparedSource(lambda pace: bob.playbook.playbook(recipe, station, pace))
+    return lambda pace: bob.playbook.playbook(recipe, station, pace)
 
 
-KINDS = {
-    "alice": replace(alice.service.NODE, open_source=open_alice),
-    "bob": replace(bob.service.NODE, open_source=open_bob),
-}
+def prepared(kind: NodeKind, play: Callable[[LinkProfile, Recipe], Callable[[Pace], Playbook]]) -> NodeKind:
+    """Return a ``kind`` of node that does not read its stream, but has ``play`` make halves that play on a prepared one."""
+    return replace(kind, open_source=lambda _settings, profile, recipe: PreparedSource(play(profile, recipe)))
+
+
+KINDS = {"alice": prepared(alice.service.NODE, _alice), "bob": prepared(bob.service.NODE, _bob)}
 
 if __name__ == "__main__":
     gc.disable()

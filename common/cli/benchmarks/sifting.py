@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from common.bits import Bits
 from common.cli.benchmarks.measurement import Measurement, Request, fastest, require_equal
 from common.conversation.rehearsal import rehearse
 from common.distillation.recipe import BATCH_DETECTIONS, Recipe
@@ -15,7 +16,8 @@ from common.distillation.sifting import GroupProgress, announce, sift
 from common.distillation.values import FramedDetections
 from common.expander import KEY_BYTES
 from common.kernels.gaps import decode_gaps, encode_gaps
-from common.kernels.sifting import pack_selected
+from common.kernels.matching import split_outcomes
+from common.kernels.sifting import select_bits
 from common.profiles.link import load_profile
 from common.protocols.protocol import BB84
 from common.timetags.emission_record import EmissionHeader, EmissionRecord
@@ -73,20 +75,22 @@ def _conversation(request: Request, slots: NDArray[np.int64], rng: np.random.Gen
     )
 
 
-def _selection(request: Request, values: NDArray[np.uint8], keep: NDArray[np.uint8]) -> Measurement:
+def _selection(request: Request, outcomes: NDArray[np.uint8], keep: NDArray[np.uint8]) -> Measurement:
+    mask = Bits.from_flags(keep).words
+
     def ours() -> NDArray[np.uint8]:
-        return pack_selected(values, keep)[0].view(np.uint8)
+        return select_bits(split_outcomes(outcomes)[1].words, mask)[0].view(np.uint8)
 
     def peer() -> NDArray[np.uint8]:
-        return np.packbits(values[keep.astype(np.bool_)], bitorder="little")
+        return np.packbits(outcomes[keep.astype(np.bool_)] & 1, bitorder="little")
 
     theirs = peer()
-    require_equal(np.array_equal(ours()[: theirs.size], theirs), "selection kernel and numpy")
+    require_equal(np.array_equal(ours()[: theirs.size], theirs), "selection kernels and numpy")
     seconds, peer_seconds = fastest(request, ours, peer)
     return Measurement(
         stage="sifting",
-        method="selection and packing, kernel",
-        mevents_per_second=values.size / seconds / 1e6,
+        method="outcomes packed and selected, kernels",
+        mevents_per_second=outcomes.size / seconds / 1e6,
         peer="numpy boolean index and packbits",
         ratio_to_peer=peer_seconds / seconds,
     )

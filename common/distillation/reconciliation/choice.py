@@ -6,7 +6,6 @@ QBER prepared for has a say in what is secret: every bit that is said is charged
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from common.channel.messages import ReconciliationChoice
@@ -24,9 +23,6 @@ LEAST_WORKING_QBER, MOST_WORKING_QBER = 1e-4, 0.25
 """What reconciliation can be prepared for; Cascade's first pass has segments of a length over the QBER."""
 
 _QBER_UNITS = 1 << 32
-
-ChooseMethod = Callable[[float], str]
-"""The name of a method, given the working QBER."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +70,7 @@ class Choice:
     working_qber: float
 
 
-def choose(recipe: Recipe, working_qber: float, choose_method: ChooseMethod) -> Conversation[Choice]:
+def choose(recipe: Recipe, working_qber: float, method: str) -> Conversation[Choice]:
     """Choose, and say so.
 
     Parameters
@@ -83,15 +79,15 @@ def choose(recipe: Recipe, working_qber: float, choose_method: ChooseMethod) -> 
         Its method, unless that is left open.
     working_qber : float
         As far as we know.
-    choose_method : callable
-        Asked where the recipe leaves the method open.
+    method : str
+        Taken where the recipe leaves the method open.
 
     Returns
     -------
     Choice
         The same at both ends.
     """
-    method = choose_method(working_qber) if recipe.method == "auto" else recipe.method
+    method = method if recipe.method == "auto" else recipe.method
     units = round(working_qber * _QBER_UNITS)
     yield from send(ReconciliationChoice(METHOD_NAMES.index(method), units))
     return Choice(method, units / _QBER_UNITS)

@@ -16,6 +16,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+from common.errors import LocalProtocolError
+
 
 class Draws:
     """Numbers from SHAKE-256 over a label: the same on every machine and with every library version.
@@ -199,6 +201,11 @@ def grown_graph(column_degrees: list[int], count_rows: int, lift: int, draws: Dr
     -------
     LiftedGraph
         Without cycles of length 4 wherever the base matrix has room.
+
+    Raises
+    ------
+    LocalProtocolError
+        If a column asks for more edges than there are rows.
     """
     graph = LiftedGraph(count_rows, len(column_degrees), lift)
     for column, degree in enumerate(column_degrees):
@@ -218,4 +225,4 @@ def _farthest_check(graph: LiftedGraph, column: int, draws: Draws) -> tuple[int,
             row = rows[draws.below(len(rows))]
             checks = [check for check in range(graph.lift) if unreached[row] >> check & 1]
             return row, checks[draws.below(len(checks))]
-    raise ValueError(f"column {column} asks for more edges than there are rows")  # pragma: no cover - degrees are checked before
+    raise LocalProtocolError(f"column {column} asks for more edges than there are rows")
