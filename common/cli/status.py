@@ -52,6 +52,7 @@ def summary(status: dict[str, Any]) -> str:
     lines = [
         f"{status['node']} on {status['title']}: {session['activity']}, session {session['state']}, peer {peer}",
         f"QBER {qber}; " + ("no key rate yet" if rate is None else f"{rate:.0f} secret bits a second of link time"),
+        pace(status["pace"]),
         f"blocks: {status['blocks_kept']} kept; discarded: {discarded}; {status['secret_bits']} secret bits since the start",
         f"key store: {pools}",
         f"authentication reserve: {reserve['pairs']} mask pairs of {reserve['target_pairs']}{alarm}",
@@ -59,3 +60,22 @@ def summary(status: dict[str, Any]) -> str:
     ]
     failure = session["last_failure"]
     return "\n".join([*lines, f"last failure: {failure['error']}"] if failure else lines)
+
+
+def pace(status: dict[str, Any]) -> str:
+    """Say how the node keeps pace with its stream.
+
+    Parameters
+    ----------
+    status : dict
+        The entry ``pace`` of a node's answer.
+
+    Returns
+    -------
+    str
+        One line for a terminal.
+    """
+    method, round_trip_ms = status["method"], status["round_trip_ms"]
+    by = "nothing reconciled yet" if method is None else f"reconciled by {method}, prepared for a QBER of {status['working_qber']:.2%}"
+    distance = "distance unknown" if round_trip_ms is None else f"round trip {round_trip_ms:.1f} ms"
+    return f"{by}; {distance}; {status['groups_under_way']} of {status['groups_in_flight']} groups of blocks under way"

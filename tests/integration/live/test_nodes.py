@@ -5,6 +5,7 @@ import json
 import pytest
 import zmq
 
+from common.cli.status import summary
 from tests.integration.live.processes import LiveLink
 from tests.unit.service.nodes import key_pair
 
@@ -52,6 +53,11 @@ def test_the_status_says_how_the_link_does(link):
         assert 0 < said["qber"]["Z"] < 0.05
         assert said["rates"]["secret_bits_per_second"] > 0
         assert said["authentication_reserve"]["pairs"] > 0
+        assert said["pace"]["method"] == "cascade"
+        assert 0 < said["pace"]["working_qber"] < 0.05
+        assert 0 <= said["pace"]["round_trip_ms"] < 1000
+        assert said["pace"]["groups_under_way"] <= said["pace"]["groups_in_flight"]
+        assert "reconciled by cascade, prepared for a QBER of" in summary(said)
     assert status["bob"]["stream"]["clock"]["offset_ppm"] == pytest.approx(3.0, abs=0.01)
 
 

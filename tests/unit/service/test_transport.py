@@ -10,7 +10,7 @@ import zmq.asyncio
 from common.errors import ConfigurationError, TransportError
 from common.service.credentials import ChannelKeys
 from common.service.transport import Transport
-from common.service.wire import GREETING, MAXIMUM_FRAME_BYTES, SESSION
+from common.service.wire import GREETING, MAXIMUM_FRAME_BYTES, SESSION, Sign
 from tests.support.noise import DEEDS, OneDeed
 from tests.support.relay import BACKWARD, FORWARD, Relay
 from tests.unit.service.nodes import connected, free_port, key_pair, sections
@@ -199,3 +199,32 @@ def test_a_port_in_use_is_named():
                 await second.start()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("delay_seconds", [0.0, 0.1])
+def test_round_trips_are_measured_by_signs_of_life(monkeypatch, delay_seconds):
+    """The answer to a sign is held back until the next heartbeat: what counts is the way, not the wait."""
+    read = Transport._read_sign
+
+    async def late(self, frame):
+        await asyncio.sleep(delay_seconds)
+        await read(self, frame)
+
+    monkeypatch.setattr(Transport, "_read_sign", late)
+
+    async def scenario():
+        async with connected(heartbeat_seconds=0.05) as ends:
+            while any(end.round_trip_seconds is None for end in ends):  # noqa: ASYNC110 - a sign tells nobody
+                await asyncio.sleep(0.05)
+            return [end.round_trip_seconds for end in ends]
+
+    for seconds in asyncio.run(asyncio.wait_for(scenario(), 10)):
+        assert 2 * delay_seconds <= seconds < 2 * delay_seconds + 5.0
+
+
+def test_a_sign_is_read_as_it_was_written_and_nothing_else_is_one():
+    sign = Sign(busy=True, answer=False, sent_us=3, echoed_us=2**63, held_us=1)
+
+    assert Sign.read(sign.frame()) == sign
+    assert Sign.read(sign.frame() + b"\0") is None
+    assert Sign.read(sign.frame()[:2]) is None
