@@ -201,6 +201,8 @@ def _relay(port: int, behind: int, delay_seconds: float) -> Iterator[None]:
         try:
             while (held := await under_way.get())[1]:
                 await asyncio.sleep(max(0.0, held[0] - time.monotonic()))
+                if writer.is_closing():  # the node behind has ended
+                    return
                 writer.write(held[1])
         finally:
             reading.cancel()
