@@ -45,6 +45,7 @@ def test_a_message_pad_taken_at_one_end_is_found_at_the_other_and_only_once(link
 
 
 def test_the_status_says_how_the_link_does(link):
+    link.wait_until(lambda live: all(live.status(name)["pace"]["round_trip_ms"] is not None for name in ("alice", "bob")), "round trip")
     status = {name: link.status(name) for name in ("alice", "bob")}
 
     for name, said in status.items():
