@@ -203,6 +203,7 @@ def _closed(recipe: Recipe, block: _Filling) -> ClosedBlock | Discarded:
             z=z,
             x=x,
             table=table,
+            key_by_intensity=tuple(sum(counts) for counts in zip(*(batch.key_by_intensity for batch in sifted), strict=True)),
         ),
         corrected=(sum(batch.corrected[0] for batch in batches), sum(batch.corrected[1] for batch in batches)),
         count_segments=sum(batch.count_segments for batch in batches),

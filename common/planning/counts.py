@@ -218,9 +218,7 @@ def _matched(model: LinkModel, intensity: int, basis: int) -> tuple[float, float
     return right, wrong
 
 
-def _key_by_intensity(
-    profile: LinkProfile, count_pulses: int, model: LinkModel, count_key: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _key_by_intensity(profile: LinkProfile, count_pulses: int, model: LinkModel, count_key: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Key bits and errors among them by intensity; the brightest takes what rounding leaves over."""
     key, errors, _, _ = decoy_shares(profile, model)
     others = [round(count_pulses * share) for share in key[1:]]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from common.profiles.link import LinkProfile
     from common.protocols.protocol import Protocol
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
     """One way to read a slot.

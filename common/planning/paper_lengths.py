@@ -16,13 +16,13 @@ from common.profiles.setting import decoy_setting, three_state_setting
 from common.security.entropy import binary_entropy
 from common.security.proofs import single_photon_paper, three_state_paper
 from common.security.proofs.bb84_setting import Bb84Setting
+from common.security.proofs.deciding import decoy_counts, three_state_decoy_counts
 from common.security.proofs.decoy_paper import (
     decoy_asymptotic_rate,
     decoy_length,
     three_state_decoy_asymptotic_rate,
     three_state_decoy_length,
 )
-from common.security.proofs.deciding import decoy_counts, three_state_decoy_counts
 from common.security.proofs.paper_length import AsymptoticRate, PaperEpsilons, PaperKeyLength
 from common.security.proofs.registry import ComposableProof, PaperProof, find_proof, proofs_of
 
