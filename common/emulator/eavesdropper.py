@@ -147,10 +147,9 @@ def split_arrivals(statistics: PhotonStatistics, fibre_transmission: float, rece
     is_single = honest.emitted == 1
     untouched = np.where(is_single, 0.0, 1.0 - strength) * honest.probability
     several = np.flatnonzero(~is_single & (honest.detected < honest.emitted))  # one of the photons stays with her
-    shares = [
-        binomial(int(count) - 1, int(found), receiver_transmission) for count, found in zip(honest.emitted, honest.detected, strict=True)
-    ]
-    tapped = strength * statistics.numbers[:, honest.emitted[several]] * np.array(shares)[several]
+    pairs = zip(honest.emitted[several].tolist(), honest.detected[several].tolist(), strict=True)
+    shares = np.array([binomial(count - 1, found, receiver_transmission) for count, found in pairs])
+    tapped = strength * statistics.numbers[:, honest.emitted[several]] * shares
     single = statistics.numbers[:, 1] * receiver_transmission
     mean = statistics.intensities
     room = float(mean @ honest.totals - mean @ untouched.sum(axis=1))
