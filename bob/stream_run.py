@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bob.detection import DetectionCounts, detect, outcomes_by_channel
+from bob.detection import DetectionCounts, detect
 from bob.gating import GateChoice, choose_gate, phase_histogram
+from bob.reading import Reading
 from bob.tracking import Acquired, ClockTracker, Piece
 from bob.waiting import WaitingDetections
 from common.errors import LocalProtocolError
@@ -59,8 +60,8 @@ class StreamRun:
 
     def __init__(self, opened: TagStream, profile: LinkProfile, randomness: Randomness) -> None:
         self.opened = opened
-        self.outcome_of_channel = outcomes_by_channel(opened.channels)
-        self.tracker = ClockTracker(profile.source.clock_hz, opened.channels, opened.sync_divider, self.outcome_of_channel)
+        self._reading = Reading.of(profile, opened.channels)
+        self.tracker = ClockTracker(profile.source.clock_hz, opened.channels, opened.sync_divider, self._reading.row_of_channel)
         self.waiting = WaitingDetections()
         self.choice: GateChoice | None = None
         self.clock: PulseClock | None = None
@@ -89,8 +90,8 @@ class StreamRun:
     def open_gate(self, found: Acquired) -> None:
         """Choose the gate from the tags the clock was ``found`` in."""
         receiver = self._profile.receiver
-        width_ps = receiver.gate_ps if receiver.gate_ps is not None else found.clock.period_ps
-        histogram = phase_histogram(found.t_ps, found.channel, found.clock, self.outcome_of_channel)
+        width_ps = receiver.gate_ps if receiver.gate_ps is not None else self._reading.pitch_ps or found.clock.period_ps
+        histogram = phase_histogram(found.t_ps, found.channel, found.clock, self._reading.row_of_channel)
         self.clock, self.choice = found.clock, choose_gate(histogram, width_ps=width_ps)
         self.tracker.border_ps = self.choice.gate.centre_ps + 0.5 * found.clock.period_ps
 
@@ -120,7 +121,7 @@ class StreamRun:
             piece.channel,
             piece.clock,
             self.choice.gate,
-            self.outcome_of_channel,
+            self._reading,
             dead_ps,
             self._randomness,
             previous_ps=piece.previous_ps,

@@ -90,15 +90,15 @@ def parse_channels(text: str) -> dict[str, int]:
     ConfigurationError
         If it is not of this form, or a name is unknown.
     """
-    from bob.detection import OUTCOME_OF_DETECTOR
+    from bob.reading import DETECTORS
 
     channels: dict[str, int] = {}
     for part in text.split(","):
         name, _, number = part.strip().partition("=")
         if not name or not number.isdecimal():
             raise ConfigurationError(f"channels: {part!r} is not NAME=NUMBER; write for example H=0,V=1,D=2,A=3,sync=4")
-        if name not in {*OUTCOME_OF_DETECTOR, "sync"}:
-            raise ConfigurationError(f"channels: {name!r} is no channel of a receiver; choose among {', '.join(OUTCOME_OF_DETECTOR)}, sync")
+        if name not in {*DETECTORS, "sync"}:
+            raise ConfigurationError(f"channels: {name!r} is no channel of a receiver; choose among {', '.join(DETECTORS)}, sync")
         channels[name] = int(number)
     return channels
 

@@ -128,7 +128,8 @@ def gather(recipe: Recipe, playbook: Playbook, plan: GroupPlan) -> Conversation[
             block.sifted.append(batch)
             waiting.append((block, batch.key))
             yield from tell(block.steps.sifted(batch))
-            for tested, errors in errors_by_basis(batch.table, protocol):
+            disclosed = errors_by_basis(batch.table, protocol)
+            for tested, errors in (disclosed[basis] for basis in recipe.telling_bases):
                 working_qber = working_qber.seen(errors, tested)
             progress = progress.after(recipe, batch.count_frames, batch.count_detections, closes_block=batch.closes_block)
             is_open = not batch.closes_group

@@ -15,6 +15,7 @@ from common.channel.codec import PROTOCOL_VERSION
 from common.errors import ConfigurationError
 from common.profiles.link import LinkProfile
 from common.profiles.setting import block_setting
+from common.protocols.encoding import ENCODINGS
 from common.protocols.protocol import Protocol
 from common.randomness import quantised_probability
 from common.security.epsilons import EpsilonBudget
@@ -26,8 +27,9 @@ DISTILLED = (
     ("three-state", "polarisation"),
     ("bb84-decoy", "polarisation"),
     ("three-state-decoy", "polarisation"),
+    ("three-state", "time-bin"),
 )
-"""Protocols and encodings whose proof covers what the emulated receivers do."""
+"""Protocols and encodings whose proof covers what the receiver of the encoding does."""
 
 _LEAST_INTENSITIES = 3
 """Intensities of light with decoys that are distilled: with two, the proof needs to know which intensity each corrected error had."""
@@ -60,6 +62,9 @@ class Recipe:
         Failure probabilities a block.
     leakage_rule : str
         What of the reconciliation the proof charges: what is said about the ``reference half``'s bits, or what ``both halves`` say.
+    telling_bases : tuple[int, ...]
+        Bases whose disclosed rounds tell the QBER of the key: with time bins X is another measurement than Z, and asked only where
+        nothing of Z is disclosed.
     method, direction, segment_bits, code_rate, initial_qber : reconciliation
         As in the profile.
     digest : bytes
@@ -74,6 +79,7 @@ class Recipe:
     setting: BlockSetting
     budget: EpsilonBudget
     leakage_rule: Literal["reference half", "both halves"]
+    telling_bases: tuple[int, ...]
     method: Literal["cascade", "ldpc", "auto"]
     direction: Literal["direct", "reverse"]
     segment_bits: int
@@ -117,6 +123,7 @@ class Recipe:
             setting=block_setting(dataclasses.replace(profile, security=dataclasses.replace(security, test_fraction=tested))),
             budget=EpsilonBudget.of(security),
             leakage_rule=require_composable(profile.protocol, security.proof).leakage_rule,
+            telling_bases=(0,) if tested and len(ENCODINGS[profile.encoding].windows) > 1 else (0, 1),
             method=profile.reconciliation.method,
             direction=profile.reconciliation.direction,
             segment_bits=profile.reconciliation.segment_bits,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from math import radians
 from typing import TYPE_CHECKING
 
+from common.protocols.encoding import ENCODINGS
 from common.security.multi_photon import source_multi_photon
 from common.security.proofs.bb84_setting import Bb84Setting
 from common.security.proofs.deciding import BlockSetting, ThreeStateDecoySetting
@@ -98,7 +99,24 @@ def three_state_setting(profile: LinkProfile) -> ThreeStateSetting:
         test_fraction_z=security.test_fraction,
         maximum_frames=security.maximum_frames,
         states=QubitStates((one, two, three), radians(source.state_uncertainty_deg)),
+        windows_share_ports=len(ENCODINGS[profile.encoding].windows) > 1,
+        probability_excess_noise=_excess_noise(profile),
     )
+
+
+def _excess_noise(profile: LinkProfile) -> float:
+    """Noise clicks a pulse by which Z exceeds what X shows of them: a passive receiver's X clicks speak for Z in the ratio of the bases.
+
+    Each window is read on some of the detectors, and each of these has its share of all noise while its gate is open.
+    """
+    receiver, encoding = profile.receiver, ENCODINGS[profile.encoding]
+    if receiver.basis_choice == "active":  # every detector of a slot is read in one basis
+        return 0.0
+    room_ps = receiver.time_bin_separation_ps or 1e12 / profile.source.clock_hz
+    rate_hz = (receiver.dark_rate_hz + profile.channel.background_hz) / len(encoding.detectors)
+    per_click = rate_hz * min(receiver.gate_ps or room_ps, room_ps) * 1e-12
+    z, x = (per_click * sum(outcome >> 1 == basis for window in encoding.outcomes for outcome in window) for basis in (0, 1))
+    return min(1.0, max(0.0, z - x * receiver.probability_z / (1.0 - receiver.probability_z)))
 
 
 def decoy_setting(profile: LinkProfile) -> DecoySetting:

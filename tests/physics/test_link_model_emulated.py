@@ -10,9 +10,10 @@ from math import exp, log, sqrt
 import numpy as np
 import pytest
 
-from bob.detection import detect, outcomes_by_channel
+from bob.detection import detect
 from bob.gating import Gate as BobsGate
 from bob.pulse_clock import PulseClock
+from bob.reading import Reading
 from common.emulator.channel import Fading
 from common.emulator.link import emulate
 from common.emulator.recorded import emulate_recorded
@@ -39,7 +40,7 @@ def announced(profile, seconds, seed):
         emulation.tags.channel,
         PulseClock.steady(profile.source.clock_hz, emulation.truth.origin_ps + round(profile.channel.delay_ps)),
         BobsGate(opens_ps + width_ps / 2, width_ps),
-        outcomes_by_channel(emulation.tags.channels),
+        Reading.of(profile, emulation.tags.channels),
         profile.receiver.dead_time_ps,
         SeededRandomness(seed),
     )
