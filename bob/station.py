@@ -12,7 +12,7 @@ import numpy as np
 
 from bob.clock_recovery import clock_from_photons, clock_from_reference
 from bob.detection import DetectionCounts, detect
-from bob.gating import Gate, GateChoice, choose_gate, phase_histogram
+from bob.gating import Gate, GateChoice, open_gate
 from bob.kernels import NOT_A_DETECTOR
 from bob.pulse_clock import PulseClock
 from bob.reading import Reading
@@ -82,8 +82,7 @@ class DetectionStation:
             clock = clock_from_photons(t_ps, clock_hz, channel=channel)
         t_ps, channel = clock.align(t_ps, channel)
         count_early = min(GATE_TAGS, t_ps.size // 10 + 1)
-        width_ps = profile.receiver.gate_ps if profile.receiver.gate_ps is not None else reading.pitch_ps or clock.period_ps
-        choice = choose_gate(phase_histogram(t_ps[:count_early], channel[:count_early], clock, reading.row_of_channel), width_ps=width_ps)
+        choice = open_gate(t_ps[:count_early], channel[:count_early], clock, reading, profile.receiver.gate_ps)
         found = detect(t_ps, channel, clock, choice.gate, reading, profile.receiver.dead_time_ps, randomness)
         self.reception = Reception(clock, choice, found.counts)
         first_slot, early_slot = (int(slot) for slot in clock.slots_and_phases(t_ps[[0, count_early - 1]])[0])

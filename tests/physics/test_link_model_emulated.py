@@ -34,6 +34,7 @@ def announced(profile, seconds, seed):
     emulation = emulate(profile, seconds, seed)
     period_ps = 1e12 / profile.source.clock_hz
     width_ps = min(profile.receiver.gate_ps or period_ps, period_ps)
+    width_ps = min(width_ps, profile.receiver.time_bin_separation_ps or width_ps)
     opens_ps = Gate.best(profile.source.lifetime_ps, profile.receiver.jitter_ps, width_ps).start_ps - profile.source.lifetime_ps
     found = detect(
         emulation.tags.t_ps,
@@ -64,6 +65,7 @@ def pulses(profile, seconds):
 
 STEADY = ("channel.fading_sigma_db=0",)
 THREE_STATES = ("protocol=three-state-decoy", "security.proof=three-state-decoy", "security.paper_proof=three-state-laser")
+PAIRS = ("source.mean_photon_number=0.5", "source.g2=0.9", "source.probability_z=0.6")
 BRIGHT = ("channel.loss_db=2", "source.intensities=[2.5,0.9,0.1]")
 
 CASES = {
@@ -95,6 +97,10 @@ CASES = {
     "decoys": ("decoy", (), 1.0),
     "decoys, passive and bright": ("decoy", (*BRIGHT, "receiver.basis_choice=passive", "receiver.dead_time_ps=0"), 0.05),
     "three states with decoys": ("decoy", THREE_STATES, 0.5),
+    "time bins": ("timebin-120km", ("channel.loss_db=12",), 6.0),
+    "time bins, noisy": ("timebin-120km", ("channel.loss_db=15", "receiver.dark_rate_hz=20000", "receiver.gate_ps=2500"), 6.0),
+    "time bins, bright": ("timebin-120km", ("channel.loss_db=0", *PAIRS, "receiver.dead_time_ps=0"), 0.1),
+    "time bins, bright and slow": ("timebin-120km", ("channel.loss_db=3", *PAIRS, "receiver.dead_time_ps=9000"), 0.1),
     "slow source": ("hbn", (), 60.0),
     "slow source, dead for five slots": ("hbn", ("channel.loss_db=0", "receiver.dead_time_ps=1e7", "receiver.dark_rate_hz=2e4"), 10.0),
 }
