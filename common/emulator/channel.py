@@ -155,7 +155,20 @@ def honest_arrivals(statistics: PhotonStatistics, transmission: float) -> Arriva
 
 
 def binomial(count: int, chosen: int, probability: float) -> float:
-    """Return the probability that ``chosen`` of ``count`` photons pass, each with the same ``probability``."""
+    """Return the probability that so many photons of a pulse pass.
+
+    Parameters
+    ----------
+    count, chosen : int
+        Photons there are, and those that pass.
+    probability : float
+        That one of them passes, whatever the others do.
+
+    Returns
+    -------
+    float
+        Probability, 0 to 1.
+    """
     return float(comb(count, chosen) * probability**chosen * (1.0 - probability) ** (count - chosen))
 
 

@@ -154,6 +154,27 @@ def test_attacks_on_decoys_are_charged_with_more_than_they_learn(attack):
     assert (block.secret_bits > 0) == (attack.strength == 0.05)
 
 
+TIME_BINS = ("channel.loss_db=12", "security.block_bits=1000000")
+
+
+@pytest.mark.parametrize(
+    ("attack", "makes_key"),
+    [
+        (InterceptResend(0.02), True),
+        (InterceptResend(0.5), False),
+        (InterceptResend(0.02, photons=8, probability_z=1.0), False),
+        (InterceptResend(0.3, photons=8, probability_z=1.0), False),
+        (PhotonNumberSplitting(1.0), True),
+    ],
+)
+def test_attacks_on_time_bins_are_charged_with_more_than_they_learn(attack, makes_key):
+    """Bright pulses kill both ports early: a receiver that counted clicks in both bases only would hardly see them."""
+    block = attacked(load_profile("timebin-120km", TIME_BINS), 320.0, 18, attack)
+
+    assert_paid(block)
+    assert (block.secret_bits > 0) == makes_key
+
+
 BIASED = (
     "channel.loss_db=10",
     "security.block_bits=200000",

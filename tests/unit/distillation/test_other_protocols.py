@@ -41,7 +41,9 @@ def halves(recipe, settings) -> Any:
 
 def sifted(recipe, settings):
     (ours,), (theirs,), said = rehearse(*halves(recipe, settings))
-    (ours,), (theirs,), counted = rehearse(tally([ours], recipe.protocol), disclose([theirs], recipe.protocol))
+    answering: Any = tally([ours], recipe.protocol)
+    announcing: Any = disclose([theirs], recipe.protocol)
+    (ours,), (theirs,), counted = rehearse(answering, announcing)
     return ours, theirs, said + counted
 
 
