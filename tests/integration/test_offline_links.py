@@ -65,6 +65,18 @@ def test_both_ends_write_the_same_key(printed):
     assert (keys / "alice.key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_text_of_some_hundred_characters_crosses(printed, tmp_path):
+    _, keys, _ = printed
+    text = "Every photon that arrives pays for a letter. " * 8
+    (tmp_path / "letter.txt").write_text(text, encoding="utf-8")
+
+    sent = ["otp", "encrypt", "--key", str(keys / "alice.key"), "--in", str(tmp_path / "letter.txt"), "--out", str(tmp_path / "letter.otp")]
+    read = ["otp", "decrypt", "--key", str(keys / "bob.key"), "--in", str(tmp_path / "letter.otp"), "--out", str(tmp_path / "read.txt")]
+    assert run(sent) == run(read) == 0
+    assert (tmp_path / "read.txt").read_text(encoding="utf-8") == text
+    assert text.encode() not in (tmp_path / "letter.otp").read_bytes()
+
+
 def test_the_length_is_what_the_bound_says_of_the_printed_counts(printed):
     profile, _, report = printed
     recipe = Recipe.of(profile)
