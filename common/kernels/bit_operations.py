@@ -1,7 +1,8 @@
-"""Two instructions every packed-bit kernel leans on, and the compression built from them.
+"""Instructions every packed-bit kernel leans on.
 
 NumPy and Numba offer neither population count nor trailing-zero count on a scalar inside a kernel. Both exist in LLVM for every
-processor, so two intrinsics name them. Words come from packed bits (``common.bits``); results stay inside the calling kernel.
+processor, so two intrinsics name them. Bits are compressed by the processor's own instruction where it has one (x86 ``PEXT``), and by an
+exact portable path everywhere else. Words come from packed bits (``common.bits``); results stay inside the calling kernel.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from common.kernels.jit import kernel
+from common.kernels.jit import compiled_features, kernel
 
 _Unary = Callable[[np.uint64], np.uint64]
+_Binary = Callable[[np.uint64, np.uint64], np.uint64]
 
 _COMPRESS_STEPS = 6
 """Doubling steps that move a bit by up to 63 places: log2(64)."""
+
+_SLOW_PROCESSORS = ("bdver4", "znver1", "znver2")
+"""Processors that have the instruction, but take longer for it than the portable path."""
 
 
 def _count_ones(_typing_context: Any, _word: Any) -> tuple[Any, Any]:
@@ -61,7 +67,7 @@ def signed(value: Any) -> int:
 
 
 @kernel
-def compress_word(word: np.uint64, mask: np.uint64) -> np.uint64:
+def compress_portable(word: np.uint64, mask: np.uint64) -> np.uint64:
     """Move the bits of ``word`` chosen by ``mask`` to the low end, keeping their order.
 
     Parameters
@@ -97,6 +103,23 @@ def compress_word(word: np.uint64, mask: np.uint64) -> np.uint64:
         kept = (kept ^ moved) | (moved >> distance)
         zeros_below &= ~parity
     return kept
+
+
+def _compress_instruction(_typing_context: Any, _word: Any, _mask: Any) -> tuple[Any, Any]:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(64)
+        return builder.call(
+            cgutils.get_or_insert_function(builder.module, ir.FunctionType(word, [word, word]), "llvm.x86.bmi.pext.64"), arguments
+        )
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+HAS_COMPRESSION = compiled_features().get("bmi2", False) and binding.get_host_cpu_name() not in _SLOW_PROCESSORS
+"""Whether ``compress_word`` is the processor's own instruction."""
+
+compress_word = cast("_Binary", intrinsic(_compress_instruction)) if HAS_COMPRESSION else compress_portable
+"""As ``compress_portable``, by the processor's instruction where ``HAS_COMPRESSION``; callable inside kernels only."""
 
 
 @kernel

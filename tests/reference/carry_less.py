@@ -1,6 +1,6 @@
 """Polynomials over GF(2) as Python integers, and packed bits as lists, bit by bit.
 
-Stands for ``multiply_portable`` of ``common.kernels.carry_less``, for ``compress_word`` and ``range_parity`` of
+Stands for ``multiply_portable`` of ``common.kernels.carry_less``, for ``compress_portable`` and ``range_parity`` of
 ``common.kernels.bit_operations`` and for ``shift_bits`` of ``common.kernels.toeplitz``.
 """
 
