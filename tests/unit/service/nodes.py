@@ -55,7 +55,6 @@ class MemoryChannel:
 
     def __init__(self) -> None:
         self.busy = False
-        self.peer_busy = False
         self.is_present = True
         self.sent: list[bytes] = []
         self.alter = lambda frame: [frame]
@@ -69,6 +68,10 @@ class MemoryChannel:
         for party, end in ends.items():
             end._peer = ends[party.peer]
         return ends
+
+    @property
+    def peer_busy(self) -> bool:
+        return self._peer.busy
 
     async def send(self, frame: bytes) -> None:
         self.sent.append(frame)
