@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from common.bits import count_bytes, count_words
 from common.errors import LocalProtocolError, RemoteProtocolError
-from common.kernels.bit_operations import count_ones, count_trailing_zeros, signed
+from common.kernels.bit_operations import SPARE_PLACES, count_ones, list_ones, signed
 from common.kernels.jit import kernel, read_only
 
 _Words: TypeAlias = NDArray[np.uint64]
@@ -42,6 +42,9 @@ PARAMETER_BITS = 6
 LARGEST_PARAMETER = 62
 MOST_EMPTY = 1 << LARGEST_PARAMETER
 """Gaps are below 2^62, all of them together as well."""
+
+MOST_QUOTIENT_BITS = 1024
+"""Quotients of a chunk take at most 786 bits: under its parameter their sum is below 2.07 a slot."""
 
 _TRUNCATED = -1
 _BAD_PARAMETER = -2
@@ -227,24 +230,23 @@ def write_gaps(slots: _Slots, first: int, parameters: _Bytes, words: _Words) -> 
 
 
 @kernel
-def _find_ones(words: _Words, position: int, count_bits: int, places: _Slots) -> int:
-    """Write where the next ones lie, counted from ``position``; return where the bits behind them begin, or ``_TRUNCATED``."""
+def _find_ones(words: _Words, position: int, count_bits: int, places: NDArray[np.uint16], wanted: int) -> int:
+    """Write where the next ones lie, counted from ``position``; return where the bits behind the last begin, or what is wrong."""
     found = 0
     at = position >> 6
     word = words[at] & (~np.uint64(0) << np.uint64(position & 63))
     while True:
-        start = (at << 6) - position
-        for _ in range(min(signed(count_ones(word)), places.size - found)):
-            places[found] = start + signed(count_trailing_zeros(word))
-            word &= word - np.uint64(1)
-            found += 1
-        if found == places.size:
+        list_ones(word, (at << 6) - position, places, found)
+        found += signed(count_ones(word))
+        if found >= wanted:
             break
         at += 1
         if at << 6 >= count_bits:
             return _TRUNCATED
+        if (at << 6) - position > MOST_QUOTIENT_BITS:
+            return _BAD_PARAMETER
         word = words[at]
-    end = position + places[places.size - 1] + 1
+    end = position + signed(places[wanted - 1]) + 1
     return end if end <= count_bits else _TRUNCATED
 
 
@@ -291,7 +293,7 @@ def read_gaps(words: _Words, count_bits: int, first: int, limit: int, slots: _Sl
     """
     position = 0
     lower = first
-    all_places = np.empty(CHUNK_SLOTS, np.int64)
+    places = np.empty(CHUNK_SLOTS + SPARE_PLACES, np.uint16)
     values, spare = np.zeros(2 * CHUNK_SLOTS, np.uint64), np.zeros(2 * CHUNK_SLOTS, np.uint64)
     for begin in range(0, slots.size, CHUNK_SLOTS):
         part = slots[begin : begin + CHUNK_SLOTS]
@@ -303,12 +305,11 @@ def read_gaps(words: _Words, count_bits: int, first: int, limit: int, slots: _Sl
         position = remainders + count * parameter
         if position >= count_bits:
             return _TRUNCATED
-        places = all_places[:count]
-        position = _find_ones(words, position, count_bits, places)
+        position = _find_ones(words, position, count_bits, places, count)
         if position < 0:
             return position
         room = limit - lower - count  # empty slots there can be at most
-        if room < 0 or places[count - 1] - (count - 1) > room >> parameter:
+        if room < 0 or signed(places[count - 1]) - (count - 1) > room >> parameter:
             return _PAST_LIMIT
         if count > (room + count) >> parameter:  # so many slots with this parameter are further apart; no sum below overflows
             return _BAD_PARAMETER
@@ -320,13 +321,13 @@ def read_gaps(words: _Words, count_bits: int, first: int, limit: int, slots: _Sl
                 part[index] = rest
         else:
             part[:] = 0
-        empty = rest + ((places[count - 1] - (count - 1)) << parameter)
+        empty = rest + ((signed(places[count - 1]) - (count - 1)) << parameter)
         if empty > room:
             return _PAST_LIMIT
         if _parameter(empty, count) != parameter:
             return _BAD_PARAMETER
         for index in range(count):
-            part[index] += lower + index + ((places[index] - index) << parameter)
+            part[index] += lower + index + ((signed(places[index]) - index) << parameter)
         lower += empty + count
     return position
 
