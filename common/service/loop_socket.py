@@ -49,6 +49,7 @@ class LoopSocket:
                 parts = self.socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 self._count_at_once = 0
+                self._look_after(_SEND)
                 await self._wait(_RECEIVE)
             else:
                 self._count_at_once += 1
