@@ -44,7 +44,7 @@ class Ordering:
         self._given_ps: int | None = None
 
     def push(self, t_ps: NDArray[np.int64], channel: NDArray[np.uint8]) -> Piece:
-        """Take tags as they were written and return those that no later tag can come before.
+        """Take tags as they were written and return those that no tag can come before any more.
 
         Parameters
         ----------
@@ -61,7 +61,7 @@ class Ordering:
         Raises
         ------
         StreamError
-            If a tag lies before one that was given out already.
+            If a tag is later than that.
         """
         if not t_ps.size:
             return t_ps, channel
@@ -69,16 +69,15 @@ class Ordering:
         latest = np.maximum.accumulate(t_ps)
         late = t_ps < latest
         if late.any():
-            place = int(np.argmax(late))
-            if self._given_ps is not None and int(t_ps[late].min()) < self._given_ps:
-                place = int(np.flatnonzero(late)[np.argmin(t_ps[late])])
-                ahead_ps = int(latest[place] - t_ps[place])
+            order = np.argsort(t_ps, kind="stable")
+            before_all = self._given_ps is not None and int(t_ps[order[0]]) < self._given_ps
+            if before_all or int((order - np.arange(order.size)).max()) > self._held_tags:
+                place = int(order[0] if before_all else order[(order - np.arange(order.size)).argmax()])
                 raise StreamError(
-                    f"{self._path}: time runs backwards: a tag at {int(t_ps[place])} ps stands {ahead_ps} ps and more than"
-                    f" {self._held_tags} tags behind its place; were recordings joined, or the tagger's clock set back?"
+                    f"{self._path}: time runs backwards: a tag at {int(t_ps[place])} ps stands {int(latest[place] - t_ps[place])} ps and"
+                    f" more than {self._held_tags} tags behind its place; were recordings joined, or the tagger's clock set back?"
                 )
             self._reading.count_reordered += int(np.count_nonzero(late))
-            order = np.argsort(t_ps, kind="stable")
             t_ps, channel = t_ps[order], channel[order]
         t_ps, channel = self._once(t_ps, channel)
         ready = max(0, t_ps.size - self._held_tags)

@@ -124,7 +124,7 @@ def read_events_chunks(path: Path, reading: Reading) -> Iterator[Piece]:
     pieces = _text_events(path, first, reading) if first in {8, 16} else _binary_events(path, reading)
     upper_first: bool | None = None
     base: int | None = None
-    for halves in pieces:
+    for halves in _beginning_whole(pieces):
         if upper_first is None:
             upper_first = _upper_comes_first(path, halves)
         ticks, rolled = _counted_on(_ticks(halves, upper_first=upper_first), base)
@@ -141,6 +141,18 @@ def read_events_chunks(path: Path, reading: Reading) -> Iterator[Piece]:
         channel = np.repeat(np.arange(EVENT_DETECTORS, dtype=np.uint8), [np.count_nonzero(which) for which in tagged])
         order = np.argsort(place, kind="stable")
         yield t_ps[place[order]], channel[order]
+
+
+def _beginning_whole(pieces: Iterator[NDArray[np.uint32]]) -> Iterator[NDArray[np.uint32]]:
+    """Put pieces at the beginning together until there are ``MOST_TRIED`` events to judge by."""
+    beginning: list[NDArray[np.uint32]] = []
+    for halves in pieces:
+        beginning.append(halves)
+        if sum(part.shape[0] for part in beginning) >= MOST_TRIED:
+            break
+    if beginning:
+        yield np.concatenate(beginning)
+    yield from pieces
 
 
 def _counted_on(ticks: NDArray[np.int64], base: int | None) -> tuple[NDArray[np.int64], int]:

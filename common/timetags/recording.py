@@ -56,6 +56,9 @@ ENDINGS: Final = {
 }
 """Formats that only their ending tells."""
 
+NATIVE_TAGS: Final = 1 << 18
+"""Tags of an HDF5 file in one piece: four of its compressed chunks."""
+
 UNIT_FORMATS: Final = ("qutag", "text", "npy")
 """Formats whose unit of time the user may state."""
 
@@ -178,7 +181,7 @@ class Recording:
             channels = {str(number): number for number in range(256)}
         with TagFile(self.path, channels, self._options.sync_divider) as file:
             self._stated = None if len(file.channels) == 256 else (file.channels, file.sync_divider)
-            for tags in file.stretches():
+            for tags in file.stretches(NATIVE_TAGS):
                 self.reading.take(tags.t_ps, tags.channel)
                 yield tags.t_ps, tags.channel
 
