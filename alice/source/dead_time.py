@@ -36,7 +36,7 @@ BLOCK_WAITS: Final = 200
 """Waits expected on the plateau in a block of bins that is looked at together: 7 % of spread."""
 
 PLATEAU_FROM: Final = 0.5
-"""The plateau is looked at from this share of the longest wait on."""
+"""The plateau is looked at behind so large a share of the waits that were counted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,8 +54,8 @@ class DeadTime:
     rate_hz : float
         Rate of clicks that was recorded.
     afterpulsing_probability, afterpulsing_uncertainty : float
-        Clicks above the plateau between half rise and half the longest wait, per click, and one standard deviation. Light that comes in
-        bunches, as from a blinking source, counts in it.
+        Clicks above the plateau between the step and the median wait, per click, and one standard deviation. Light that comes in bunches,
+        as from a blinking source, counts in it.
     wait_ps, hazard_hz : float64[k]
         The hazard in blocks.
     """
@@ -122,10 +122,9 @@ class WaitCounter:
                 f"dead time: {within} clicks follow within {BIN_PS * BINS * 1e-6:.0f} us of another, {FEWEST_WAITS} are needed: more light"
             )
         waiting = self._count_longer + within - (np.cumsum(self._counts) - self._counts)  # clicks whose wait is at least the bin's
-        tail = slice(int(PLATEAU_FROM * BINS), None)
+        begin = int(np.searchsorted(np.cumsum(self._counts), PLATEAU_FROM * within))
+        tail = slice(begin, None)
         plateau = float(self._counts[tail].sum()) / float(waiting[tail].sum())
-        if not plateau:
-            raise StreamError("dead time: the detector seems to be dead for longer than is looked at")
         expected = plateau * np.cumsum(waiting)
         block = (expected / BLOCK_WAITS).astype(np.int64)
         seen = np.bincount(block, weights=self._counts)
@@ -138,7 +137,7 @@ class WaitCounter:
         end = int(middle[used][risen] + width[used][risen])
         dead_bins, half_width = _step(self._counts[max(0, end - 3 * int(width[used][risen])) : end])
         dead_bins += max(0, end - 3 * int(width[used][risen]))
-        above = slice(int(dead_bins), int(PLATEAU_FROM * BINS))
+        above = slice(int(dead_bins), begin)
         excess = float(self._counts[above].sum()) - plateau * float(waiting[above].sum())
         spread = (float(self._counts[above].sum()) + (plateau * float(waiting[above].sum())) ** 2 / float(self._counts[tail].sum())) ** 0.5
         return DeadTime(

@@ -31,6 +31,9 @@ BINS: Final = 512
 HARMONICS: Final = 4 * BINS
 """Harmonics of the series: four to a bin, so that the decay's sharp rise does not ring."""
 
+CLEAR_DECAY: Final = 60.0
+"""Deviance a decay must explain: steady light reaches it once in a million times, with the best of five parameters."""
+
 FEWEST_ARRIVALS: Final = 1000
 """Arrivals below which no fit is tried."""
 
@@ -127,7 +130,10 @@ def fit_decay(
     start = (max(1.0, counts.sum() - lowest), max(1.0, lowest), 0.7 * mean_ps, _LEAD * period_ps) + ((0.4 * mean_ps,) if free_sigma else ())
     fit = fit_counts(model, start, counts)
     signal, background, lifetime_ps = fit.values[:3]
-    if not lifetime_ps < 100.0 * period_ps or signal < 5.0 * math.sqrt(float(counts.sum())):
+    expected = model(np.array(fit.values))
+    # deviance that the decay explains and steady light does not
+    gained = 2.0 * float((counts * np.log(expected / counts.mean()) - expected + counts.mean()).sum())
+    if not lifetime_ps < 100.0 * period_ps or gained < CLEAR_DECAY:
         raise StreamError("the arrivals show no decay within the pulse period: is this the pulse rate, and was the source pulsed?")
     sigma_ps = fit.values[4] if free_sigma else fixed_sigma_ps
     return Decay(
@@ -139,7 +145,7 @@ def fit_decay(
         deviance_ratio=fit.deviance_ratio,
         bin_ps=bin_ps,
         counts=counts,
-        expected=model(np.array(fit.values)),
+        expected=expected,
     )
 
 
