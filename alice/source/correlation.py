@@ -31,6 +31,9 @@ SKEW_SLOTS = 40
 FAR_DELAYS_S = (0.01, 0.02, 0.03, 0.05, 0.08)
 """Delays taken as far, seconds; at each a few hundred neighbouring slots are counted."""
 
+FAR_SHARE = 0.25
+"""Share of the recording that the longest of them may be; all are shortened together in a short recording."""
+
 FAR_WIDTH_SLOTS = 200
 """Slots counted at each far delay."""
 
@@ -101,9 +104,11 @@ def measure_correlation(first: NDArray[np.int64], second: NDArray[np.int64], clo
     count_zero, skew = int(searched[lowest]), middle - reach + lowest
     around = near[lowest : lowest + 2 * NEAR_SLOTS + 1]
     near_level = float(np.delete(around, NEAR_SLOTS).mean())
-    delays = [sign * round(delay_s * clock_hz) for delay_s in FAR_DELAYS_S for sign in (1, -1)]
+    span = max(1, int(min(first[-1], second[-1]) - max(first[0], second[0]))) if first.size and second.size else 1
+    shorter = min(1.0, FAR_SHARE * span / (FAR_DELAYS_S[-1] * clock_hz))
+    delays = [sign * round(shorter * delay_s * clock_hz) for delay_s in FAR_DELAYS_S for sign in (1, -1)]
     far = np.concatenate([count_coincidences(first, second, delay, FAR_WIDTH_SLOTS) for delay in delays])
-    far_level = float(far.mean())
+    far_level = float(far.sum()) / (FAR_WIDTH_SLOTS * sum(1.0 - abs(delay) / span for delay in delays))  # later pairs have fewer chances
     if near_level * NEAR_SLOTS < 100 or far.sum() < 100:
         raise StreamError("too few coincidences between the two detectors to measure g2: record for longer")
     spread = (count_zero + 1) ** 0.5  # so that no coincidence at all does not claim certainty

@@ -164,6 +164,7 @@ def summary(profile: LinkProfile, report: dict[str, Any], out: Path) -> str:
     ]
     if "clock-not-found" in report["blocks_discarded"]:
         lines.append("  slots not matched: do emission and tags belong to one run, are channels, clock_hz and sync_divider right?")
+    lines += [f"  {end} ended early: {failure}" for end, failure in report["failures"].items() if "clock-not-found" not in failure]
     lines += [
         f"  block {block['number']}: {block['reason']}. {block['bound']}".rstrip(" .") for block in report["blocks"] if block["reason"]
     ]
