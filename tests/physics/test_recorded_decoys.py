@@ -124,6 +124,7 @@ def test_the_composable_proof_runs_on_the_real_counts(recordings):
 
     assert known.reason is None
     assert 0.02 < qber < 0.03
+    assert entry.phase_error_ratio is not None
     assert qber < entry.phase_error_ratio < 0.5, "the bound lies above the bit errors of the same link"
     assert 0.2 < entry.count_tagged / total < 0.5, "about a third of the clicks of such light is not single photons"
     assert all(math.fsum(length.ledger.values()) == length.secret_bits for length in lengths.values())

@@ -236,15 +236,13 @@ class Vendor(types.ModuleType):
 
     def __init__(self, channels):
         super().__init__("TimeTagger")
-        batches = iter([types.SimpleNamespace(
+        batch = types.SimpleNamespace(
             getTimestamps=lambda: np.array([10, 20, 30]),
             getChannels=lambda: np.array(channels),
             getEventTypes=lambda: np.array([0, 1, 0]),
-        )])  # fmt: skip
-        left = [1]
-        self.FileReader = lambda _name: types.SimpleNamespace(
-            hasData=lambda: bool(left), getData=lambda _count: (left.clear(), next(batches))[1]
         )
+        left = [batch]
+        self.FileReader = lambda _name: types.SimpleNamespace(hasData=lambda: bool(left), getData=lambda _count: left.pop())
 
 
 def test_a_ttbin_file_goes_through_the_vendors_library(tmp_path, monkeypatch):

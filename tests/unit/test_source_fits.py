@@ -147,12 +147,12 @@ def test_a_steady_source_does_not_blink():
 
 def test_a_dip_that_chance_makes_is_told_from_one_that_is_there():
     rng = np.random.default_rng(13)
-    laser = [np.flatnonzero(rng.random(20_000_000) < 0.002) for _ in range(2)]
-    emitting = emitter(rng, slots=20_000_000, on_fraction=1.0, switch_slots=1000, probability=0.01, pair_probability=0.0, skew=7)
+    one, other = (np.flatnonzero(rng.random(20_000_000) < 0.002) for _ in range(2))
+    first, second = emitter(rng, slots=20_000_000, on_fraction=1.0, switch_slots=1000, probability=0.01, pair_probability=0.0, skew=7)
 
-    assert measure_correlation(*laser, CLOCK_HZ).probability_by_chance > 1e-3
-    assert measure_correlation(*laser, CLOCK_HZ, 0).g2_bright == pytest.approx(1.0, abs=0.5)
-    found = measure_correlation(*emitting, CLOCK_HZ)
+    assert measure_correlation(one, other, CLOCK_HZ).probability_by_chance > 1e-3
+    assert measure_correlation(one, other, CLOCK_HZ, 0).g2_bright == pytest.approx(1.0, abs=0.5)
+    found = measure_correlation(first, second, CLOCK_HZ)
     assert (found.skew_slots, found.count_zero) == (7, 0)
     assert found.probability_by_chance < 1e-6
 
