@@ -141,10 +141,16 @@ class Recording:
         StreamError
             As ``pieces``; or if there is no tag, or a channel named in the options has none.
         """
-        pieces = list(self.pieces())
-        if not pieces:
+        if self.reading.format_name == "hdf5":
+            with self._native_file() as file:  # whole at once: pieces put together would take twice the memory
+                tags = file.read()
+            t_ps, channel = tags.t_ps, tags.channel
+            self.reading.take(t_ps, channel)
+        else:
+            pieces = list(self.pieces()) or [(np.zeros(0, np.int64), np.zeros(0, np.uint8))]
+            t_ps, channel = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+        if not t_ps.size:
             raise StreamError(f"{self.path}: the recording holds no tags")
-        t_ps, channel = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
         names, divider = self.names()
         return TimeTags(t_ps, channel, names, divider)
 
@@ -174,13 +180,18 @@ class Recording:
         check_channels(names, divider)
         return names, divider
 
-    def _native(self) -> Iterator[Piece]:
-        """A file in HDF5 states its channels, and its order is part of the format."""
+    def _native_file(self) -> TagFile:
+        """Open a file in HDF5: it states its channels, or they go by number."""
         channels = self._options.channels
         if channels is None and not self._options.needs_names and not states_channels(self.path):
             channels = {str(number): number for number in range(256)}
-        with TagFile(self.path, channels, self._options.sync_divider) as file:
-            self._stated = None if len(file.channels) == 256 else (file.channels, file.sync_divider)
+        file = TagFile(self.path, channels, self._options.sync_divider)
+        self._stated = None if len(file.channels) == 256 else (file.channels, file.sync_divider)
+        return file
+
+    def _native(self) -> Iterator[Piece]:
+        """A file in HDF5, whose order is part of the format."""
+        with self._native_file() as file:
             for tags in file.stretches(NATIVE_TAGS):
                 self.reading.take(tags.t_ps, tags.channel)
                 yield tags.t_ps, tags.channel

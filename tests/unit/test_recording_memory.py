@@ -14,7 +14,7 @@ from tests.support.recordings import event_words, write_events, write_qutag
 from tests.unit.test_ptu_files import write_ptu
 
 SHORT, LONG = 700_000, 4_200_000
-TEXT_SCALE = 20
+TEXT_SCALE = 10
 MOST_GROWTH = 1.3
 """A reading that kept all tags would need six times as much."""
 
