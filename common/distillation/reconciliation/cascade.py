@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from common.distillation.reconciliation.segments import Segments, charge_answers
 from common.distillation.values import KeyBits, ReconciledBatch
 from common.errors import RemoteProtocolError
 from common.expander import Expander, permutation
+from common.kernels.bit_mixing import ROUNDS, WORD_BITS, Mixing, count_rotations
 from common.kernels.cascade_search import DEFAULT_COUNT_MASKS, DEFAULT_SEGMENT_BITS, CascadePlan, CascadeSearch, block_sizes
 from common.leakage import Leakage
 
@@ -43,7 +44,7 @@ BRIEF_BITS = 8192
 _STEP_BITS = 512
 """Segments carry a multiple of so many key bits, so that blocks of nearly the same length share a plan."""
 
-P = ParamSpec("P")
+M = TypeVar("M", ParityQuery, ParityReply)
 T = TypeVar("T")
 
 
@@ -72,10 +73,9 @@ def answer_parities(recipe: Recipe, working_qber: float, keys: list[KeyBits]) ->
     blocks, plan = yield from compute(_planned, recipe, working_qber, keys)
     search, parities = yield from compute(_opened, plan, blocks)
     while not search.finished:
-        count = search.count_asked
-        yield from send(ParityReply(count, parities))
+        yield from send(ParityReply(search.count_asked, parities))
         said = yield from receive(ParityQuery)
-        parities = yield from _round(count, _next_parities, search, said)
+        parities = yield from _round(_next_parities, search, said)
     return (yield from send_tags(recipe, blocks, _charged(recipe, search, blocks)))
 
 
@@ -106,18 +106,18 @@ def search_errors(recipe: Recipe, working_qber: float, keys: list[KeyBits]) -> C
     while not search.finished:
         count = search.count_asked
         said = yield from receive(ParityReply)
-        differs = yield from _round(count, _compared, search, said)
+        differs = yield from _round(_compared, search, said)
         yield from send(ParityQuery(count, differs))
     corrected = yield from compute(_corrected, search, blocks)
     gave_up = np.zeros(search.asked.size, np.bool_)
     return (yield from check_tags(recipe, blocks, corrected, gave_up, _charged(recipe, search, blocks)))
 
 
-def _round(count_bits: int, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> Conversation[T]:
-    """Compute a round, beside the conversation unless it is brief."""
-    if count_bits <= BRIEF_BITS:
-        return function(*arguments, **named)
-    return (yield from compute(function, *arguments, **named))
+def _round(function: Callable[[CascadeSearch, M], T], search: CascadeSearch, said: M) -> Conversation[T]:
+    """Compute a round, beside the conversation unless it is brief; the first one as well, which may have to compile its kernels."""
+    if search.count_rounds and search.count_asked <= BRIEF_BITS:
+        return function(search, said)
+    return (yield from compute(function, search, said))
 
 
 def _opened(plan: CascadePlan, blocks: list[Segments]) -> tuple[CascadeSearch, bytes]:
@@ -161,14 +161,53 @@ def _planned(recipe: Recipe, working_qber: float, keys: list[KeyBits]) -> tuple[
     key_bits = -(-wanted // _STEP_BITS) * _STEP_BITS
     blocks = [Segments(key, -(-key.bits.count // key_bits), key_bits) for key in keys]
     segment_bits = max(SMALLEST_SEGMENT_BITS, 1 << (key_bits - 1).bit_length())
-    return blocks, _plan(segment_bits, key_bits, tuple(block_sizes(working_qber, segment_bits)))
+    return blocks, pinned_plan(segment_bits, key_bits, tuple(block_sizes(working_qber, segment_bits)))
 
 
 @lru_cache(maxsize=32)
-def _plan(segment_bits: int, key_bits: int, blocks: tuple[int, ...]) -> CascadePlan:
-    permutations = [permutation(PUBLIC_KEY, f"cascade {segment_bits} pass {number}", segment_bits) for number in range(1, len(blocks))]
+def pinned_plan(segment_bits: int, key_bits: int, blocks: tuple[int, ...]) -> CascadePlan:
+    """Build the plan that every link uses.
+
+    Parameters
+    ----------
+    segment_bits, key_bits : int
+        Bits of a segment, and how many of them carry key.
+    blocks : tuple[int, ...]
+        Block size of each pass.
+
+    Returns
+    -------
+    CascadePlan
+        Its shuffles and masks come from the pinned expander.
+    """
+    labels = [f"cascade {segment_bits} pass {number}" for number in range(1, len(blocks))]
+    if key_bits >= WORD_BITS * WORD_BITS:
+        shuffles: list[NDArray[Any] | Mixing] = [pinned_mixing(label, key_bits) for label in labels]
+    else:
+        shuffles = [permutation(PUBLIC_KEY, label, segment_bits) for label in labels]
     words = Expander(PUBLIC_KEY, f"cascade {segment_bits} masks").words_at(0, DEFAULT_COUNT_MASKS * segment_bits // 64)
-    return CascadePlan.build(segment_bits, blocks, permutations, words.reshape(DEFAULT_COUNT_MASKS, -1), key_bits)
+    return CascadePlan.build(segment_bits, blocks, shuffles, words.reshape(DEFAULT_COUNT_MASKS, -1), key_bits)
+
+
+def pinned_mixing(label: str, key_bits: int) -> Mixing:
+    """Draw a shuffle of whole words.
+
+    Parameters
+    ----------
+    label : str
+        Names it; another label is another shuffle.
+    key_bits : int
+        Bits that are shuffled: whole words, 64 at least.
+
+    Returns
+    -------
+    Mixing
+        The same everywhere.
+    """
+    count = key_bits // WORD_BITS
+    orders = [permutation(PUBLIC_KEY, f"{label} order {number} of {count}", count) for number in range(ROUNDS + 1)]
+    drawn = Expander(PUBLIC_KEY, f"{label} rotations").bytes_at(0, ROUNDS * count_rotations(count))
+    return Mixing(np.array(orders, np.uint16), np.frombuffer(drawn, np.uint8).reshape(ROUNDS, -1) % WORD_BITS)
 
 
 def _charged(recipe: Recipe, search: CascadeSearch, blocks: list[Segments]) -> list[Leakage]:
