@@ -6,15 +6,13 @@ design; whether one is reached is decided here from the measurements, and what n
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
+from common.cli.benchmarks.records import Record
+from common.cli.benchmarks.records import read_records as records_of
 from common.errors import ConfigurationError
-
-Record: TypeAlias = dict[str, Any]
 
 PAGE = Path("docs/reference/performance.md")
 PLOT = Path("docs/_static/performance.svg")
@@ -152,21 +150,17 @@ def read_records(path: Path) -> list[Record]:
     Returns
     -------
     list[dict]
-        Records in order.
+        Records in order, of the first repetition.
 
     Raises
     ------
     ConfigurationError
         If it holds something else, or a run with ``--quick``, whose figures mean little.
     """
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-        quick = any(record["quick"] or not record["machine"] for record in records)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigurationError(f"{path}: not the output of qkd bench --json: {error}") from error
-    if quick:
+    records = records_of(path)
+    if any(record["quick"] for record in records):
         raise ConfigurationError(f"{path}: a run with --quick says little about speed; leave it out")
-    return list(records)
+    return [record for record in records if record["repetition"] == 0]
 
 
 def page(records: list[Record]) -> str:
