@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.channel.codec import PROTOCOL_VERSION
+from common.distillation.reconciliation.effort import EFFORTS, Effort
 from common.errors import ConfigurationError
 from common.profiles.link import LinkProfile
 from common.protocols.protocol import Protocol, find_protocol
@@ -53,6 +54,8 @@ class Recipe:
         What of the reconciliation the proof charges: what is said about the ``reference half``'s bits, or what ``both halves`` say.
     method, direction, segment_bits, code_rate, initial_qber : reconciliation
         As in the profile.
+    effort : Effort
+        How much computing LDPC may spend: codes, layout and increments follow from it, so both ends have to agree.
     digest : bytes
         32 bytes over all of it.
     """
@@ -70,6 +73,7 @@ class Recipe:
     segment_bits: int
     code_rate: float | None
     initial_qber: float
+    effort: Effort
     digest: bytes
 
     @classmethod
@@ -115,6 +119,7 @@ class Recipe:
             segment_bits=profile.reconciliation.segment_bits,
             code_rate=profile.reconciliation.code_rate,
             initial_qber=profile.reconciliation.initial_qber,
+            effort=EFFORTS[profile.reconciliation.effort],
             digest=_digest(profile),
         )
 

@@ -55,7 +55,8 @@ def expected_efficiency(profile: LinkProfile, model: LinkModel, counts: BlockCou
         return RECONCILIATION_EFFICIENCY
     # the codes bring their decoder along, which takes longer to import than everything else the planner needs
     from common.distillation.recipe import BATCH_KEY_BITS
-    from common.distillation.reconciliation.codes import CODE_RATES, choose_code, codeword_bits
+    from common.distillation.reconciliation.codes import CODE_RATES, choose_code, codeword_lengths
+    from common.distillation.reconciliation.effort import EFFORTS
 
     shares = [(model.z.probability_sifted, model.z.qber), (model.x.probability_sifted, model.x.qber)]
     if profile.security.key_bases == "z":
@@ -64,7 +65,9 @@ def expected_efficiency(profile: LinkProfile, model: LinkModel, counts: BlockCou
     qber = sum(share * errors for share, errors in shares) / total if total else 0.0
     rates = CODE_RATES if chosen.code_rate is None else (chosen.code_rate,)
     count_bits = min(counts.z.kept + counts.x.kept, BATCH_KEY_BITS["ldpc"]) if counts else 0
-    choice = choose_code(min(0.25, max(1e-4, qber)), codeword_bits(chosen.segment_bits), rates, count_key_bits=count_bits or None)
+    effort = EFFORTS[chosen.effort]
+    lengths = codeword_lengths(min(chosen.segment_bits, count_bits or chosen.segment_bits), effort)
+    choice = choose_code(min(0.25, max(1e-4, qber)), lengths, rates, count_key_bits=count_bits or None, effort=effort)
     efficiency = choice.efficiency + SEGMENT_TAG_BITS / (choice.count_payload * max(binary_entropy(qber), 1e-6))
     if count_bits:
         efficiency *= ceil(count_bits / choice.count_payload) * choice.count_payload / count_bits

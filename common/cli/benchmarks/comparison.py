@@ -134,7 +134,7 @@ def compared(before: Sequence[Record], now: Sequence[Record]) -> list[Change]:
 
 
 def described(line: _Line, records: Sequence[Record]) -> str:
-    """Say which measurement a line of the comparison is about: method, QBER, block, and the note where methods are called alike."""
+    """Say which measurement ``line`` is about: method, QBER, block; and, from its ``records``, the note where several are called alike."""
     _, method, qber, block_bits, round_trip_ms, place = line
     parts = [str(method)]
     parts += [f"QBER {100 * qber:g} %"] if qber is not None else []
@@ -242,7 +242,7 @@ def _frame_errors(line: _Line, old: list[Record], new: list[Record]) -> list[Cha
 
 
 def regressions(changes: Iterable[Change]) -> list[Change]:
-    """Return what a guard has to stop."""
+    """Return those of ``changes`` that a guard has to stop."""
     return [change for change in changes if change.is_regression]
 
 
