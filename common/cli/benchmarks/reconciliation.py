@@ -71,11 +71,11 @@ def measure(request: Request) -> Iterator[Measurement]:
     """
     for block_bits in request.lengths((1 << 22,), (1 << 17,)):
         for qber in request.qbers:
-            yield _conversation(request, "cascade", qber, block_bits)
+            yield conversation(request, "cascade", qber, block_bits)
         for qber in request.qbers:
             yield _cascade_search(request, qber, block_bits)
         for qber in request.qbers:
-            yield _conversation(request, "ldpc", qber, block_bits)
+            yield conversation(request, "ldpc", qber, block_bits)
         for qber in request.qbers:
             yield _ldpc_decoding(request, qber, block_bits)
 
@@ -99,7 +99,25 @@ def _runs(request: Request) -> Iterator[int]:
         yield run
 
 
-def _conversation(request: Request, method: str, qber: float, block_bits: int) -> Measurement:
+def conversation(request: Request, method: str, qber: float, block_bits: int) -> Measurement:
+    """Measure both halves as they talk.
+
+    Parameters
+    ----------
+    request : Request
+        Whether two runs have to do.
+    method : str
+        ``cascade`` or ``ldpc``.
+    qber : float
+        Share of differing bits, which both halves are told.
+    block_bits : int
+        Bits reconciled together.
+
+    Returns
+    -------
+    Measurement
+        With f and frame errors of all runs.
+    """
     recipe = dataclasses.replace(Recipe.of(load_profile("niedersachsen")), segment_bits=LONGEST_BITS)
     rng = np.random.default_rng(2)
     tally = _Tally()
