@@ -48,7 +48,7 @@ def without_slow_peer(monkeypatch):
 def test_reconciliation_counts_bits_and_frames_of_both_methods(capsys):
     records = printed(capsys, "reconciliation", *QUICK)
 
-    assert {record["method"].split(",")[0] for record in records} == {"cascade", "ldpc"}
+    assert {record["method"].split(",")[0] for record in records} == {"cascade", "ldpc", "ldpc fast", "ldpc thorough"}
     for record in records:
         assert record["qber"] == 0.02
         assert record["efficiency"] > 1.0
