@@ -56,7 +56,22 @@ def measure(request: Request) -> Iterator[Measurement]:
 
 
 def drawn_slots(rng: np.random.Generator, count: int, gap_slots: float) -> NDArray[np.int64]:
-    """Draw ``count`` slots with detections, int64[count] increasing, ``gap_slots`` apart on average, from ``rng``."""
+    """Draw slots with detections.
+
+    Parameters
+    ----------
+    rng : Generator
+        Draws the gaps.
+    count : int
+        How many.
+    gap_slots : float
+        Their mean distance, slots.
+
+    Returns
+    -------
+    int64[count]
+        Increasing.
+    """
     return np.cumsum(rng.geometric(1.0 / gap_slots, count)).astype(np.int64)
 
 
