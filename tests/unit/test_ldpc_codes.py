@@ -154,7 +154,7 @@ def test_only_a_thorough_effort_takes_codewords_of_a_million_bits():
     assert codeword_lengths(5_000, THOROUGH) == (SHORT_BITS,)
 
 
-@pytest.mark.parametrize("qber", [0.05, 0.08])
+@pytest.mark.parametrize("qber", [0.02, 0.05, 0.08])
 def test_more_effort_leaks_less(qber):
     fast, standard, thorough = (choose_code(qber, effort.most_bits, effort=effort).efficiency for effort in (FAST, STANDARD, THOROUGH))
 

@@ -58,8 +58,9 @@ low weight."""
 THOROUGH_DEGREES = {
     0.576: {2: 168, 3: 200, 4: 1, 6: 51, 8: 30, 12: 18, 20: 1, 30: 31},
     0.696: {2: 143, 3: 198, 4: 22, 6: 12, 8: 81, 12: 3, 20: 1, 30: 40},
+    0.85: {2: 195, 3: 457, 8: 204, 10: 33, 20: 57, 25: 16, 60: 38},
 }
-"""Base columns by degree of the codes of ``THOROUGH_BITS``: the first two found by ``best_degrees`` with 250 iterations, the others by
+"""Base columns by degree of the codes of ``THOROUGH_BITS``: the first two found by ``best_degrees`` with 250 iterations, the third by
 ``degree_search``."""
 
 MOST_RATE_OF_FEW_THOROUGH_ROWS = 0.7

@@ -45,7 +45,7 @@ SHIPPED_RATES = {
     SHORT_BITS: _COARSE_RATES,
     LONG_BITS: _COARSE_RATES,
     LONGEST_BITS: CODE_RATES[:12],
-    THOROUGH_BITS: CODE_RATES[12:],
+    THOROUGH_BITS: (0.576, 0.696, 0.85),
 }
 """Code rates shipped for each codeword length."""
 
