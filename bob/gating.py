@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bob.kernels import count_phases
+from common.distillation.reconciliation.cascade_efficiency import cascade_efficiency
 from common.errors import ConfigurationError, StreamError
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ TIME_BIN_HISTOGRAM_BINS = 4096
 
 FOLDED_BINS = 64
 """Bins of a window, all windows laid on one another."""
-
-PLANNING_LEAKAGE_FACTOR = 1.16
-"""Reconciliation efficiency f assumed when a width is weighed: bits leaked over n h(Q); the usual planning value."""
 
 _LEVEL_GROWTH = 0.5
 """E-folds in a quarter of the period taken for granted on both sides of the border: where neither grows, it lies in the middle."""
@@ -185,7 +183,7 @@ def choose_gate(
     """Choose one gate for all detectors from the histogram of earlier data.
 
     The centre is where a window of the given width keeps most tags. Without a width, the width is taken at which the kept tags make
-    most key: n (1 - (1 + f) h(Q)), with half of the background in error.
+    most key: n (1 - (1 + f) h(Q)), with half of the background in error and the efficiency f that Cascade is measured to have at Q.
 
     Parameters
     ----------
@@ -319,7 +317,7 @@ def _key_merit(kept: int, background: float, probability_misalignment: float) ->
     noise = min(background, kept)
     error = min(0.5, ((kept - noise) * probability_misalignment + 0.5 * noise) / kept)
     entropy = 0.0 if error <= 0.0 else -error * math.log2(error) - (1.0 - error) * math.log2(1.0 - error)
-    return kept * (1.0 - (1.0 + PLANNING_LEAKAGE_FACTOR) * entropy)
+    return kept * (1.0 - (1.0 + cascade_efficiency(error)) * entropy)
 
 
 def _wrapped(phase_ps: float, period_ps: float) -> float:

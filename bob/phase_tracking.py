@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bob.clock_kernels import follow_phase, smooth_phase, split_windows, window_phasors
+from bob.clock_kernels import follow_phase, phasors_of, smooth_phase, split_windows, window_phasors
 from bob.kernels import locate_slots
 from bob.periodogram import acquire
 from common.errors import StreamError
@@ -268,7 +268,8 @@ def _telling_harmonic(phase: NDArray[np.float64], starts: NDArray[np.int64], all
     count_per_window = min(TAGS_USED_PER_WINDOW, phase.size / (starts.size - 1))
     best, best_variance = 1, math.inf
     harmonic = 1
-    phasors = np.exp(2j * math.pi * some)
+    phasors = np.empty(some.size, np.complex128)
+    phasors_of(some, phasors)
     mean_at_twice = complex(phasors.mean())
     while harmonic <= allowed:
         mean = mean_at_twice

@@ -6,19 +6,16 @@ design; whether one is reached is decided here from the measurements, and what n
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
 
+from common.cli.benchmarks.records import Record
+from common.cli.benchmarks.records import read_records as records_of
+from common.cli.performance_plots import GROWTH_PLOT, PLOT, draw, growths
 from common.errors import ConfigurationError
 
-Record: TypeAlias = dict[str, Any]
-
 PAGE = Path("docs/reference/performance.md")
-PLOT = Path("docs/_static/performance.svg")
-
 EVENT_STAGES = {"sifting", "simulation", "timetags"}
 """Stages whose speed counts detections or tags."""
 
@@ -137,7 +134,7 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 1:
         raise ConfigurationError("name one file: the output of qkd bench --json")
     records = read_records(Path(arguments[0]))
-    draw(records, PLOT)
+    draw(records, PLOT, GROWTH_PLOT)
     PAGE.write_text(page(records), encoding="utf-8")
 
 
@@ -152,21 +149,17 @@ def read_records(path: Path) -> list[Record]:
     Returns
     -------
     list[dict]
-        Records in order.
+        Records in order, of the first repetition.
 
     Raises
     ------
     ConfigurationError
         If it holds something else, or a run with ``--quick``, whose figures mean little.
     """
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-        quick = any(record["quick"] or not record["machine"] for record in records)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigurationError(f"{path}: not the output of qkd bench --json: {error}") from error
-    if quick:
+    records = records_of(path)
+    if any(record["quick"] for record in records):
         raise ConfigurationError(f"{path}: a run with --quick says little about speed; leave it out")
-    return list(records)
+    return [record for record in records if record["repetition"] == 0]
 
 
 def page(records: list[Record]) -> str:
@@ -187,12 +180,38 @@ def page(records: list[Record]) -> str:
     parts = [
         INTRODUCTION,
         f"\n## Measured\n\nOn {records[0]['machine']}. Load average while measuring: {min(loads):.1f} to {max(loads):.1f}{busy}.\n",
-        "\n![Speed of reconciliation by QBER, and of amplification by block length](../_static/performance.svg)\n",
+        "\n![Speed and f by QBER, block and round-trip time](../_static/performance.svg)\n",
+        "\nCircles mark the method that two daemons choose by themselves at each distance.\n",
+        f"\n![Amplification, and the growth of cost with the block](../_static/{GROWTH_PLOT.name})\n",
+        growth(records),
     ]
     stages = list(dict.fromkeys(record["stage"] for record in records))
     parts += [section(stage, [record for record in records if record["stage"] == stage]) for stage in stages]
     parts += [targets(records), REGENERATING]
     return "".join(parts)
+
+
+def growth(records: list[Record]) -> str:
+    """Write how the cost of a bit grows with the block.
+
+    Parameters
+    ----------
+    records : list[dict]
+        All records.
+
+    Returns
+    -------
+    str
+        Markdown, with a line for each series.
+    """
+    series = growths(records)
+    if not series:
+        return "\nHow cost grows with the block is not in this run: measure the stages `scaling` and `amplification`.\n"
+    lines = [
+        "\nCost of a bit in the longest block over that in the cheapest of the shorter half, and the factor that n log n would have from\n",
+        "the shortest on:\n\n| what ran | blocks | cost of a bit | n log n |\n| --- | --- | --- | --- |\n",
+    ]
+    return "".join([*lines, *(f"| {g.what} | {g.sizes[0]:,} to {g.sizes[-1]:,} | {g.factor:.2f}× | {g.allowed:.2f}× |\n" for g in series)])
 
 
 def section(stage: str, records: list[Record]) -> str:
@@ -213,6 +232,7 @@ def section(stage: str, records: list[Record]) -> str:
     columns = {
         "what ran": [record["method"] for record in records],
         "QBER": [_percent(record["qber"]) for record in records],
+        "apart": [_figure(record["round_trip_ms"], "g", " ms") for record in records],
         "block, bits": [_grouped(record["block_bits"]) for record in records],
         "speed": [_speed(record) for record in records],
         "f": [_figure(record["efficiency"], ".3f") for record in records],
@@ -295,40 +315,6 @@ def _speed(record: Record) -> str:
 
 def _three_digits(value: float) -> str:
     return f"{float(f'{value:.3g}'):,g}" if value < 1e6 else f"{value:.3g}"
-
-
-def draw(records: list[Record], path: Path) -> None:
-    """Plot reconciliation by QBER and amplification by block length.
-
-    Parameters
-    ----------
-    records : list[dict]
-        All records.
-    path : Path
-        An SVG file, replaced.
-    """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({"svg.hashsalt": "qkdlink", "svg.fonttype": "none", "font.size": 9}):
-        figure = Figure(figsize=(8, 3.2), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        chosen = [record for record in records if record["stage"] in {"reconciliation", "pipeline"}]
-        for method in dict.fromkeys(record["method"] for record in chosen):
-            points = [(100 * record["qber"], record["mbit_per_second"]) for record in chosen if record["method"] == method]
-            left.plot(*zip(*points, strict=True), marker="o", markersize=3, label=method)
-        left.set(xlabel="QBER, %", ylabel="sifted Mbit/s on one core", yscale="log")
-        left.legend(fontsize=7, frameon=False, loc="upper center", ncols=1, bbox_to_anchor=(0.5, -0.2))
-        chosen = [record for record in records if record["stage"] == "amplification"]
-        ours = {record["block_bits"]: record["mbit_per_second"] for record in chosen}
-        right.plot(list(ours), list(ours.values()), marker="o", markersize=3, label="qkdlink")
-        for peer in dict.fromkeys(record["peer"] for record in chosen if record["peer"]):
-            points = [(r["block_bits"], r["mbit_per_second"] / r["ratio_to_peer"]) for r in chosen if r["peer"] == peer]
-            right.plot(*zip(*points, strict=True), marker="s", markersize=3, linestyle="--", label=peer)
-        right.set(xlabel="block, bits", ylabel="amplified Mbit/s of input", xscale="log", yscale="log")
-        right.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -76,6 +76,7 @@ def pace(status: dict[str, Any]) -> str:
         One line for a terminal.
     """
     method, round_trip_ms = status["method"], status["round_trip_ms"]
-    by = "nothing reconciled yet" if method is None else f"reconciled by {method}, prepared for a QBER of {status['working_qber']:.2%}"
+    effort = f" with {status['effort']} effort" if status["effort"] else ""
+    by = f"reconciled by {method}{effort}, prepared for a QBER of {status['working_qber']:.2%}" if method else "nothing reconciled yet"
     distance = "distance unknown" if round_trip_ms is None else f"round trip {round_trip_ms:.1f} ms"
     return f"{by}; {distance}; {status['groups_under_way']} of {status['groups_in_flight']} groups of blocks under way"

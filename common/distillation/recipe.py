@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from common.channel.codec import PROTOCOL_VERSION
+from common.distillation.reconciliation.effort import EFFORTS, Effort
 from common.errors import ConfigurationError
 from common.profiles.link import LinkProfile
 from common.profiles.setting import block_setting
@@ -67,6 +68,8 @@ class Recipe:
         nothing of Z is disclosed.
     method, direction, segment_bits, code_rate, initial_qber : reconciliation
         As in the profile.
+    effort : Effort
+        How much computing LDPC may spend: codes, layout and increments follow from it, so both ends have to agree.
     digest : bytes
         32 bytes over all of it.
     """
@@ -85,6 +88,7 @@ class Recipe:
     segment_bits: int
     code_rate: float | None
     initial_qber: float
+    effort: Effort
     digest: bytes
 
     @classmethod
@@ -129,6 +133,7 @@ class Recipe:
             segment_bits=profile.reconciliation.segment_bits,
             code_rate=profile.reconciliation.code_rate,
             initial_qber=profile.reconciliation.initial_qber,
+            effort=EFFORTS[profile.reconciliation.effort],
             digest=_digest(profile),
         )
 

@@ -9,8 +9,11 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
+from common.distillation.pace import Pace
+from common.distillation.reconciliation.cascade_efficiency import cascade_efficiency
 from common.leakage import Leakage
 from common.security.entropy import binary_entropy
+from common.security.proofs.registry import require_composable
 
 if TYPE_CHECKING:
     from common.blocks import BlockCounts
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
     from common.profiles.link import LinkProfile
     from common.security.proofs.registry import ComposableProof
 
-RECONCILIATION_EFFICIENCY = 1.16
-"""Charged bits over ``n h(QBER)``, assumed unless told; the value the published links calculate with."""
+PAPER_EFFICIENCY = 1.16
+"""Charged bits over ``n h(QBER)`` that the published links calculate with; their formulas only."""
 
 VERIFICATION_TAG_BITS = 128
 """Bits of the verification hash a block is charged with."""
@@ -43,32 +46,55 @@ def expected_efficiency(profile: LinkProfile, model: LinkModel, counts: BlockCou
     Returns
     -------
     float
-        Bits said about the reference over ``n h(QBER)``: for LDPC that of the code which would be chosen, segment tags included; for
-        Cascade ``RECONCILIATION_EFFICIENCY``.
+        Bits said about the reference over ``n h(QBER)``, segment tags included: for LDPC that of the code which would be chosen, for
+        Cascade what was measured.
 
     References
     ----------
-    ``common.distillation.reconciliation.codes.choose_code``, from measured working points; status: planning.
+    ``common.distillation.reconciliation.codes.choose_code``, from measured working points, and ``cascade_efficiency``, likewise;
+    status: planning.
     """
     chosen = profile.reconciliation
-    if chosen.method != "ldpc":
-        return RECONCILIATION_EFFICIENCY
-    # the codes bring their decoder along, which takes longer to import than everything else the planner needs
-    from common.distillation.recipe import BATCH_KEY_BITS
-    from common.distillation.reconciliation.codes import CODE_RATES, choose_code, codeword_bits
-
     shares = [(model.z.probability_sifted, model.z.qber), (model.x.probability_sifted, model.x.qber)]
     if profile.security.key_bases == "z":
         shares = shares[:1]
     total = sum(share for share, _ in shares)
     qber = sum(share * errors for share, errors in shares) / total if total else 0.0
+    if expected_method(profile) == "cascade":
+        return cascade_efficiency(qber, counts.z.kept + counts.x.kept if counts else None, chosen.segment_bits)
+    # the codes bring their decoder along, which takes longer to import than everything else the planner needs
+    from common.distillation.recipe import BATCH_KEY_BITS
+    from common.distillation.reconciliation.codes import CODE_RATES, choose_code, codeword_lengths
+    from common.distillation.reconciliation.effort import EFFORTS
+
     rates = CODE_RATES if chosen.code_rate is None else (chosen.code_rate,)
     count_bits = min(counts.z.kept + counts.x.kept, BATCH_KEY_BITS["ldpc"]) if counts else 0
-    choice = choose_code(min(0.25, max(1e-4, qber)), codeword_bits(chosen.segment_bits), rates, count_key_bits=count_bits or None)
+    effort = EFFORTS[chosen.effort]
+    lengths = codeword_lengths(min(chosen.segment_bits, count_bits or chosen.segment_bits), effort)
+    choice = choose_code(min(0.25, max(1e-4, qber)), lengths, rates, count_key_bits=count_bits or None, effort=effort)
     efficiency = choice.efficiency + SEGMENT_TAG_BITS / (choice.count_payload * max(binary_entropy(qber), 1e-6))
     if count_bits:
         efficiency *= ceil(count_bits / choice.count_payload) * choice.count_payload / count_bits
     return max(1.0, efficiency)
+
+
+def expected_method(profile: LinkProfile) -> str:
+    """Say which method of reconciliation a link is expected to use.
+
+    Parameters
+    ----------
+    profile : LinkProfile
+        Any link with a composable proof.
+
+    Returns
+    -------
+    str
+        The profile's; where it leaves the method open what a near peer would choose, ``cascade`` unless the proof charges its answers.
+    """
+    if profile.reconciliation.method != "auto":
+        return profile.reconciliation.method
+    charges_answers = require_composable(profile.protocol, profile.security.proof).leakage_rule == "both halves"
+    return Pace(charges_answers=charges_answers).method
 
 
 def answer_share(profile: LinkProfile, proof: ComposableProof) -> float:
@@ -91,7 +117,7 @@ def answer_share(profile: LinkProfile, proof: ComposableProof) -> float:
     ----------
     ``docs/explanation/finite-key``, segments that failed; status: planning.
     """
-    return 1.0 if proof.leakage_rule == "both halves" and profile.reconciliation.method == "cascade" else 0.0
+    return 1.0 if proof.leakage_rule == "both halves" and expected_method(profile) == "cascade" else 0.0
 
 
 def expected_leakage(counts: BlockCounts, model: LinkModel, efficiency: float, answers: float) -> Leakage:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from common.errors import AbortReason, ConfigurationError
 from common.planning.counts import basis_shares, decoy_shares, expected_counts
-from common.planning.leakage import RECONCILIATION_EFFICIENCY
+from common.planning.leakage import PAPER_EFFICIENCY
 from common.planning.lengths import Yield, closed
 from common.profiles.setting import decoy_setting, three_state_setting
 from common.security.entropy import binary_entropy
@@ -98,7 +98,7 @@ def paper_yield(profile: LinkProfile, model: LinkModel, count_pulses: int | None
     The formulas of ``common.security.proofs``; status: paper.
     """
     proof = paper_proof(profile)
-    efficiency = RECONCILIATION_EFFICIENCY
+    efficiency = PAPER_EFFICIENCY
     if proof.name == "hbn":
         efficiency = _hbn_efficiency(profile, model)
     if count_pulses is None:
@@ -227,7 +227,7 @@ def _single_share(model: LinkModel) -> float:
 def _hbn_efficiency(profile: LinkProfile, model: LinkModel) -> float:
     """What a code of the profile's rate leaks over ``h(QBER)``."""
     rate, entropy = profile.reconciliation.code_rate, binary_entropy(_pooled_qber(model))
-    return RECONCILIATION_EFFICIENCY if rate is None or not entropy else (1.0 - rate) / entropy
+    return PAPER_EFFICIENCY if rate is None or not entropy else (1.0 - rate) / entropy
 
 
 def _hbn_code_rate(profile: LinkProfile, qber: float, efficiency: float) -> float:

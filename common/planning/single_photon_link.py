@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from common.blocks import BasisCounts, BlockCounts
 from common.errors import ConfigurationError
-from common.planning.leakage import RECONCILIATION_EFFICIENCY
+from common.planning.leakage import PAPER_EFFICIENCY
 from common.planning.optimisation import peak
 from common.planning.paper_lengths import paper_epsilons
 from common.security.entropy import binary_entropy
@@ -124,11 +124,9 @@ class SinglePhotonLink:
         """Secret bits a pulse with endless statistics, by the publication's formula."""
         clicks, z = self.clicks, self.probability_z_alice * self.probability_z_bob
         if self.protocol == "three-state":
-            return three_state_paper.asymptotic_rate(clicks.click, clicks.multi, clicks.qber, RECONCILIATION_EFFICIENCY, z).bits_per_pulse
+            return three_state_paper.asymptotic_rate(clicks.click, clicks.multi, clicks.qber, PAPER_EFFICIENCY, z).bits_per_pulse
         matched = z + (1.0 - self.probability_z_alice) * (1.0 - self.probability_z_bob)
-        return single_photon_paper.asymptotic_rate(
-            clicks.click, clicks.multi, clicks.qber, RECONCILIATION_EFFICIENCY, matched
-        ).bits_per_pulse
+        return single_photon_paper.asymptotic_rate(clicks.click, clicks.multi, clicks.qber, PAPER_EFFICIENCY, matched).bits_per_pulse
 
     def pulses_for(self, detections: float) -> int:
         """Pulses until so many ``detections`` are expected."""
@@ -159,7 +157,7 @@ class SinglePhotonLink:
         return single_photon_paper.niedersachsen_length(counts, four, leaked, self.epsilons)
 
     def _leakage(self, counts: BlockCounts) -> float:
-        return RECONCILIATION_EFFICIENCY * counts.z.key * binary_entropy(min(0.5, self.clicks.qber))
+        return PAPER_EFFICIENCY * counts.z.key * binary_entropy(min(0.5, self.clicks.qber))
 
     def _counts(self, pulses: int) -> BlockCounts:
         """Round the expected counts of a block; X is disclosed whole."""

@@ -206,7 +206,10 @@ class Reconciliation:
     code_rate : float | None
         Code rate of the LDPC code; None lets the working QBER choose.
     segment_bits : int
-        Payload of one segment, bits; LDPC takes the shipped code nearest in length.
+        Payload of one segment, bits; LDPC takes the shipped code nearest in length, or a shorter one that leaks less.
+    effort : str
+        How much computing LDPC may spend to leak less: ``fast``, ``standard``, or ``thorough``, which takes codewords of a million bits
+        where ``segment_bits`` allows them.
     initial_qber : float
         Working QBER before the first disclosure.
     """
@@ -215,6 +218,7 @@ class Reconciliation:
     direction: Literal["direct", "reverse"]
     code_rate: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     segment_bits: Annotated[int, Field(ge=1024, le=1_048_576)] = 65_536
+    effort: Literal["fast", "standard", "thorough"] = "standard"
     initial_qber: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.03
 
 

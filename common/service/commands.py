@@ -235,11 +235,12 @@ def _entry(entry: AuditEntry) -> dict[str, Any]:
 
 
 def pace_report(node: Node) -> dict[str, Any]:
-    """Say how ``node`` keeps pace with its stream: method chosen last, round-trip time, groups of blocks under way and allowed."""
+    """Say how ``node`` keeps pace with its stream: method and effort of late, round-trip time, groups of blocks under way and allowed."""
     choice, seconds = node.history.choice, node.transport.round_trip_seconds
     return {
         "method": choice.method if choice else None,
         "working_qber": choice.working_qber if choice else None,
+        "effort": node.profile.reconciliation.effort if choice and choice.method == "ldpc" else None,
         "round_trip_ms": None if seconds is None else round(1000 * seconds, 3),
         "groups_under_way": node.session.count_under_way if node.session else 0,
         "groups_in_flight": node.pace.groups_in_flight,

@@ -4,7 +4,8 @@ import os
 import pytest
 
 from common.cli.bench import STAGES
-from common.cli.benchmarks import reconciliation
+from common.cli.benchmarks import distance, live, reconciliation
+from common.cli.benchmarks.measurement import Measurement, Request
 from common.cli.main import run
 
 CONTRACT = {"stage", "qber", "block_bits", "efficiency", "frame_error_ratio", "cores", "peer", "ratio_to_peer", "method"}
@@ -31,7 +32,8 @@ def test_every_stage_prints_the_fields_of_the_contract(stage, capsys):
         assert set(record) >= CONTRACT | {"mbit_per_second", "mevents_per_second"}
         assert record["stage"] == stage
         assert record["cores"] == (os.cpu_count() if "daemons" in record["method"] else 1)
-        unit, other = ("mevents", "mbit") if stage in EVENT_STAGES else ("mbit", "mevents")
+        counts_events = stage in EVENT_STAGES or record["method"].startswith("announcement")
+        unit, other = ("mevents", "mbit") if counts_events else ("mbit", "mevents")
         assert record[f"{unit}_per_second"] > 0.0
         assert record[f"{other}_per_second"] is None
         assert (record["peer"] is None) == (record["ratio_to_peer"] is None)
@@ -46,7 +48,7 @@ def without_slow_peer(monkeypatch):
 def test_reconciliation_counts_bits_and_frames_of_both_methods(capsys):
     records = printed(capsys, "reconciliation", *QUICK)
 
-    assert {record["method"].split(",")[0] for record in records} == {"cascade", "ldpc"}
+    assert {record["method"].split(",")[0] for record in records} == {"cascade", "ldpc", "ldpc fast", "ldpc thorough"}
     for record in records:
         assert record["qber"] == 0.02
         assert record["efficiency"] > 1.0
@@ -79,6 +81,28 @@ def test_the_table_names_stage_speed_and_peer(capsys):
     assert "Mbit/s" in shown.out
     assert "numpy FFT" in shown.out
     assert "measuring amplification" in shown.err
+
+
+def test_at_every_distance_the_chosen_method_is_measured_and_the_other_one(monkeypatch):
+    asked = []
+
+    def distilled(_request, qber, block_bits, seconds, method="auto"):
+        asked.append((seconds, method))
+        name = method if method != "auto" else "cascade" if seconds < 0.04 else "ldpc"
+        said = f"two daemons, TCP, {name}, {1000 * seconds:g} ms apart"
+        return Measurement(stage="pipeline", method=said, qber=qber, block_bits=block_bits, mbit_per_second=1.0, note="secret bits")
+
+    monkeypatch.setattr(live, "distilled", distilled)
+    found = list(distance.measure(Request(qbers=(0.02, 0.05))))
+
+    assert [seconds for seconds, method in asked if method == "auto"] == list(distance.ROUND_TRIP_SECONDS)
+    assert (0.02, "ldpc") in asked
+    assert (0.05, "cascade") in asked
+    assert len(asked) == len(found) == 2 * len(distance.ROUND_TRIP_SECONDS)
+    far = [line for line in found if line.round_trip_ms == 50.0]
+    assert [line.method for line in far] == ["two daemons, TCP, ldpc", "two daemons, TCP, cascade"]
+    assert [line.note.partition(";")[0] for line in far] == ["chosen", "instead of the one chosen"]
+    assert {(line.stage, line.qber) for line in found} == {("distance", 0.02)}
 
 
 def test_an_unknown_stage_is_wrong_usage(capsys):

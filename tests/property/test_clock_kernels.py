@@ -5,13 +5,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bob.clock_kernels import demodulate, follow_phase, periodogram, smooth_phase, split_windows, turned, window_phasors
+from bob.clock_kernels import (
+    demodulate,
+    follow_phase,
+    periodogram,
+    phasors_of,
+    smooth_phase,
+    split_windows,
+    sum_turned,
+    turned,
+    window_phasors,
+)
 from tests.reference.clock import (
     slow_demodulate,
     slow_follow_phase,
     slow_periodogram,
+    slow_phasors_of,
     slow_smooth_phase,
     slow_split_windows,
+    slow_sum_turned,
     slow_turned,
     slow_window_phasors,
 )
@@ -25,6 +37,20 @@ def test_a_turn_is_a_cosine_and_a_sine(eighths, beside):
     cycles = eighths / 8 + beside
 
     assert np.allclose(turned(cycles), slow_turned(cycles), rtol=0.0, atol=1e-13)
+
+
+@given(cycles=st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=70), spare=st.integers(0, 9))
+def test_many_turns_are_the_turns_of_each(cycles, spare):
+    """Whatever the length, since the vectors of a loop end anywhere in it; what lies behind the count is not looked at."""
+    padded = np.array([*cycles, *[np.nan] * spare])
+    phasors = np.empty(len(cycles), np.complex128)
+
+    phasors_of(padded[: len(cycles)], phasors)
+    real, imaginary = sum_turned(padded, len(cycles), np.empty(padded.size), np.empty(padded.size))
+
+    assert np.allclose(phasors, slow_phasors_of(cycles), rtol=0.0, atol=1e-8)
+    assert phasors.tolist() == [complex(*turned(c)) for c in cycles]
+    assert np.isclose(complex(real, imaginary), slow_sum_turned(cycles), rtol=0.0, atol=1e-7)
 
 
 @given(t_ps=tag_times, seed=seeds, frequency_hz=st.floats(1e3, 1e9), bin_ps=st.integers(10**8, 10**11))

@@ -11,6 +11,15 @@ def slow_turned(cycles):
     return math.cos(angle), math.sin(angle)
 
 
+def slow_sum_turned(cycles):
+    """Of every kernel that turns many: a complex sum of unit phasors."""
+    return sum((complex(*slow_turned(c)) for c in cycles), 0j)
+
+
+def slow_phasors_of(cycles):
+    return np.array([complex(*slow_turned(c)) for c in cycles], complex)
+
+
 def slow_demodulate(t_ps, row, frequency_hz, bin_ps, shape):
     bins = np.zeros(shape, complex)
     for t, r in zip(t_ps.tolist(), row.tolist(), strict=True):

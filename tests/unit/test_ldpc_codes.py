@@ -16,7 +16,7 @@ from common.distillation.reconciliation.codes import (
     SHORT_BITS,
     THOROUGH_BITS,
     choose_code,
-    codeword_bits,
+    codeword_lengths,
     from_bytes,
     from_json,
     load_code,
@@ -143,16 +143,18 @@ def test_a_column_too_full_for_the_decoder_is_refused():
     ("segment_bits", "count_bits"), [(1024, SHORT_BITS), (65_536, LONG_BITS), (262_144, LONGEST_BITS), (1_048_576, LONGEST_BITS)]
 )
 def test_the_codeword_length_is_the_one_nearest_to_the_segment(segment_bits, count_bits):
-    assert codeword_bits(segment_bits) == count_bits
+    assert codeword_lengths(segment_bits)[0] == count_bits
+    assert list(codeword_lengths(segment_bits)) == sorted(codeword_lengths(segment_bits), reverse=True)
 
 
 def test_only_a_thorough_effort_takes_codewords_of_a_million_bits():
-    assert codeword_bits(1 << 20, FAST) == LONGEST_BITS
-    assert codeword_bits(1 << 20, THOROUGH) == THOROUGH_BITS
-    assert codeword_bits(60_000, THOROUGH) == LONG_BITS
+    assert codeword_lengths(1 << 20, FAST) == (LONGEST_BITS, LONG_BITS)
+    assert codeword_lengths(1 << 20, THOROUGH) == (THOROUGH_BITS, LONGEST_BITS)
+    assert codeword_lengths(60_000, THOROUGH) == (LONG_BITS, SHORT_BITS)
+    assert codeword_lengths(5_000, THOROUGH) == (SHORT_BITS,)
 
 
-@pytest.mark.parametrize("qber", [0.05, 0.08])
+@pytest.mark.parametrize("qber", [0.02, 0.05, 0.08])
 def test_more_effort_leaks_less(qber):
     fast, standard, thorough = (choose_code(qber, effort.most_bits, effort=effort).efficiency for effort in (FAST, STANDARD, THOROUGH))
 

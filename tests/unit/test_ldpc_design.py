@@ -1,5 +1,6 @@
 """The design of LDPC codes: density evolution knows a published threshold, edge growth and puncturing keep their promises."""
 
+import ast
 import json
 
 import numpy as np
@@ -7,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.distillation.reconciliation import code_design, code_measurement
+from common.distillation.reconciliation import code_design, code_measurement, degree_search
 from common.distillation.reconciliation.code_design import shuffled, untainted_columns
 from common.distillation.reconciliation.code_measurement import reconciled_blindly, wilson_interval
 from common.distillation.reconciliation.codes import (
     SHORT_BITS,
     SUFFIX,
+    THOROUGH_BITS,
     choose_code,
     from_bytes,
     from_json,
@@ -30,6 +32,31 @@ from tests.reference import ldpc as slow
 def test_density_evolution_comes_close_below_the_published_threshold_of_the_regular_code():
     """[Richardson2001] table I: the (3,6) code decodes up to 0.084 with sum-product and any number of iterations."""
     assert 0.0825 < threshold_qber({3: 100}, 50) < 0.084
+
+
+def test_the_fine_scale_comes_closer_to_it():
+    fine, coarse = (threshold_qber({3: 100}, 50, 400, fine=scale, precision=5e-4) for scale in (True, False))
+
+    assert coarse < fine < 0.0842
+
+
+def test_linear_programs_reach_further_than_where_they_begin(monkeypatch, capsys):
+    monkeypatch.setattr(degree_search, "COUNT_ITERATIONS", 40)
+    monkeypatch.setattr(degree_search, "DEGREES", (2, 3, 6, 8, 12, 30))
+
+    degree_search.main(["--columns", "200", "--rows", "60", "--steps", "1"])
+    printed = capsys.readouterr().out
+    counts = ast.literal_eval(printed.partition(": threshold")[0])
+    begun = {2: 56, 3: 62, 6: 10, 8: 34, 12: 22, 30: 16}
+
+    assert sum(counts.values()) == sum(begun.values()) == 200
+    assert counts[2] <= round(degree_search.DEGREE_TWO_A_ROW * 60)
+    assert float(printed.split()[-3].strip(",")) > 1.005 * threshold_qber(begun, 60, 40, fine=True)
+
+
+def test_the_degrees_of_the_thorough_codes_fill_their_base_matrices():
+    for rate, counts in code_design.THOROUGH_DEGREES.items():
+        assert sum(counts.values()) * code_design.lift_of(THOROUGH_BITS, rate) == THOROUGH_BITS
 
 
 def test_iterations_grow_towards_the_threshold():

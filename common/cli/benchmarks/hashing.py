@@ -54,10 +54,24 @@ def measure_verification(request: Request) -> Iterator[Measurement]:
             mbit_per_second=block_bits / seconds / 1e6,
             note="every message coded, authenticated and hashed as on a channel",
         )
-        yield _hash_alone(request, key)
+        yield hash_alone(request, key)
 
 
-def _hash_alone(request: Request, key: Bits) -> Measurement:
+def hash_alone(request: Request, key: Bits) -> Measurement:
+    """Measure the hash of a block at one end.
+
+    Parameters
+    ----------
+    request : Request
+        Whether two runs have to do.
+    key : Bits
+        The block.
+
+    Returns
+    -------
+    Measurement
+        Beside GMAC.
+    """
     hash_key, data, gmac = bytes(range(16)), key.to_bytes(), AESGCM(bytes(32))
     seconds, peer_seconds = fastest(request, lambda: block_hash(key, hash_key), lambda: gmac.encrypt(bytes(12), b"", data), repetitions=20)
     return Measurement(

@@ -69,7 +69,7 @@ def measure(request: Request) -> Iterator[Measurement]:
                 yield distilled(request, qber, block_bits, FAR_SECONDS)
 
 
-def distilled(request: Request, qber: float, block_bits: int, round_trip_seconds: float) -> Measurement:
+def distilled(request: Request, qber: float, block_bits: int, round_trip_seconds: float, method: str = "auto") -> Measurement:
     """Run both daemons for some seconds.
 
     Parameters
@@ -82,6 +82,8 @@ def distilled(request: Request, qber: float, block_bits: int, round_trip_seconds
         Key bits of a block.
     round_trip_seconds : float
         How far apart they are.
+    method : str
+        Of reconciliation; ``auto`` lets the nodes choose.
 
     Returns
     -------
@@ -89,7 +91,7 @@ def distilled(request: Request, qber: float, block_bits: int, round_trip_seconds
         Sifted bits a second, in the steady state, and the share of a core that each process took.
     """
     chosen = (f"channel.misalignment={qber}", f"reconciliation.initial_qber={qber}", f"security.block_bits={block_bits}")
-    profile = load_profile("niedersachsen", [*SETTINGS, *chosen, "reconciliation.method=auto"])
+    profile = load_profile("niedersachsen", [*SETTINGS, *chosen, f"reconciliation.method={method}"])
     with ExitStack() as stack:
         pair = stack.enter_context(_running(profile, round_trip_seconds))
         before = pair.look(first=True)

@@ -86,6 +86,12 @@ class Measurement:
         Secret key made, where key was made.
     note : str
         What a reader has to know.
+    round_trip_ms : float | None
+        How far apart the two ends are, where that matters.
+    yardstick_seconds : float | None
+        Time of the same work on this machine at that moment, from ``yardstick``: what speeds without a peer are compared by.
+    repetition : int
+        Which of several runs of the whole stage, from 0.
     load_average : float
         The machine's load over the minute before; about 1 is our own.
     """
@@ -104,6 +110,9 @@ class Measurement:
     ratio_to_peer: float | None = None
     secret_bits: int | None = None
     note: str = ""
+    round_trip_ms: float | None = None
+    yardstick_seconds: float | None = None
+    repetition: int = 0
     load_average: float = dataclasses.field(default_factory=lambda: round(os.getloadavg()[0], 2))
 
     def fields(self) -> dict[str, Any]:

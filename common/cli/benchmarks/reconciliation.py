@@ -22,7 +22,8 @@ from common.distillation.recipe import Recipe
 from common.distillation.reconciliation.cascade import pinned_plan
 from common.distillation.reconciliation.code_matrix import Code
 from common.distillation.reconciliation.code_measurement import decoded_blindly
-from common.distillation.reconciliation.codes import LONGEST_BITS, choose_code
+from common.distillation.reconciliation.codes import LONGEST_BITS, choose_code, codeword_lengths
+from common.distillation.reconciliation.effort import FAST, STANDARD, THOROUGH, Effort
 from common.distillation.reconciliation.ldpc_frames import Layout, encode, layout_of
 from common.distillation.reconciliation.methods import METHODS
 from common.distillation.values import KeyBits
@@ -68,13 +69,14 @@ def measure(request: Request) -> Iterator[Measurement]:
     """
     for block_bits in request.lengths((1 << 22,), (1 << 17,)):
         for qber in request.qbers:
-            yield _conversation(request, "cascade", qber, block_bits)
+            yield conversation(request, "cascade", qber, block_bits)
         for qber in request.qbers:
             yield _cascade_search(request, qber, block_bits)
         for qber in request.qbers:
-            yield _conversation(request, "ldpc", qber, block_bits)
-        for qber in request.qbers:
-            yield _ldpc_decoding(request, qber, block_bits)
+            yield conversation(request, "ldpc", qber, block_bits)
+        for effort in (STANDARD, FAST, THOROUGH):
+            for qber in request.qbers:
+                yield _ldpc_decoding(request, qber, block_bits, effort)
 
 
 def _noisy(rng: np.random.Generator, count: int, qber: float) -> tuple[Flags, Flags]:
@@ -96,7 +98,25 @@ def _runs(request: Request) -> Iterator[int]:
         yield run
 
 
-def _conversation(request: Request, method: str, qber: float, block_bits: int) -> Measurement:
+def conversation(request: Request, method: str, qber: float, block_bits: int) -> Measurement:
+    """Measure both halves as they talk.
+
+    Parameters
+    ----------
+    request : Request
+        Whether two runs have to do.
+    method : str
+        ``cascade`` or ``ldpc``.
+    qber : float
+        Share of differing bits, which both halves are told.
+    block_bits : int
+        Bits reconciled together.
+
+    Returns
+    -------
+    Measurement
+        With f and frame errors of all runs.
+    """
     recipe = dataclasses.replace(Recipe.of(load_profile("niedersachsen")), segment_bits=LONGEST_BITS)
     rng = np.random.default_rng(2)
     tally = _Tally()
@@ -156,9 +176,10 @@ def _cascade_search(request: Request, qber: float, block_bits: int) -> Measureme
     )
 
 
-def _ldpc_decoding(request: Request, qber: float, block_bits: int) -> Measurement:
-    choice = choose_code(qber, LONGEST_BITS)
-    layout = layout_of(choice.code, choice.count_payload, choice.count_punctured)
+def _ldpc_decoding(request: Request, qber: float, block_bits: int, effort: Effort) -> Measurement:
+    """Decode whole codewords, the standard effort beside the peer."""
+    choice = choose_code(qber, codeword_lengths(effort.most_bits, effort), effort=effort)
+    layout = layout_of(choice.code, choice.count_payload, choice.count_punctured, effort)
     segments = max(1, block_bits // layout.count_payload)
     rng = np.random.default_rng(4)
     theirs, ours = (bits.reshape(segments, -1) for bits in _noisy(rng, segments * layout.count_payload, qber))
@@ -166,7 +187,8 @@ def _ldpc_decoding(request: Request, qber: float, block_bits: int) -> Measuremen
     syndromes = encode(layout, theirs, private)
     decoded = decoded_blindly(layout, theirs, private, ours, syndromes, qber)
     right = (decoded.payload == theirs).all(axis=1)
-    peer = _Peer.of(layout, qber, (theirs ^ ours)[: _peer_words(request)], private[: _peer_words(request)])
+    words = slice(0, _peer_words(request))
+    peer = _Peer.of(layout, qber, (theirs ^ ours)[words], private[words]) if effort is STANDARD else None
     seconds, *peer_seconds = fastest(
         request, lambda: decoded_blindly(layout, theirs, private, ours, syndromes, qber), *([peer.decode] if peer else [])
     )
@@ -178,7 +200,7 @@ def _ldpc_decoding(request: Request, qber: float, block_bits: int) -> Measuremen
         note += f"; of the peer's {count} codewords it decoded {peer.decode()}, we {np.count_nonzero(right[:count])}"
     return Measurement(
         stage="reconciliation",
-        method="ldpc, decoding alone",
+        method="ldpc, decoding alone" if effort is STANDARD else f"ldpc {effort.name}, decoding alone",
         qber=qber,
         block_bits=theirs.size,
         mbit_per_second=rate / 1e6,

@@ -44,18 +44,54 @@ def measure(request: Request) -> Iterator[Measurement]:
     """
     rng = np.random.default_rng(1)
     count = request.size(BATCH_DETECTIONS, 1 << 14)
-    slots = np.cumsum(rng.geometric(1.0 / GAP_SLOTS, count)).astype(np.int64)
-    yield _conversation(request, slots, rng)
+    slots = drawn_slots(rng, count, GAP_SLOTS)
+    yield conversation(request, slots, rng)
     values, keep = (rng.integers(0, 2, 16 * count, np.uint8) for _ in range(2))
     yield _selection(request, values, keep)
     yield _slot_coding(request, slots, GAP_SLOTS)
-    dense = np.cumsum(rng.geometric(1.0 / DENSE_GAP_SLOTS, count)).astype(np.int64)
+    dense = drawn_slots(rng, count, DENSE_GAP_SLOTS)
     yield _slot_coding(request, dense, DENSE_GAP_SLOTS)
     yield _look_up(request, slots, GAP_SLOTS)
     yield _look_up(request, dense, DENSE_GAP_SLOTS)
 
 
-def _conversation(request: Request, slots: NDArray[np.int64], rng: np.random.Generator) -> Measurement:
+def drawn_slots(rng: np.random.Generator, count: int, gap_slots: float) -> NDArray[np.int64]:
+    """Draw slots with detections.
+
+    Parameters
+    ----------
+    rng : Generator
+        Draws the gaps.
+    count : int
+        How many.
+    gap_slots : float
+        Their mean distance, slots.
+
+    Returns
+    -------
+    int64[count]
+        Increasing.
+    """
+    return np.cumsum(rng.geometric(1.0 / gap_slots, count)).astype(np.int64)
+
+
+def conversation(request: Request, slots: NDArray[np.int64], rng: np.random.Generator) -> Measurement:
+    """Measure announcement and reply.
+
+    Parameters
+    ----------
+    request : Request
+        Whether two runs have to do.
+    slots : int64[n]
+        Slots of the detections, increasing.
+    rng : Generator
+        Draws settings and outcomes.
+
+    Returns
+    -------
+    Measurement
+        Detections a second.
+    """
     recipe = Recipe.of(load_profile("niedersachsen"))
     settings, outcomes = (rng.integers(0, 4, slots.size, np.uint8) for _ in range(2))
     frames = int(slots[-1]) // recipe.frame_pulses + 1

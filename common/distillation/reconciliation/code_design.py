@@ -36,7 +36,7 @@ from common.distillation.reconciliation.codes import (
     name_of,
     to_bytes,
 )
-from common.distillation.reconciliation.density_evolution import best_degrees, threshold_qber
+from common.distillation.reconciliation.density_evolution import COUNT_FLOODING_ITERATIONS, best_degrees, threshold_qber
 from common.distillation.reconciliation.edge_growth import Draws, grown_graph
 from common.distillation.reconciliation.effort import EFFORTS, STANDARD, Effort
 from common.security.entropy import binary_entropy
@@ -58,8 +58,13 @@ low weight."""
 THOROUGH_DEGREES = {
     0.576: {2: 168, 3: 200, 4: 1, 6: 51, 8: 30, 12: 18, 20: 1, 30: 31},
     0.696: {2: 143, 3: 198, 4: 22, 6: 12, 8: 81, 12: 3, 20: 1, 30: 40},
+    0.85: {2: 195, 3: 457, 8: 204, 10: 33, 20: 57, 25: 16, 60: 38},
 }
-"""Base columns by degree of the codes of ``THOROUGH_BITS``, found by ``best_degrees`` with 250 iterations."""
+"""Base columns by degree of the codes of ``THOROUGH_BITS``: the first two found by ``best_degrees`` with 250 iterations, the third by
+``degree_search``."""
+
+MOST_RATE_OF_FEW_THOROUGH_ROWS = 0.7
+"""Code rate beyond which the codes of ``THOROUGH_BITS`` take twice as many base rows and half the lift."""
 
 MOST_RATE_OF_FEW_ROWS = 0.9
 """Code rate beyond which the codes of ``LONGEST_BITS`` take twice as many base rows and half the lift."""
@@ -88,7 +93,9 @@ def lift_of(count_bits: int, code_rate: float) -> int:
     """
     if count_bits == LONGEST_BITS:
         return 512 if code_rate <= MOST_RATE_OF_FEW_ROWS else 256
-    return {SHORT_BITS: 64, LONG_BITS: 256, THOROUGH_BITS: 2048}[count_bits]
+    if count_bits == THOROUGH_BITS:
+        return 2048 if code_rate <= MOST_RATE_OF_FEW_THOROUGH_ROWS else 1024
+    return {SHORT_BITS: 64, LONG_BITS: 256}[count_bits]
 
 
 def designed_matrix(count_bits: int, code_rate: float) -> tuple[NDArray[np.int16], tuple[int, ...]]:
@@ -123,7 +130,8 @@ def designed_matrix(count_bits: int, code_rate: float) -> tuple[NDArray[np.int16
     for column, entries in enumerate(graph.edges):
         for row, shift in entries.items():
             shifts[row, column] = shift
-    threshold = threshold_qber(counts, count_rows)
+    thorough = count_bits == THOROUGH_BITS
+    threshold = threshold_qber(counts, count_rows, 2 * COUNT_FLOODING_ITERATIONS if thorough else COUNT_FLOODING_ITERATIONS, fine=thorough)
     efficiency = count_rows / count_columns / binary_entropy(threshold)
     _say(f"{name}: columns by degree {counts}, girth {graph.girth()}, threshold {threshold:.5f}, f {efficiency:.3f}")
     return shifts, untainted_columns(shifts, int(PUNCTURED_SHARE * count_columns))

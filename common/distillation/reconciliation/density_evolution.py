@@ -5,9 +5,9 @@ without cycles. The highest QBER at which the error dies out is the threshold of
 number of base columns of each degree looks for the highest threshold. What is followed is sum-product with the levels of
 the decoder in use, which comes close to it. Called by ``code_design`` only.
 
-Magnitudes are levels ``0 .. _MESSAGE_LIMIT``. Through a column they add; through a row their *doubts* ``-ln tanh(x/2)`` add and
-their signs multiply. Both are convolutions, done by Fourier transforms on a grid fine enough to split every value
-between two neighbours without moving its mean.
+Magnitudes are levels from 0 to the scale's ``message_limit``. Through a column they add; through a row their *doubts*
+``-ln tanh(x/2)`` add and their signs multiply. Both are convolutions, done by Fourier transforms on a grid fine enough to split
+every value between two neighbours without moving its mean.
 
 References
 ----------
@@ -17,13 +17,17 @@ symmetric channel in key distribution. Status: planning.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from math import ceil, floor, inf, isinf, log
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.kernels.ldpc_tables import COARSE, DOUBT_UNITS
+from common.kernels.ldpc_tables import COARSE, DOUBT_UNITS, FINE
 from common.security.entropy import binary_entropy
 
 COUNT_FLOODING_ITERATIONS = 200
@@ -37,18 +41,110 @@ CLIMB_AT = 0.99
 """QBER, as a share of the threshold, at which the hill climb counts iterations: near enough that fewer of them mean a higher threshold."""
 
 _COUNT_PATIENT_ITERATIONS = 5  # before a standstill counts: where columns of degree 3 prevail, the first iterations change no decision
-_COUNT_SUM_BINS = 4096  # of the circular convolution of levels: columns of degree up to 31 stay clear of wrapping
-_COUNT_DOUBT_BINS = 8192  # of that of doubts, up to 16 nats: what lies beyond is rare, worth nothing, and may wrap
+_COUNT_DOUBT_BINS = 8192  # of the circular convolution of doubts, up to 16 nats: what lies beyond is rare, worth nothing, and may wrap
 _DOUBT_BINS_PER_NAT = 512
-_DOUBT_OF_LEVEL, _LEVELS_PER_NAT, _MESSAGE_LIMIT = COARSE.doubt_of_level, COARSE.levels_per_nat, COARSE.message_limit
 
 
-def iterations_needed(columns_by_degree: dict[int, int], count_rows: int, qber: float, most: float = COUNT_FLOODING_ITERATIONS) -> float:
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """What is followed: levels of one scale of the decoder, and how doubts and levels fall between the bins of the other.
+
+    Attributes
+    ----------
+    levels_per_nat, message_limit : int
+        Of the scale.
+    count_sum_bins : int
+        Bins of the circular convolution of levels: no sum over a column wraps.
+    doubt_below, doubt_share : int64[message_limit + 1], float64[message_limit + 1]
+        Bin below the doubt of each level, and the share that goes to the bin above.
+    level_below, level_share : int64[bins], float64[bins]
+        The same for the level of each doubt.
+    """
+
+    levels_per_nat: float
+    message_limit: int
+    count_sum_bins: int
+    doubt_below: NDArray[np.int64]
+    doubt_share: NDArray[np.float64]
+    level_below: NDArray[np.int64]
+    level_share: NDArray[np.float64]
+
+
+@cache
+def grid_of(*, fine: bool, most_degree: int = 31) -> Grid:
+    """Lay out the bins for the ``fine`` scale or the coarse one, and columns of at most ``most_degree``."""
+    scale = FINE if fine else COARSE
+    limit, per_nat = scale.message_limit, scale.levels_per_nat
+    sums = np.maximum(np.arange(_COUNT_DOUBT_BINS) / _DOUBT_BINS_PER_NAT, 1e-9)
+    levels = np.minimum(-per_nat * np.log(np.tanh(sums / 2)), float(limit))
+    bins = 1 << (2 * limit * (most_degree + 1)).bit_length()
+    doubts = _split(scale.doubt_of_level * (_DOUBT_BINS_PER_NAT / DOUBT_UNITS), _COUNT_DOUBT_BINS)
+    return Grid(per_nat, limit, bins, *doubts, *_split(levels, limit + 1))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Iteration:
+    """What one flooding iteration did.
+
+    Attributes
+    ----------
+    before, error : float
+        Message error probability before and after it.
+    channel, from_rows : complex128[bins]
+        Fourier transforms of what the channel and the rows say; a column of degree d answers with ``channel * from_rows ** (d - 1)``.
+    """
+
+    before: float
+    error: float
+    channel: NDArray[np.complex128]
+    from_rows: NDArray[np.complex128]
+
+
+def iterations(shares: Mapping[int, float], edges_a_row: float, qber: float, grid: Grid) -> Iterator[Iteration]:
+    """Follow the messages from one flooding iteration to the next, without end.
+
+    Parameters
+    ----------
+    shares : mapping of int to float
+        Share of the edges at columns of each degree.
+    edges_a_row : float
+        On average; rows are taken as equal as possible.
+    qber : float
+        Error probability of the binary symmetric channel.
+    grid : Grid
+        Of the decoder's scale.
+
+    Yields
+    ------
+    Iteration
+        One after the other.
+    """
+    row_shares, limit = _row_edge_shares(edges_a_row), grid.message_limit
+    levels = np.arange(-limit, limit + 1, dtype=np.float64)
+    level = min(limit, grid.levels_per_nat * log((1.0 - qber) / qber))
+    to_row = (1.0 - qber) * _triangle(levels - level) + qber * _triangle(levels + level)
+    channel = _spectrum(to_row, grid)
+    previous, centre = 1.0, grid.count_sum_bins // 2
+    while True:
+        spectrum = _spectrum(_from_rows(to_row, row_shares, grid), grid)
+        total = channel * sum(share * power(spectrum, degree - 1) for degree, share in shares.items() if share)
+        sums = np.maximum(np.roll(np.fft.irfft(total, grid.count_sum_bins), centre), 0.0)
+        to_row = sums[centre - limit : centre + limit + 1].copy()
+        to_row[0] += sums[: centre - limit].sum()
+        to_row[-1] += sums[centre + limit + 1 :].sum()
+        error = float(to_row[:limit].sum() + 0.5 * to_row[limit])
+        yield Iteration(previous, error, channel, spectrum)
+        previous = error
+
+
+def iterations_needed(
+    columns_by_degree: Mapping[int, float], count_rows: int, qber: float, most: float = COUNT_FLOODING_ITERATIONS, *, fine: bool = False
+) -> float:
     """Return how many flooding iterations bring the message error below ``RESIDUAL_ERROR`` of the QBER.
 
     Parameters
     ----------
-    columns_by_degree : dict[int, int]
+    columns_by_degree : mapping of int to float
         Number of base columns of each degree.
     count_rows : int
         Base rows; their degrees are taken as equal as possible.
@@ -56,6 +152,8 @@ def iterations_needed(columns_by_degree: dict[int, int], count_rows: int, qber: 
         Error probability of the binary symmetric channel.
     most : float
         Iterations after which to stop.
+    fine : bool
+        Whether to follow the levels of the fine scale.
 
     Returns
     -------
@@ -64,32 +162,18 @@ def iterations_needed(columns_by_degree: dict[int, int], count_rows: int, qber: 
         after ``most``.
     """
     count_edges = sum(degree * count for degree, count in columns_by_degree.items())
-    edge_share = {degree: degree * count / count_edges for degree, count in columns_by_degree.items() if count}
-    row_shares = _row_edge_shares(count_edges, count_rows)
-    levels = np.arange(-_MESSAGE_LIMIT, _MESSAGE_LIMIT + 1, dtype=np.float64)
-    level = min(_MESSAGE_LIMIT, _LEVELS_PER_NAT * log((1.0 - qber) / qber))
-    to_row = (1.0 - qber) * _triangle(levels - level) + qber * _triangle(levels + level)
-    channel = _spectrum(to_row)
-    previous, residual = 1.0, RESIDUAL_ERROR * qber
-    for iteration in range(ceil(most)):
-        spectrum = _spectrum(_from_rows(to_row, row_shares))
-        total = channel * sum(share * _power(spectrum, degree - 1) for degree, share in edge_share.items())
-        centre = _COUNT_SUM_BINS // 2
-        sums = np.maximum(np.roll(np.fft.irfft(total, _COUNT_SUM_BINS), centre), 0.0)
-        to_row = sums[centre - _MESSAGE_LIMIT : centre + _MESSAGE_LIMIT + 1].copy()
-        to_row[0] += sums[: centre - _MESSAGE_LIMIT].sum()
-        to_row[-1] += sums[centre + _MESSAGE_LIMIT + 1 :].sum()
-        error = float(to_row[:_MESSAGE_LIMIT].sum() + 0.5 * to_row[_MESSAGE_LIMIT])
-        if error < residual:
-            return iteration + log(previous / residual) / log(previous / max(error, 1e-30))
-        if iteration >= _COUNT_PATIENT_ITERATIONS and error > previous * (1.0 - 1e-4):  # stuck at a fixed point
+    shares = {degree: degree * count / count_edges for degree, count in columns_by_degree.items()}
+    grid = grid_of(fine=fine, most_degree=max(31, *columns_by_degree))
+    residual = RESIDUAL_ERROR * qber
+    for number, step in enumerate(islice(iterations(shares, count_edges / count_rows, qber, grid), ceil(most))):
+        if step.error < residual:
+            return number + log(step.before / residual) / log(step.before / max(step.error, 1e-30))
+        if number >= _COUNT_PATIENT_ITERATIONS and step.error > step.before * (1.0 - 1e-4):  # stuck at a fixed point
             return inf
-        previous = error
     return inf
 
 
-def _row_edge_shares(count_edges: int, count_rows: int) -> dict[int, float]:
-    mean = count_edges / count_rows
+def _row_edge_shares(mean: float) -> dict[int, float]:
     low, high = floor(mean), ceil(mean)
     if low == high:
         return {low: 1.0}
@@ -102,16 +186,16 @@ def _triangle(distances: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum(1.0 - np.abs(distances), 0.0)
 
 
-def _spectrum(messages: NDArray[np.float64]) -> NDArray[np.complex128]:
-    """Fourier transform of a distribution over levels ``-_MESSAGE_LIMIT .. _MESSAGE_LIMIT``."""
-    wrapped = np.zeros(_COUNT_SUM_BINS)
-    wrapped[: _MESSAGE_LIMIT + 1] = messages[_MESSAGE_LIMIT:]
-    wrapped[-_MESSAGE_LIMIT:] = messages[:_MESSAGE_LIMIT]
+def _spectrum(messages: NDArray[np.float64], grid: Grid) -> NDArray[np.complex128]:
+    """Fourier transform of a distribution over levels ``-message_limit .. message_limit``."""
+    wrapped = np.zeros(grid.count_sum_bins)
+    wrapped[: grid.message_limit + 1] = messages[grid.message_limit :]
+    wrapped[-grid.message_limit :] = messages[: grid.message_limit]
     return np.fft.rfft(wrapped)
 
 
-def _power(base: NDArray[np.complex128], exponent: int) -> NDArray[np.complex128]:
-    """``base ** exponent`` by squaring, ten times as fast as the general power."""
+def power(base: NDArray[np.complex128], exponent: int) -> NDArray[np.complex128]:
+    """Return ``base ** exponent`` by squaring, ten times as fast as the general power."""
     result = np.ones_like(base)
     while exponent:
         if exponent & 1:
@@ -127,30 +211,26 @@ def _split(values: NDArray[np.floating[Any]], count_bins: int) -> tuple[NDArray[
     return below, np.clip(values - below, 0.0, 1.0)
 
 
-_DOUBT_BELOW, _DOUBT_SHARE = _split(_DOUBT_OF_LEVEL * (_DOUBT_BINS_PER_NAT / DOUBT_UNITS), _COUNT_DOUBT_BINS)
-_SUMS = np.maximum(np.arange(_COUNT_DOUBT_BINS) / _DOUBT_BINS_PER_NAT, 1e-9)
-_LEVEL_BELOW, _LEVEL_SHARE = _split(np.minimum(-_LEVELS_PER_NAT * np.log(np.tanh(_SUMS / 2)), float(_MESSAGE_LIMIT)), _MESSAGE_LIMIT + 1)
-
-
-def _doubt_spectrum(by_magnitude: NDArray[np.float64]) -> NDArray[np.complex128]:
-    bins = np.bincount(_DOUBT_BELOW, by_magnitude * (1.0 - _DOUBT_SHARE), _COUNT_DOUBT_BINS)
-    bins += np.bincount(_DOUBT_BELOW + 1, by_magnitude * _DOUBT_SHARE, _COUNT_DOUBT_BINS)
+def _doubt_spectrum(by_magnitude: NDArray[np.float64], grid: Grid) -> NDArray[np.complex128]:
+    bins = np.bincount(grid.doubt_below, by_magnitude * (1.0 - grid.doubt_share), _COUNT_DOUBT_BINS)
+    bins += np.bincount(grid.doubt_below + 1, by_magnitude * grid.doubt_share, _COUNT_DOUBT_BINS)
     return np.fft.rfft(bins)
 
 
-def _from_rows(to_row: NDArray[np.float64], row_shares: dict[int, float]) -> NDArray[np.float64]:
+def _from_rows(to_row: NDArray[np.float64], row_shares: dict[int, float], grid: Grid) -> NDArray[np.float64]:
     """Distribution of what rows send: doubts add, signs multiply, hence sum and difference of right and wrong transform alike."""
-    right, wrong = to_row[_MESSAGE_LIMIT:].copy(), to_row[_MESSAGE_LIMIT::-1].copy()
+    limit = grid.message_limit
+    right, wrong = to_row[limit:].copy(), to_row[limit::-1].copy()
     right[0] = wrong[0] = right[0] / 2.0
     transformed = [
-        np.fft.irfft(sum(share * _power(spectrum, degree - 1) for degree, share in row_shares.items()), _COUNT_DOUBT_BINS)
-        for spectrum in (_doubt_spectrum(right + wrong), _doubt_spectrum(right - wrong))
+        np.fft.irfft(sum(share * power(spectrum, degree - 1) for degree, share in row_shares.items()), _COUNT_DOUBT_BINS)
+        for spectrum in (_doubt_spectrum(right + wrong, grid), _doubt_spectrum(right - wrong, grid))
     ]
-    result = np.zeros(2 * _MESSAGE_LIMIT + 1)
+    result = np.zeros(2 * limit + 1)
     for sign in (1, -1):
         mass = np.maximum((transformed[0] + sign * transformed[1]) / 2.0, 0.0)
-        result += np.bincount(_MESSAGE_LIMIT + sign * _LEVEL_BELOW, mass * (1.0 - _LEVEL_SHARE), result.size)
-        result += np.bincount(_MESSAGE_LIMIT + sign * (_LEVEL_BELOW + 1), mass * _LEVEL_SHARE, result.size)
+        result += np.bincount(limit + sign * grid.level_below, mass * (1.0 - grid.level_share), result.size)
+        result += np.bincount(limit + sign * (grid.level_below + 1), mass * grid.level_share, result.size)
     total: NDArray[np.float64] = result / result.sum()
     return total
 
@@ -175,15 +255,28 @@ def inverse_entropy(bits: float) -> float:
     return low
 
 
-def threshold_qber(columns_by_degree: dict[int, int], count_rows: int) -> float:
-    """Return the highest QBER at which density evolution converges, to one part in 500, looking from efficiency 4 to 1.
+def threshold_qber(
+    columns_by_degree: Mapping[int, float],
+    count_rows: int,
+    most: float = COUNT_FLOODING_ITERATIONS,
+    *,
+    fine: bool = False,
+    precision: float = 0.002,
+) -> float:
+    """Return the highest QBER at which density evolution converges, looking from efficiency 4 to 1.
 
     Parameters
     ----------
-    columns_by_degree : dict[int, int]
+    columns_by_degree : mapping of int to float
         Number of base columns of each degree.
     count_rows : int
         Base rows.
+    most : float
+        Iterations allowed.
+    fine : bool
+        Whether to follow the levels of the fine scale.
+    precision : float
+        Of the result, relative.
 
     Returns
     -------
@@ -192,9 +285,9 @@ def threshold_qber(columns_by_degree: dict[int, int], count_rows: int) -> float:
     """
     syndrome_rate = count_rows / sum(columns_by_degree.values())
     low, high = inverse_entropy(syndrome_rate / 4.0), inverse_entropy(syndrome_rate)
-    while high - low > 0.002 * low:
+    while high - low > precision * low:
         middle = 0.5 * (low + high)
-        if isinf(iterations_needed(columns_by_degree, count_rows, middle)):
+        if isinf(iterations_needed(columns_by_degree, count_rows, middle, most, fine=fine)):
             high = middle
         else:
             low = middle

@@ -18,7 +18,7 @@ from common.bits import Bits, count_bytes
 from common.channel.messages import ReconciliationOutcome, Syndrome, SyndromeIncrement
 from common.conversation.effects import Conversation, compute, draw, receive, send
 from common.distillation.recipe import Recipe
-from common.distillation.reconciliation.codes import CODE_RATES, choose_code, codeword_bits
+from common.distillation.reconciliation.codes import CODE_RATES, choose_code, codeword_lengths
 from common.distillation.reconciliation.ldpc_frames import Layout, decode, encode, layout_of, reveal
 from common.distillation.reconciliation.segments import Segments, charge_answers, check_tags, failed_segments, send_tags
 from common.distillation.values import KeyBits, ReconciledBatch
@@ -153,10 +153,10 @@ def _decoded(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[
 def _laid_out(recipe: Recipe, working_qber: float, key: KeyBits) -> tuple[Segments, Layout]:
     """Choose code and layout from what both ends know."""
     code_rates = CODE_RATES if recipe.code_rate is None else (recipe.code_rate,)
-    count_bits = codeword_bits(min(recipe.segment_bits, key.bits.count))
-    choice = choose_code(working_qber, count_bits, code_rates, count_key_bits=key.bits.count)
+    lengths = codeword_lengths(min(recipe.segment_bits, key.bits.count), recipe.effort)
+    choice = choose_code(working_qber, lengths, code_rates, count_key_bits=key.bits.count, effort=recipe.effort)
     segments = Segments.cut(key, choice.count_payload)
-    return segments, layout_of(choice.code, segments.segment_bits, choice.count_punctured)
+    return segments, layout_of(choice.code, segments.segment_bits, choice.count_punctured, choice.effort)
 
 
 def _code_index(layout: Layout) -> int:

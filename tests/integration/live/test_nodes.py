@@ -55,6 +55,7 @@ def test_the_status_says_how_the_link_does(link):
         assert said["rates"]["secret_bits_per_second"] > 0
         assert said["authentication_reserve"]["pairs"] > 0
         assert said["pace"]["method"] == "cascade"
+        assert said["pace"]["effort"] is None
         assert 0 < said["pace"]["working_qber"] < 0.05
         assert 0 <= said["pace"]["round_trip_ms"] < 1000
         assert said["pace"]["groups_under_way"] <= said["pace"]["groups_in_flight"]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from common.cli import performance_page
+from common.cli import performance_page, performance_plots
 from common.cli.benchmarks.measurement import Measurement
 from common.errors import ConfigurationError
 from tests.support.tree import ROOT
@@ -72,7 +72,7 @@ def test_page_and_plot_are_written_where_the_documentation_looks(records, tmp_pa
     performance_page.main(["bench.json"])
 
     assert (tmp_path / performance_page.PAGE).read_text(encoding="utf-8").startswith("# Performance")
-    assert "<svg" in (tmp_path / performance_page.PLOT).read_text(encoding="utf-8")
+    assert "<svg" in (tmp_path / performance_plots.PLOT).read_text(encoding="utf-8")
 
 
 def test_the_committed_page_is_one_that_this_module_wrote():
@@ -80,3 +80,69 @@ def test_the_committed_page_is_one_that_this_module_wrote():
 
     assert committed.read_text(encoding="utf-8").startswith(performance_page.INTRODUCTION)
     assert committed.read_text(encoding="utf-8").endswith(performance_page.REGENERATING)
+
+
+@pytest.fixture
+def series():
+    daemons = {
+        "stage": "distance",
+        "method": "two daemons, TCP, cascade",
+        "qber": 0.01,
+        "block_bits": 1_000_000,
+        "note": "chosen; 0.75 secret bits",
+    }
+    instead = daemons | {"method": "two daemons, TCP, ldpc", "note": "instead of the one chosen; 0.70 secret bits"}
+    amplified = {"stage": "amplification", "method": "Toeplitz", "peer": "slow", "ratio_to_peer": 20.0}
+    return [
+        *(record(**daemons, round_trip_ms=ms, mbit_per_second=30.0 - ms, efficiency=1.057) for ms in (0.0, 5.0, 20.0)),
+        *(record(**instead, round_trip_ms=ms, mbit_per_second=15.0, efficiency=1.15) for ms in (0.0, 5.0, 20.0)),
+        *(
+            record(stage="scaling", method="hash of one half, kernel", block_bits=bits, mbit_per_second=speed)
+            for bits, speed in ((10_000, 50.0), (100_000, 80.0), (1_000_000, 100.0), (10_000_000, 40.0))
+        ),
+        record(**amplified, block_bits=100_000, mbit_per_second=200.0),
+        record(**amplified, block_bits=1_000_000, mbit_per_second=100.0),
+    ]
+
+
+def test_the_page_says_how_cost_grows_with_the_block_and_how_far_apart_ends_were(series):
+    page = performance_page.page(series)
+
+    assert "| hash of one half, kernel | 10,000 to 10,000,000 | 2.00× | 1.75× |" in page
+    assert "| amplification: Toeplitz | 100,000 to 1,000,000 | 2.00× | 1.20× |" in page
+    assert "| two daemons, TCP, ldpc | 1 % | 20 ms | 1,000,000 | 15 Mbit/s | 1.150 |" in page
+
+
+def test_every_panel_is_drawn_or_says_that_its_series_is_missing(series, records, tmp_path):
+    drawn = []
+    for name, run in (("all", records + series), ("distance", series[:6]), ("none", records[3:])):
+        paths = tmp_path / f"{name}.svg", tmp_path / f"{name}-growth.svg"
+        performance_plots.draw(run, *paths)
+        drawn.append("".join(path.read_text(encoding="utf-8") for path in paths))
+    everything, distance, nothing = drawn
+
+    for label in ("cascade, kernels of both halves", "two daemons, TCP, ldpc", "chosen by auto", "n log n", "round trip, ms"):
+        assert label in everything
+    assert "chosen by auto" in distance
+    assert distance.count("not in this run") == 6  # two panels by QBER, two by block, amplification, growth
+    assert nothing.count("not in this run") == 8
+    assert "chosen by auto" not in nothing
+
+
+def test_a_run_of_an_earlier_version_still_makes_a_page(records, tmp_path):
+    for line in records:
+        for later in ("round_trip_ms", "yardstick_seconds", "repetition"):
+            del line[later]
+    (tmp_path / "old.json").write_text(json.dumps(records), encoding="utf-8")
+
+    page = performance_page.page(performance_page.read_records(tmp_path / "old.json"))
+
+    assert "160 Mbit/s" in page
+    assert "How cost grows with the block is not in this run" in page
+
+
+def test_of_a_repeated_run_the_page_shows_the_first(records, tmp_path):
+    again = [line | {"repetition": 1} for line in records]
+    (tmp_path / "repeated.json").write_text(json.dumps(records + again), encoding="utf-8")
+
+    assert performance_page.read_records(tmp_path / "repeated.json") == records

@@ -9,10 +9,15 @@ import pytest
 from common.bits import Bits
 from common.channel.messages import ParityQuery, ParityReply, ReconciliationOutcome, SegmentTags, Syndrome, SyndromeIncrement
 from common.conversation.rehearsal import rehearse
+from common.distillation.recipe import Recipe
+from common.distillation.reconciliation.effort import EFFORTS
+from common.distillation.reconciliation.ldpc import correct_by_syndromes, send_syndromes
 from common.distillation.reconciliation.methods import METHODS
 from common.distillation.reconciliation.segments import TAG_BITS, Segments, check_tags, send_tags
-from common.errors import RemoteProtocolError
+from common.errors import ConfigurationError, RemoteProtocolError
 from common.leakage import Leakage
+from common.profiles.link import load_profile
+from common.security.entropy import binary_entropy
 from tests.support.blocks import key_bits, noisy, with_errors
 from tests.support.links import tiny_recipe
 
@@ -195,3 +200,36 @@ def test_an_outcome_about_another_number_of_blocks_is_refused():
     outcome = dataclasses.replace(OUTCOME, corrected_z=(0, 0), corrected_x=(0, 0))
     with pytest.raises(RemoteProtocolError, match="errors of 2 blocks"):
         answer_to(send_tags(RECIPES["ldpc"], [Segments.cut(key_bits(100), 100)], [Leakage()]), outcome)
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize("count", [5000, 70_000])
+def test_both_ends_lay_out_and_decode_by_the_effort_of_the_recipe(effort, count):
+    recipe, key = dataclasses.replace(RECIPES["ldpc"], effort=EFFORTS[effort], segment_bits=1 << 20), key_bits(count)
+    halves = send_syndromes(recipe, 0.03, [key]), correct_by_syndromes(recipe, 0.03, [noisy(key, 0.03)])
+    (ours,), (theirs,), _ = rehearse(*halves)
+
+    assert ours.key.bits == theirs.key.bits == key.bits
+    assert ours.leakage == theirs.leakage
+
+
+def test_more_effort_leaks_less_in_the_conversation_too():
+    """A fixed seed. One codeword of 1,024,000 bits, beside four of 256,000."""
+    key, other, charged = key_bits(990_000), noisy(key_bits(990_000), 0.05), {}
+    for name in ("fast", "standard", "thorough"):
+        recipe = tiny_recipe("ldpc", "direct", 1500, "reconciliation.segment_bits=1048576", f"reconciliation.effort={name}")
+        (ours,), (theirs,), _ = rehearse(send_syndromes(recipe, 0.05, [key]), correct_by_syndromes(recipe, 0.05, [other]))
+        assert ours.key.bits == theirs.key.bits == key.bits
+        charged[name] = sum(ours.leakage.items.values()) / (key.bits.count * binary_entropy(0.05))
+
+    assert charged["fast"] > charged["standard"] > charged["thorough"]
+    assert charged["thorough"] < 1.08
+
+
+def test_ends_of_different_efforts_do_not_agree_and_no_other_effort_exists():
+    fast, thorough = (Recipe.of(load_profile("niedersachsen", [f"reconciliation.effort={name}"])) for name in ("fast", "thorough"))
+
+    assert fast.digest != thorough.digest
+    assert (fast.effort, thorough.effort) == (EFFORTS["fast"], EFFORTS["thorough"])
+    with pytest.raises(ConfigurationError, match=r"reconciliation\.effort"):
+        load_profile("niedersachsen", ["reconciliation.effort=heroic"])

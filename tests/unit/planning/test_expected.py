@@ -5,10 +5,11 @@ from math import fsum
 
 import pytest
 
+from common.distillation.reconciliation.cascade_efficiency import cascade_efficiency
 from common.errors import ConfigurationError
 from common.planning.counts import expected_counts, pulses_for_block, x_click_shares
 from common.planning.expected import expected_block
-from common.planning.leakage import answer_share, expected_leakage
+from common.planning.leakage import answer_share, expected_efficiency, expected_leakage, expected_method
 from common.planning.link_model import link_model
 from common.planning.settings import with_source
 from common.planning.textbook import textbook_model
@@ -88,6 +89,27 @@ def test_answers_are_charged_where_the_proof_keeps_the_error_pattern():
     assert expected_block(profile).key.secret_bits < expected_block(load_profile("timebin-120km")).key.secret_bits
     bb84 = load_profile("niedersachsen")
     assert answer_share(bb84, require_composable("bb84", bb84.security.proof)) == 0.0
+
+
+def test_cascade_is_expected_to_leak_what_it_was_measured_to_leak():
+    profile = load_profile("niedersachsen")
+    model = link_model(profile)
+    counts = expected_counts(profile, 10**11, model)
+
+    assert expected_efficiency(profile, model) == pytest.approx(cascade_efficiency(model.z.qber), rel=5e-3)
+    assert expected_efficiency(profile, model, counts) == cascade_efficiency(model.z.qber, counts.z.kept + counts.x.kept)
+    assert expected_efficiency(load_profile("niedersachsen", ["reconciliation.segment_bits=2048"]), model) > 1.2
+
+
+@pytest.mark.parametrize(("link", "method"), [("niedersachsen", "cascade"), ("timebin-120km", "ldpc")])
+def test_a_method_left_open_is_planned_as_near_nodes_would_choose(link, method):
+    """The proof of ``timebin-120km`` charges Cascade's answers as well."""
+    auto, named = (load_profile(link, [f"reconciliation.method={name}"]) for name in ("auto", method))
+    model = link_model(named)
+
+    assert expected_method(auto) == method
+    assert expected_efficiency(auto, model) == expected_efficiency(named, model)
+    assert answer_share(auto, require_composable(auto.protocol, auto.security.proof)) == 0.0
 
 
 def test_the_textbook_channel_is_the_link_without_what_it_leaves_out():

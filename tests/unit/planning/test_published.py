@@ -55,7 +55,7 @@ def test_every_system_is_there_with_all_of_its_figures():
     [
         ("niedersachsen", "maximum tolerable loss, endless block", "dB", 27.987, None),
         ("niedersachsen", "25.49 dB, endless block, with filter", "bit/pulse", 1.927e-5, None),
-        ("niedersachsen", "25.49 dB, finite block, with filter", "bit/pulse", 9.63e-6, 9.607e-6),
+        ("niedersachsen", "25.49 dB, finite block, with filter", "bit/pulse", 9.63e-6, 9.764e-6),
         ("hefei", "0.17 dB, laboratory", "bit/pulse", 6.03e-2, 4.863e-2),
         ("hefei", "5.11 dB, laboratory", "bit/pulse", 1.876e-2, 1.664e-2),
         ("hefei", "14.6 dB, field", "bit/pulse", 1.425e-3, 1.402e-3),
