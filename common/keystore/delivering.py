@@ -145,6 +145,22 @@ class Delivering(HandingOut):
                 self._note_collection("", [key_id for key_id in late if isinstance(key_id, bytes)], now)
         return len(late)
 
+    def note_facts(self, block: int, facts: str) -> None:
+        """Keep ``facts`` about a ``block``."""
+        with self._mutex, self._database.transaction(durable=False):
+            self._database.rows("INSERT OR REPLACE INTO block_facts (block, facts) VALUES (?, ?)", (block, facts))
+
+    def facts_of(self, blocks: Sequence[int]) -> dict[int, tuple[str, float]]:
+        """Return what was noted of ``blocks``, and when they were committed."""
+        found = {}
+        with self._mutex:
+            for block in blocks:
+                for facts, at_s in self._database.rows(
+                    "SELECT coalesce(facts, '{}'), committed_s FROM blocks LEFT JOIN block_facts USING (block) WHERE block = ?", (block,)
+                ):
+                    found[block] = (str(facts), float(at_s or 0))
+        return found
+
     # ------------------------------------------------------------------------------------------------- the end that is asked
 
     def _allot(self, orders: Sequence[Order]) -> tuple[Handout | None, tuple[Order, ...], tuple[Order, ...]]:

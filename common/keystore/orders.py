@@ -6,12 +6,12 @@ and holds each key sealed under a data key of its own until those have come for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from common.errors import KeyStoreError
-from common.keystore.interface import Handout, Piece
+from common.keystore.interface import Handout, Levels, Piece
 
 KEY_ID_BYTES = 16
 """Length of a key's number, a UUID."""
@@ -207,3 +207,12 @@ class DeliveryStore(Protocol):
 
     def deliverable_bytes(self) -> tuple[int, int]:
         """Return how many bytes are left in our own delivery pool, and in the peer's."""
+
+    def levels(self) -> Levels:
+        """Say how full the store is."""
+
+    def note_facts(self, block: int, facts: str) -> None:
+        """Keep ``facts`` about a ``block``, JSON, to be told with its key."""
+
+    def facts_of(self, blocks: Sequence[int]) -> dict[int, tuple[str, float]]:
+        """Return what was noted of ``blocks`` and when they were committed, Unix time; an empty object where nothing was noted."""

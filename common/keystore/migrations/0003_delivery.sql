@@ -43,3 +43,9 @@ CREATE TABLE collections (
     key_ids BLOB NOT NULL,
     at_s    REAL NOT NULL
 );
+
+-- What may be said of the key of a block: nothing secret, JSON.
+CREATE TABLE block_facts (
+    block INTEGER PRIMARY KEY,
+    facts TEXT NOT NULL
+);

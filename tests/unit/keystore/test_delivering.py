@@ -44,6 +44,7 @@ class Pair:
     def deliver(self, *orders):
         """The keys as the master gets them, held for the slaves at the other end."""
         allotment = self.alice.serve(Round(orders)).allotment
+        assert allotment is not None
         held = self.bob.serve(Round(announcements=(Announcement(allotment.handout.pieces, allotment.orders),))).held
         assert held == (None,)
         return allotment.keys
