@@ -26,6 +26,7 @@ STAGES = {
     "simulation": ("recordings", "measure_simulation"),
     "timetags": ("recordings", "measure_timetags"),
     "pipeline": ("pipeline", "measure"),
+    "delivery": ("delivery", "measure"),
 }
 """Stages in the order of the data's way, each with module and function under ``common.cli.benchmarks``."""
 
@@ -41,8 +42,9 @@ STAGES = {
 def command(*, stages: tuple[str, ...], qbers: tuple[float, ...], block_bits: tuple[int, ...], quick: bool, as_json: bool) -> None:
     """Measure stages of the distillation: speed, efficiency, frame errors, and the ratio to a peer in the same run.
 
-    STAGE is one or more of sifting, reconciliation, verification, amplification, authentication, simulation, timetags, pipeline; all
-    of them where none is named. Everything runs on one core, but for the two daemons at the end of the pipeline, which take what there is.
+    STAGE is one or more of sifting, reconciliation, verification, amplification, authentication, simulation, timetags, pipeline,
+    delivery; all of them where none is named. Everything runs on one core, but for the two daemons at the end of the pipeline and those
+    that deliver keys, which take what there is.
     --qber and --block-bits apply to the stages that depend on them.
 
     \b

@@ -7,10 +7,11 @@ certificates are read again on request; connections that are open then stay so, 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from common.errors import ConfigurationError
 from common.observability.logs import SparingLogger
@@ -81,18 +82,20 @@ class Door:
     context : callable
         Returns what handshakes are judged by, as of now.
     receive : callable
-        Makes the protocol that serves a connection.
+        Makes the protocol that serves a connection; it is given what to call when that has ended.
     """
 
-    def __init__(self, host: str, port: int, context: Callable[[], ssl.SSLContext], receive: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self, host: str, port: int, context: Callable[[], ssl.SSLContext], receive: Callable[[Callable[[], None]], asyncio.Protocol]
+    ) -> None:
         self.count_refused = 0
         self.count_crowded = 0
         self._host, self._port = host, port
         self._context = context
         self._receive = receive
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Transport] = set()
-        self._shaking: set[asyncio.Task[None]] = set()
+        self._count_open = 0
+        self._listening: list[socket.socket] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._log = SparingLogger("delivery")
 
     async def start(self) -> None:
@@ -104,123 +107,72 @@ class Door:
             If the address cannot be had.
         """
         try:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: _Arrival(self), self._host, self._port, backlog=BACKLOG, reuse_address=True
-            )
+            found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            for family, _, _, _, address in dict.fromkeys(found):
+                self._listening.append(socket.create_server(address[:2], family=family, backlog=BACKLOG))
+                self._listening[-1].setblocking(False)
         except OSError as refused:
+            await self.stop()
             raise ConfigurationError(
                 f"delivery.bind {self._host}:{self._port}: {refused.strerror}; choose another address or stop what uses it"
             ) from None
+        for listening in self._listening:
+            self._begin(self._accept(listening))
 
     async def stop(self) -> None:
-        """Listen no more, and hang up."""
-        if self._server is not None:
-            self._server.close()
-        for task in self._shaking:
+        """Listen no more; handshakes under way are broken off."""
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._shaking, return_exceptions=True)
-        for transport in tuple(self._open):
-            transport.abort()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for listening in self._listening:
+            listening.close()
 
-    def arrived(self, transport: asyncio.Transport) -> None:
-        """Take a connection that has just been made, ``transport``."""
-        if len(self._open) >= MOST_CONNECTIONS:
-            self.count_crowded += 1
-            self._log.warning("too many connections", refused=self.count_crowded)
-            transport.abort()
-            return
-        self._open.add(transport)
-        task = asyncio.create_task(self._shake_hands(transport))
-        self._shaking.add(task)
-        task.add_done_callback(self._shaking.discard)
-
-    def left(self, transport: asyncio.Transport) -> None:
-        """Forget the connection of ``transport``."""
-        self._open.discard(transport)
-
-    async def _shake_hands(self, transport: asyncio.Transport) -> None:
+    async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        address = transport.get_extra_info("peername")
-        early = _Early(lambda: self.left(transport))
+        while True:
+            try:
+                connection, address = await loop.sock_accept(listening)
+            except OSError as refused:  # no more descriptors, or gone already
+                self._log.warning("connection not accepted", error=refused)
+                await asyncio.sleep(0.1)
+                continue
+            if self._count_open >= MOST_CONNECTIONS:
+                self.count_crowded += 1
+                self._log.warning("too many connections", refused=self.count_crowded)
+                connection.close()
+                continue
+            self._count_open += 1
+            self._begin(self._shake_hands(connection, str(address[0])))
+
+    async def _shake_hands(self, connection: socket.socket, address: str) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            secured = await loop.start_tls(
-                transport, early, self._context(), server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS, ssl_shutdown_timeout=1.0
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._receive(self._left),
+                connection,
+                ssl=self._context(),
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=1.0,
             )
-            if secured is None or early.is_lost:
-                raise ConnectionResetError
         except (OSError, ssl.SSLError) as refused:
+            self._left()
             self.count_refused += 1
             self._log.warning(
                 "application refused at the door",
-                address=address[0] if address else "",
+                address=address,
                 reason=_reason(refused),
                 refused=self.count_refused,
                 advice="it needs a certificate of the authority in delivery.authority that is valid now, and TLS 1.2 or later",
             )
-            transport.abort()
-            self.left(transport)
-            return
-        early.hand_over(secured, self._receive())
+            connection.close()
 
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-class _Arrival(asyncio.Protocol):
-    """A connection before the handshake."""
-
-    def __init__(self, door: Door) -> None:
-        self._door = door
-        self._transport: asyncio.BaseTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        if isinstance(transport, asyncio.Transport) or hasattr(transport, "write"):
-            self._door.arrived(transport)  # type: ignore[arg-type]  # uvloop's transports are none by class
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        if self._transport is not None:
-            self._door.left(self._transport)  # type: ignore[arg-type]
-
-
-class _Early(asyncio.Protocol):
-    """Keeps what arrives between the end of the handshake and the server's first look, and stays to say when the connection ends."""
-
-    def __init__(self, left: Callable[[], None]) -> None:
-        self.is_lost = False
-        self._left = left
-        self._kept: list[bytes] = []
-        self._next: asyncio.Protocol | None = None
-
-    def hand_over(self, transport: asyncio.Transport, protocol: asyncio.Protocol) -> None:
-        """Let ``protocol`` serve ``transport`` from its first byte on."""
-        self._next = protocol
-        protocol.connection_made(transport)
-        for data in self._kept:
-            protocol.data_received(data)
-        self._kept.clear()
-
-    def data_received(self, data: bytes) -> None:
-        if self._next is not None:
-            self._next.data_received(data)
-        else:
-            self._kept.append(data)
-
-    def eof_received(self) -> bool | None:
-        return self._next.eof_received() if self._next is not None else None
-
-    def pause_writing(self) -> None:
-        if self._next is not None:
-            self._next.pause_writing()
-
-    def resume_writing(self) -> None:
-        if self._next is not None:
-            self._next.resume_writing()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.is_lost = True
-        self._left()
-        if self._next is not None:
-            with contextlib.suppress(ConnectionError):
-                self._next.connection_lost(exc)
+    def _left(self) -> None:
+        self._count_open -= 1
 
 
 def _reason(refused: OSError) -> str:

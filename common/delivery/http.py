@@ -117,10 +117,10 @@ class Api:
         self._log = SparingLogger("delivery")
         self._server: web.Server | None = None
 
-    def connection(self) -> asyncio.Protocol:
-        """Make what serves one connection."""
+    def connection(self, left: Callable[[], None]) -> asyncio.Protocol:
+        """Make what serves one connection, and calls ``left`` when it has ended."""
         self._server = self._server or web.Server(self.handle)  # belongs to the loop that runs now
-        return Connection(self._server, loop=asyncio.get_running_loop())
+        return Connection(self._server, left, loop=asyncio.get_running_loop())
 
     async def stop(self) -> None:
         """End all connections."""
@@ -224,13 +224,15 @@ class Connection(RequestHandler):
     ----------
     server : web.Server
         Answers.
+    left : callable
+        Called when the connection has ended.
     loop : asyncio.AbstractEventLoop
         Runs it.
     """
 
-    __slots__ = ("_deadline", "certificate")
+    __slots__ = ("_deadline", "_left", "certificate")
 
-    def __init__(self, server: web.Server, *, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: web.Server, left: Callable[[], None], *, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
             server,
             loop=loop,
@@ -244,6 +246,7 @@ class Connection(RequestHandler):
         )
         self.certificate: Certificate | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._left = left
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look at the certificate that ``transport`` was opened with; the handshake has verified it."""
@@ -266,6 +269,7 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the deadline; ``exc`` says what broke the connection."""
         self.is_asked()
+        self._left()
         super().connection_lost(exc)
 
     def is_asked(self) -> None:
