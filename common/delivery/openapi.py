@@ -73,10 +73,8 @@ def _schemas(limits: Limits, number: dict[str, Any], size: dict[str, Any]) -> di
         "type": "object",
         "properties": {PROVENANCE: {"type": "boolean"}, MOST_EPSILON: {"type": "number", "minimum": limits.epsilon_secrecy}},
     }
-    optional, mandatory = (
-        {"type": "array", "items": {"type": "object"}},
-        {"type": "array", "items": extension | {"additionalProperties": False}},
-    )
+    mandatory = _listed_or_alone(extension | {"additionalProperties": False})
+    optional = _listed_or_alone({"type": "object"})
     names = {"type": "array", "maxItems": limits.max_sae_id_count, "items": _sae()}
     texts = ("source_KME_ID", "target_KME_ID", "master_SAE_ID", "slave_SAE_ID")
     counts = ("key_size", "stored_key_count", "max_key_count", "max_key_per_request", "max_key_size", "min_key_size", "max_SAE_ID_count")
@@ -130,6 +128,11 @@ def _schemas(limits: Limits, number: dict[str, Any], size: dict[str, Any]) -> di
             "properties": {"message": {"type": "string"}, "details": {"type": "array", "items": {"type": "object"}}},
         },
     }
+
+
+def _listed_or_alone(extension: dict[str, Any]) -> dict[str, Any]:
+    """Extensions are a list of objects; some clients send one object, which is understood as well."""
+    return {"oneOf": [{"type": "array", "items": extension}, extension]}
 
 
 def _operation(

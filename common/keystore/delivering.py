@@ -78,7 +78,7 @@ class Delivering(HandingOut):
                     self._database.rows("UPDATE state SET handouts = handouts + 1")
                 count_handouts = self._state("handouts")
             if handout is not None or asked.collections:
-                self._watermark.write(count_handouts)
+                self._watermark.write(count_handouts, durable=False)  # one wait for the disk a round; ``let_go`` makes up for it
             self._shelf.sweep()
             allotment = None if handout is None else self._drawn(handout, served)
             return Served(
@@ -133,6 +133,8 @@ class Delivering(HandingOut):
             Keys for which somebody had not come in time.
         """
         now = self._clock()
+        with self._mutex:
+            self._watermark.sync()
         with self._mutex, self._database.transaction():
             window = (now - repeat_seconds, now)
             self._database.rows(_DELETE_GIVEN, window * 2)

@@ -44,7 +44,7 @@ def test_whatever_a_fuzzer_sends_the_answer_is_one_the_description_allows(link, 
     where = ["--url", f"https://localhost:{link.delivery_ports['alice']}", "--tls-verify", str(link.authority)]
     shown = ["--request-cert", str(certificate), "--request-cert-key", str(key)]
     done = subprocess.run(
-        [*command, *where, *shown, "--max-examples", EXAMPLES, "--generation-deterministic", "--generation-database", "none"],
+        [*command, *where, *shown, "--max-examples", EXAMPLES, "--generation-deterministic"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
