@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from common.channel.messages import DeliveryState
+from common.channel.delivery_messages import DeliveryState
 from common.delivery.peer import FAILED, HELD, NOT_HERE, NOT_READY, SEPARATOR, TAKEN_BEFORE, PeerLink
 from common.delivery.refusals import KEYS_NOT_FOUND, RefusalError, bad_request, unauthorised, unavailable
 from common.errors import KeyAlreadyTakenError, KeyNotFoundError, KeyStoreError, PeerNotMetError, QkdError, TransportError
@@ -390,7 +390,7 @@ class Desk:
 
 
 def new_key_id(now_s: Callable[[], float] = time.time) -> bytes:
-    """Return a fresh number for a key: a UUID of version 7, so that those of a moment lie together on disk.
+    """Return a fresh number for a key: a UUID of version 7, by the time in ``now_s``, so that those of a moment lie together on disk.
 
     References
     ----------

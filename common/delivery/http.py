@@ -128,7 +128,18 @@ class Api:
             await self._server.shutdown(1.0)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one ``request``, whatever is wrong with it."""
+        """Answer one request, whatever is wrong with it.
+
+        Parameters
+        ----------
+        request : web.BaseRequest
+            As it came.
+
+        Returns
+        -------
+        web.StreamResponse
+            JSON.
+        """
         connection = request.protocol
         if isinstance(connection, Connection):
             connection.is_asked()

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from common.channel.authentication import GREETING_SESSION, MAC_BYTES, ChannelSecrets, GreetingSeal, SessionSeal
 from common.channel.codec import PROTOCOL_VERSION, SESSION_SCOPE, Envelope, Party, decode, encode
-from common.channel.messages import DeliveryHello, DeliveryState, KeyReserve, KeyReserved, KeySettle, KeySettled, Message
+from common.channel.delivery_messages import DeliveryHello, DeliveryState, KeyReserve, KeyReserved, KeySettle, KeySettled
+from common.channel.message import Message
 from common.errors import AuthenticationError, RemoteProtocolError, TransportError
 
 HELLO_SEQUENCE = 4

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from common.channel.authentication import ChannelSecrets
 from common.channel.codec import Party
-from common.channel.messages import DeliveryState, KeyReserve, KeyReserved, KeySettle, KeySettled, Message
+from common.channel.delivery_messages import DeliveryState, KeyReserve, KeyReserved, KeySettle, KeySettled
+from common.channel.message import Message
 from common.delivery.line import Line
 from common.errors import QkdError, RemoteProtocolError, TransportError
 from common.keystore.interface import Piece

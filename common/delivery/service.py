@@ -118,7 +118,13 @@ class KeyDelivery:
         await self._peer.tell_state()
 
     def note_block(self, outcome: BlockOutcome) -> None:
-        """Remember what can be said of the key of a block, from its ``outcome``."""
+        """Remember what can be said of the key of a block.
+
+        Parameters
+        ----------
+        outcome : BlockOutcome
+            How it ended.
+        """
         if not outcome.secret_bits or outcome.block is None or outcome.length is None:
             return
         self._desk.tell_state()

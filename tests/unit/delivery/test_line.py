@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.channel.authentication import ChannelSecrets
 from common.channel.codec import Party
-from common.channel.messages import KeyReserved, KeySettled
+from common.channel.delivery_messages import KeyReserved, KeySettled
 from common.delivery.line import Line
 from common.errors import TransportError
 
