@@ -242,7 +242,7 @@ class Desk:
             )
             try:
                 served = await self._workers.write(self._open_store().serve, asked)
-            except (QkdError, RuntimeError) as failed:
+            except Exception as failed:  # noqa: BLE001 - whatever it is, the next round must be served
                 self._refuse_round(orders, collections, announced, failed)
                 continue
             self._settled.difference_update(settled)
@@ -334,7 +334,10 @@ class Desk:
 
     def _refuse_round(self, orders: list[_Waiting], collections: _Collections, announced: _Announced, failed: Exception) -> None:
         is_early = isinstance(failed, PeerNotMetError)
-        self._log.warning("key store serves no application", error=failed)
+        if isinstance(failed, QkdError):
+            self._log.warning("key store serves no application", error=failed)
+        else:
+            logger("delivery").error("requests failed on a mistake of ours", error=failed)
         reason = str(failed) if is_early else "the key store failed"
         refusal = unavailable("no key is handed out at present", reason=reason)
         for waiting in orders:

@@ -30,6 +30,9 @@ MOST_OUTGOING = 1024
 MOST_ANNOUNCED = 64
 """Announcements of the peer that wait to be held; more are refused."""
 
+MOST_SERVING = 4 * MOST_ANNOUNCED
+"""Answers under way at a time; beyond it messages are dropped."""
+
 HELD, NOT_HERE, TAKEN_BEFORE, NOT_READY, FAILED = range(5)
 """What ``KeyReserved`` says."""
 
@@ -280,6 +283,8 @@ class PeerLink:
                 _resolve(self._waiting.get(handout), refusal)
             case KeySettled(handout):
                 _resolve(self._settling.get(handout), HELD)
+            case KeyReserve() | KeySettle() if len(self._serving) >= MOST_SERVING:
+                self._log.warning("the peer asks more at a time than can be served", waiting=len(self._serving))  # it asks again
             case KeyReserve():
                 self._begin(self._reserve(message.handout, _announcement(message)))
             case KeySettle(handout):

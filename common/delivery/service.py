@@ -81,11 +81,6 @@ class KeyDelivery:
         host, _, port = settings.bind.rpartition(":")
         self._door = Door(host.strip("[]"), int(port), lambda: self._context, self._api.connection)
 
-    @classmethod
-    def of(cls, node: Node) -> KeyDelivery | None:
-        """Make the key delivery of a ``node``; None where its configuration has none."""
-        return cls(node, node.settings.delivery) if node.settings.delivery is not None else None
-
     async def start(self) -> None:
         """Listen.
 

@@ -180,7 +180,12 @@ def _provisioned(nodes: Path, count_bits: int) -> dict[str, int]:
     """Write a link whose stores are full of key; return where its nodes deliver."""
     channel, *ports = (_free_port() for _ in range(3))
     delivery_ports = dict(zip(NODES, ports, strict=True))
-    provision(load_profile("niedersachsen", SETTINGS), nodes, Hosts(), Choices(channel, shares=SHARES, delivery_ports=delivery_ports))
+    provision(
+        load_profile("niedersachsen", [*SETTINGS, "security.frame_pulses=1000"]),
+        nodes,
+        Hosts(),
+        Choices(channel, shares=SHARES, delivery_ports=delivery_ports),
+    )
     for node in NODES:
         config = nodes / node / "config.toml"
         text = config.read_text(encoding="utf-8")
