@@ -1,6 +1,6 @@
 """Twenty applications ask both nodes while these are killed: each key ends at both ends or at neither, and none is given twice.
 
-A short run; ``DELIVERY_KILLS_SECONDS=600`` makes it the long one, with a kill every twenty seconds on average.
+A short run; ``QKD_DELIVERY_KILLS_SECONDS=600`` makes it the long one, with a kill every twenty seconds on average.
 """
 
 import os
@@ -10,7 +10,7 @@ import pytest
 from tests.faults.delivery_kills import run
 from tests.integration.delivery.links import DeliveryLink
 
-SECONDS = float(os.environ.get("DELIVERY_KILLS_SECONDS", "24"))
+SECONDS = float(os.environ.get("QKD_DELIVERY_KILLS_SECONDS", "24"))
 KILLS = max(4, round(SECONDS / 20))
 SEED = 5
 

@@ -3,12 +3,14 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import time
 import uuid
+from xml.etree import ElementTree as ET
 
 import pytest
 import requests
@@ -368,6 +370,18 @@ def test_tls_1_2_and_1_3_with_forward_secrecy_are_spoken(link, arguments):
     assert spoken, said
 
 
+@pytest.mark.skipif(shutil.which("sslscan") is None, reason="sslscan is not installed")
+def test_sslscan_finds_nothing_weak(link):
+    certificate, key = link.sae("alice")
+    command = ["sslscan", "--xml=-", f"--certs={certificate}", f"--pk={key}", f"127.0.0.1:{link.delivery_ports['alice']}"]
+    found = ET.fromstring(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+    spoken = {(entry.get("type"), entry.get("version")) for entry in found.iter("protocol") if entry.get("enabled") == "1"}
+
+    assert spoken == {("tls", "1.2"), ("tls", "1.3")}
+    assert len(list(found.iter("cipher"))) >= 6
+    assert all(entry.get("strength") in {"acceptable", "strong"} and int(entry.get("bits", 0)) >= 128 for entry in found.iter("cipher"))
+
+
 # ------------------------------------------------------------------------------------------------------------------- the end
 
 
@@ -410,3 +424,20 @@ def test_no_key_is_in_a_log_or_an_audit_trail(link):
 def test_requests_of_somebody_without_patience(link):
     with pytest.raises(requests.exceptions.SSLError):
         requests.get(f"https://localhost:{link.delivery_ports['alice']}/", timeout=10)
+
+
+def test_an_application_that_asks_too_often_is_put_off(link):
+    link.kill("bob")
+    for old, new in (
+        ("requests_per_second = 2000.0", "requests_per_second = 0.1"),
+        ("requests_at_once = 2000.0", "requests_at_once = 5.0"),
+    ):
+        link.replace("bob", old, new)
+    link.start("bob")
+    link.wait_until(lambda running: running.is_ready(), "line between the nodes")
+    replies = [link.client("bob").ask("GET", keys_path("sae-alice", "status")) for _ in range(6)]
+
+    assert [reply.status for reply in replies] == [200] * 5 + [503]
+    assert replies[-1].body["message"] == "too many requests of this SAE"
+    assert replies[-1].headers["Retry-After"] == "1"
+    assert link.client("alice").ask("GET", keys_path("sae-bob", "status")).status == 200

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.delivery.links import DeliveryLink
 
-EXAMPLES = os.environ.get("DELIVERY_FUZZ_EXAMPLES", "40")
+EXAMPLES = os.environ.get("QKD_FUZZ_EXAMPLES", "40")
 """Requests of each kind."""
 
 CONFIGURATION = """
