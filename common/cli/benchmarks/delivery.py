@@ -8,6 +8,7 @@ Each of its applications asks for two keys at its own node and fetches one of th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -150,6 +151,8 @@ class Load:
                 require_equal(json.loads(fetched)["keys"][0]["key"] == key["key"], "keys at both ends")
         for _, writer in (ours, theirs):
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _timed(self, action: str, to: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: bytes) -> bytes | None:
         reader, writer = to
