@@ -186,10 +186,10 @@ def announce(recipe: Recipe, progress: GroupProgress, take: TakeFrames) -> Conve
     while more_follow:
         wanted = min(progress.detections_left, most)
         most_frames = min(progress.frames_left, MAXIMUM_ITEMS)  # one count a frame has to fit into one message
-        found = yield from compute(take, progress.next_frame, most_frames, wanted)
-        count, frames = int(found.slots.size), int(found.count_per_frame.size)
+        start = progress.first_slot + progress.next_frame * recipe.frame_pulses
+        found = yield from compute(_taken, take, progress.next_frame, most_frames, wanted, start)
+        count, frames = found.bits.count, len(found.count_per_frame)
         closes_block = count >= progress.detections_left or frames >= progress.frames_left or found.ended
-        start = progress.first_slot + found.first_frame * recipe.frame_pulses
         progress = progress.after(recipe, frames, count, closes_block=closes_block)
         waits = found.count_ahead >= recipe.target_detections and progress.has_room(recipe)
         closes_group = found.ended or (closes_block and not waits)
@@ -197,11 +197,24 @@ def announce(recipe: Recipe, progress: GroupProgress, take: TakeFrames) -> Conve
         has_room = len(announced) + 1 < MOST_ANNOUNCEMENTS and burst_bytes < MOST_BURST_BYTES
         more_follow = not closes_group and found.count_ahead >= due and has_room
         fresh = yield from draw(FRESH_BYTES)  # now, and not before: see the order in the module's account
-        said, kept = yield from compute(_announcement, found, start, fresh, (closes_block, closes_group, more_follow))
-        yield from send(said)
-        announced.append(kept)
-        burst_bytes += len(said.gaps) + len(said.cross_gaps)
-        most = _most_detections(len(said.gaps), count)
+        yield from send(
+            DetectionAnnouncement(
+                first_frame=found.first_frame,
+                fresh=fresh,
+                count_per_frame=found.count_per_frame,
+                gaps=found.gaps,
+                bases=found.bases.to_bytes(),
+                count_cross_clicks=found.count_cross_clicks,
+                cross_gaps=found.cross_gaps,
+                closes_block=closes_block,
+                closes_group=closes_group,
+                ends_stream=found.ended,
+                more_follow=more_follow,
+            )
+        )
+        announced.append(_Announced(frames, found.count_cross_clicks, found.bases, found.bits, closes_block, closes_group, found.ended))
+        burst_bytes += len(found.gaps) + len(found.cross_gaps)
+        most = _most_detections(len(found.gaps), count)
     sifted = []
     for ours in announced:
         reply = yield from receive(SiftingReply)
@@ -215,26 +228,36 @@ def _most_detections(bytes_of_slots: int, count_detections: int) -> int:
     return min(max(fitting, BATCH_DETECTIONS), MOST_DETECTIONS)
 
 
-def _announcement(
-    found: FramedDetections, start: int, fresh: bytes, flags: tuple[bool, bool, bool]
-) -> tuple[DetectionAnnouncement, _Announced]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Taken:
+    """Detections taken from the stream, coded."""
+
+    first_frame: int
+    count_per_frame: tuple[int, ...]
+    gaps: bytes
+    bases: Bits
+    bits: Bits
+    count_cross_clicks: int
+    cross_gaps: bytes
+    ended: bool
+    count_ahead: int
+
+
+def _taken(take: TakeFrames, first_frame: int, most_frames: int, wanted: int, start: int) -> _Taken:
+    """Take detections and code their slots from ``start`` on, which is where the first frame begins."""
+    found = take(first_frame, most_frames, wanted)
     bases, bits = split_outcomes(found.outcomes)
-    closes_block, closes_group, more_follow = flags
-    said = DetectionAnnouncement(
-        first_frame=found.first_frame,
-        fresh=fresh,
-        count_per_frame=tuple(found.count_per_frame.tolist()),
-        gaps=encode_gaps(found.slots, start).tobytes(),
-        bases=bases.to_bytes(),
-        count_cross_clicks=int(found.cross_slots.size),
-        cross_gaps=encode_gaps(found.cross_slots, start).tobytes(),
-        closes_block=closes_block,
-        closes_group=closes_group,
-        ends_stream=found.ended,
-        more_follow=more_follow,
+    return _Taken(
+        found.first_frame,
+        tuple(found.count_per_frame.tolist()),
+        encode_gaps(found.slots, start).tobytes(),
+        bases,
+        bits,
+        int(found.cross_slots.size),
+        encode_gaps(found.cross_slots, start).tobytes(),
+        found.ended,
+        found.count_ahead,
     )
-    frames = int(found.count_per_frame.size)
-    return said, _Announced(frames, said.count_cross_clicks, bases, bits, closes_block, closes_group, found.ended)
 
 
 def _answered(ours: _Announced, reply: SiftingReply) -> SiftedBatch:

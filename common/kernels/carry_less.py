@@ -8,18 +8,17 @@ choice as an argument, so that tests run every path.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from functools import partial, reduce
 from typing import Any, TypeAlias, cast
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from common.kernels.jit import kernel
+from common.kernels.jit import compiled_features, kernel
 from common.kernels.vectors import shuffle
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -31,18 +30,6 @@ _INSTRUCTIONS = {2: "llvm.x86.pclmulqdq", 4: "llvm.x86.pclmulqdq.256", 8: "llvm.
 
 WIDTH = 8
 """Products formed at a time by ``emit_products``: the widest register, whatever the processor's are."""
-
-
-def compiled_features() -> dict[str, bool]:
-    """Return the features Numba compiles for: the host's, unless the environment names others."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return {}
-    chosen = getattr(config, "CPU_FEATURES", None)  # numba.core.config sets its names at run time
-    if chosen is not None:
-        return {feature[1:]: feature[0] == "+" for feature in chosen.split(",") if feature}
-    if getattr(config, "CPU_NAME", None) not in (None, "host"):
-        return {}  # an explicit processor without features: nothing is known, so nothing is assumed
-    return dict(binding.get_host_cpu_features())
 
 
 def lanes_for(features: dict[str, bool]) -> int:

@@ -5,11 +5,14 @@
 checked where ``NUMBA_BOUNDSCHECK=1`` is set, which the small tests do once in ``.ci/run``.
 """
 
+import platform
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import binding
+from numba.core import config
 from numpy.typing import NDArray
 
 P = ParamSpec("P")
@@ -38,3 +41,15 @@ def read_only(array: NDArray[Item]) -> NDArray[Item]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def compiled_features() -> dict[str, bool]:
+    """Return the features Numba compiles for: the host's, unless the environment names others."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return {}
+    chosen = getattr(config, "CPU_FEATURES", None)  # numba.core.config sets its names at run time
+    if chosen is not None:
+        return {feature[1:]: feature[0] == "+" for feature in chosen.split(",") if feature}
+    if getattr(config, "CPU_NAME", None) not in (None, "host"):
+        return {}  # an explicit processor without features: nothing is known, so nothing is assumed
+    return dict(binding.get_host_cpu_features())

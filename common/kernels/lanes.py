@@ -16,7 +16,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from common.kernels.carry_less import compiled_features
+from common.kernels.jit import compiled_features
 
 COUNT_LANES = 64
 """Lanes of one value: bytes that fill one of the widest registers, words that fill two."""

@@ -341,3 +341,10 @@ class PolynomialHash:
         ending = padded + (8 * self._count_bytes).to_bytes(BLOCK_BYTES, "little")
         absorb_blocks(np.frombuffer(ending, np.uint64), self._powers, state, HAS_INSTRUCTION)
         return state.tobytes()
+
+
+def compile_hash() -> None:
+    """Compile what ``PolynomialHash`` needs, unless it is compiled: whoever hashes on an event loop has it done in a thread before."""
+    hashed = PolynomialHash(bytes(BLOCK_BYTES))
+    hashed.update(bytes((GROUP_BLOCKS + 1) * BLOCK_BYTES))
+    hashed.digest()

@@ -25,15 +25,6 @@ COUNT_OUTCOMES = 4
 
 
 @kernel
-def _append(packed: _Words, count: int, word: np.uint64, count_new: int) -> None:
-    # ``packed`` is zero from bit ``count`` on; bits of ``word`` above ``count_new`` are zero.
-    shift = count & 63
-    packed[count >> 6] |= word << np.uint64(shift)
-    if shift + count_new > 64:
-        packed[(count >> 6) + 1] |= word >> np.uint64(64 - shift)
-
-
-@kernel
 def select_bits_kernel(words: _Words, mask: _Words, selected: _Words) -> int:
     """Close up those of the packed bits that a packed mask selects.
 
@@ -42,7 +33,7 @@ def select_bits_kernel(words: _Words, mask: _Words, selected: _Words) -> int:
     words, mask : uint64[n]
         Packed bits and selection.
     selected : uint64[n + 1]
-        Zero on entry; written.
+        Written, up to the last bit selected.
 
     Returns
     -------
@@ -50,12 +41,17 @@ def select_bits_kernel(words: _Words, mask: _Words, selected: _Words) -> int:
         Number of bits selected.
     """
     count = 0
+    open_word = np.uint64(0)  # kept in a register until it is full
     for index in range(words.size):
-        if mask[index] == np.uint64(0):
-            continue
+        shift = count & 63
+        chosen = compress_word(words[index], mask[index])
         kept = signed(count_ones(mask[index]))
-        _append(selected, count, compress_word(words[index], mask[index]), kept)
+        open_word |= chosen << np.uint64(shift)
+        if shift + kept >= 64:
+            selected[count >> 6] = open_word
+            open_word = (chosen >> np.uint64(1)) >> np.uint64(63 - shift)
         count += kept
+    selected[count >> 6] = open_word
     return count
 
 
@@ -81,7 +77,7 @@ def select_bits(words: _Words, mask: _Words) -> tuple[_Words, int]:
     """
     if words.shape != mask.shape:
         raise LocalProtocolError(f"a mask selects among as many words as it has, got {words.size} and {mask.size}")
-    selected = np.zeros(words.size + 1, np.uint64)
+    selected = np.empty(words.size + 1, np.uint64)
     count = select_bits_kernel(read_only(words), read_only(mask), selected)
     return selected[: count_words(count)].copy(), count
 

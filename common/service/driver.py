@@ -1,7 +1,8 @@
 """Drives one session: carries out what its machine asks for, and tells it what happened, without ever blocking the event loop.
 
-The machine itself, the kernels and the store each run in threads of their own (``workers``); frames come and go through ``transport``;
-time enters here and nowhere below. A session ends when its machine does, when the peer goes, falls silent, says it is over, or greets anew.
+The machine takes its steps on the loop, for they are short; kernels and the store run in threads (``workers``); frames come and go
+through ``transport``; time enters here and nowhere below. A session ends when its machine does, when the peer goes, falls silent, says it
+is over, or greets anew.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, assert_never
 
 from common.channel.authentication import MAC_BYTES
@@ -40,7 +42,7 @@ from common.observability.logs import logger
 from common.service.deadlines import Deadlines, Passed
 from common.service.greetings import BAD_STARTS, DIFFERENT, GreetingDesk
 from common.service.wire import GREETING, OVER, REFUSED, SESSION, ended_session, over_frame, session_of
-from common.service.workers import Workers
+from common.service.workers import Report, Workers
 
 MOST_IN_FLIGHT = 64
 """Computations and store operations of one session under way at a time; more is a mistake of ours."""
@@ -189,7 +191,8 @@ class SessionDriver:
         self._watch = watch
         self._happened: asyncio.Queue[Completed | Failed | _Frame | Passed | _Finish] = asyncio.Queue()
         self._room = asyncio.Semaphore(MOST_ARRIVALS)
-        self._running: set[asyncio.Future[Any]] = set()
+        self._count_running = 0
+        self._settled = asyncio.Event()
         self._deadlines = Deadlines(receive_seconds, self._happened.put_nowait)
         self._is_greeted = self._has_spoken = self._is_answered = False
         self._our_nonce: bytes | None = None
@@ -309,10 +312,10 @@ class SessionDriver:
             self._end = SessionEnd(TransportError("the peer has ended the session"), was_greeted=self._is_greeted)
 
     async def _step(self, function: Callable[..., list[Output]], *arguments: Event) -> None:
-        """Let the machine take a step in its thread, then carry out what it asks for, in order."""
+        """Let the machine take a step, then carry out what it asks for, in order."""
         refused = self._machine.count_refused
         try:
-            outputs = await self._workers.step(function, *arguments)
+            outputs = function(*arguments)
         except QkdError as error:
             outputs, self._end = [], SessionEnd(error, was_greeted=self._is_greeted)
         except Exception as bug:  # noqa: BLE001 - a mistake of ours ends the session, never the service
@@ -330,7 +333,7 @@ class SessionDriver:
             self._arm()
         else:
             self._desk.log.warning("message refused", refused=self._machine.count_refused)
-        self._channel.busy = bool(self._running)
+        self._channel.busy = self._count_running > 0
         self._after_step()
         self._finish_unless_committing()
 
@@ -339,16 +342,16 @@ class SessionDriver:
             case Transmit(data):
                 await self._transmit(data)
             case RunComputation(task, function, arguments):
-                self._report(task, self._workers.compute(function, *arguments))
+                self._workers.compute_then(self._begun(task), function, *arguments)
             case RunOperation(task, operation):
                 if isinstance(operation, (TakeMask, StageKeys)):
                     self._committing = task.block
-                self._report(task, self._workers.write(self._store.apply, operation))
+                self._workers.write_then(self._begun(task), self._store.apply, operation)
             case DrawBytes(task, count_bytes):
                 if count_bytes <= INLINE_DRAW_BYTES:
                     self._happened.put_nowait(Completed(task, os.urandom(count_bytes)))
                 else:
-                    self._report(task, self._workers.compute(os.urandom, count_bytes))
+                    self._workers.compute_then(self._begun(task), os.urandom, count_bytes)
             case SetDeadline(task, seconds):
                 self._deadlines.set(task, seconds)
             case Told(value=value):
@@ -370,20 +373,20 @@ class SessionDriver:
         self._has_spoken = True
         await self._outgoing.put(bytes((kind,)) + data)
 
-    def _report(self, task: TaskKey, future: asyncio.Future[Any]) -> None:
-        """Tell the machine when ``future`` is done."""
-        if len(self._running) >= MOST_IN_FLIGHT:
+    def _begun(self, task: TaskKey) -> Report:
+        """Return how the machine is told what comes of a computation."""
+        if self._count_running >= MOST_IN_FLIGHT:
             self._finish(SessionEnd(LocalProtocolError("too many computations at a time"), was_greeted=self._is_greeted))
-        self._running.add(future)
-        future.add_done_callback(lambda done: self._done(task, done))
+        self._count_running += 1
+        self._settled.clear()
+        return partial(self._done, task)
 
-    def _done(self, task: TaskKey, done: asyncio.Future[Any]) -> None:
-        self._running.discard(done)
-        if done.cancelled():
-            return
-        error = done.exception()
+    def _done(self, task: TaskKey, result: object, error: Exception | None) -> None:
+        self._count_running -= 1
+        if not self._count_running:
+            self._settled.set()
         if error is None:
-            self._happened.put_nowait(Completed(task, done.result()))
+            self._happened.put_nowait(Completed(task, result))
         elif isinstance(error, QkdError):
             self._happened.put_nowait(Failed(task, error))
         else:
@@ -455,10 +458,11 @@ class SessionDriver:
 
     async def _settle(self) -> None:
         """Wait for what still computes: the next session must not find the stream or the store in use."""
-        while self._running:
-            _, late = await asyncio.wait(self._running, timeout=30.0)
-            if late:
-                logger("driver").warning("computations of an ended session still run", count=len(late))
+        while self._count_running:
+            try:
+                await asyncio.wait_for(self._settled.wait(), 30.0)
+            except TimeoutError:
+                logger("driver").warning("computations of an ended session still run", count=self._count_running)
 
     def _arm(self) -> None:
         """Renew the deadlines of all conversations that wait; before anybody has greeted there is nothing to wait for."""

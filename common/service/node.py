@@ -25,6 +25,7 @@ from common.distillation.recipe import Recipe
 from common.distillation.values import BlockOutcome
 from common.errors import AuthenticationError, KeyStoreError
 from common.kernels.loading import load_kernels
+from common.kernels.polynomial_hash import compile_hash
 from common.keystore.interface import KeyStore, Levels
 from common.observability.audit import AuditTrail
 from common.observability.logs import SparingLogger, logger
@@ -225,6 +226,7 @@ class Node:
         helpers: list[asyncio.Task[None]] = []
         try:
             loaded, missing = await self.workers.compute(load_kernels)
+            await self.workers.compute(compile_hash)
             self._store = await self.workers.write(open_store, self.settings, self.kind.party, self.secrets)
             await self.transport.start()
             await self.admin.start()
@@ -332,8 +334,8 @@ class Node:
         self._count_refused_before = self.count_refused
         self.pace = Pace(charges_answers=self.recipe.leakage_rule == "both halves")
         playbook = self.source.open(self.pace)
-        self.session = await self.workers.step(  # it begins to hash at once, with a kernel that may have to be compiled
-            LinkSession, self.kind.party, self.secrets, self.recipe, self.kind.greeting, playbook, masks=self.store, pace=self.pace
+        self.session = LinkSession(
+            self.kind.party, self.secrets, self.recipe, self.kind.greeting, playbook, masks=self.store, pace=self.pace
         )
         self._driver = SessionDriver(
             self.session,

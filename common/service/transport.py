@@ -26,6 +26,7 @@ from zmq.utils.monitor import parse_monitor_message
 from common.errors import ConfigurationError, TransportError
 from common.observability.logs import SparingLogger, logger
 from common.service.credentials import ChannelKeys
+from common.service.loop_socket import LoopSocket
 from common.service.settings import ChannelSection
 from common.service.wire import ALIVE, DELIVERY, GREETING, MAXIMUM_FRAME_BYTES, Sign
 
@@ -145,7 +146,8 @@ class Transport:
         self._keys = keys
         self._context = zmq.asyncio.Context()
         self._doorkeeper: _Doorkeeper | None = None
-        self._socket: zmq.asyncio.Socket | None = None
+        self._socket: LoopSocket | None = None
+        self._monitor: LoopSocket | None = None
         self._prefix: list[bytes] = []
         self._frames: asyncio.Queue[bytes] = asyncio.Queue(FRAMES_IN_MEMORY)
         self._greeted = asyncio.Event()
@@ -198,22 +200,25 @@ class Transport:
     def _open(self) -> None:
         """Open a socket and follow what comes of it."""
         bound, connected = self._settings.bind, self._settings.connect
-        socket = self._context.socket(zmq.ROUTER if bound else zmq.DEALER)
-        self._socket = socket
+        socket = zmq.Context(self._context).socket(zmq.ROUTER if bound else zmq.DEALER)
+        self._socket = LoopSocket(socket)
         self._configure(socket)
+        events = FAILED_HANDSHAKE
         if bound:
             self._doorkeeper = _Doorkeeper(self._context, self._keys.peer_public, self.counts)
             self._doorkeeper.start()
             self._prefix = [PEER]
             self._serve(socket)
-            monitor = socket.get_monitor_socket(FAILED_HANDSHAKE)
-            socket.bind(bound)
         else:
             self._join(socket)
-            monitor = socket.get_monitor_socket(FAILED_HANDSHAKE | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+            events |= zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+        self._monitor = LoopSocket(socket.get_monitor_socket(events))
+        if bound:
+            socket.bind(bound)
+        else:
             socket.connect(connected or "")
         self._alone_since = time.monotonic()
-        self._followers = [asyncio.create_task(self._receive(socket)), asyncio.create_task(self._watch(monitor))]
+        self._followers = [asyncio.create_task(self._receive(self._socket)), asyncio.create_task(self._watch(self._monitor))]
 
     async def _close(self) -> None:
         """Close the socket and all that follows it."""
@@ -221,8 +226,11 @@ class Transport:
             follower.cancel()
         await asyncio.gather(*self._followers, return_exceptions=True)
         self._followers = []
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
         if self._socket is not None:
-            self._socket.disable_monitor()
+            self._socket.socket.disable_monitor()
             self._socket.close()
             self._socket = None
 
@@ -239,7 +247,7 @@ class Transport:
             except zmq.ZMQError as refused:
                 self._log.warning("cannot connect", error=refused)
 
-    def _configure(self, socket: zmq.asyncio.Socket) -> None:
+    def _configure(self, socket: zmq.Socket[bytes]) -> None:
         interval = round(self._settings.heartbeat_seconds * 1000)
         patience = round(self._settings.silence_seconds * 1000)
         options: dict[int, Any] = {
@@ -259,12 +267,12 @@ class Transport:
             socket.setsockopt(option, value)
 
     @staticmethod
-    def _serve(socket: zmq.asyncio.Socket) -> None:
+    def _serve(socket: zmq.Socket[bytes]) -> None:
         socket.setsockopt(zmq.CURVE_SERVER, 1)
         socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # an absent peer is an error, not silence
 
-    def _join(self, socket: zmq.asyncio.Socket) -> None:
+    def _join(self, socket: zmq.Socket[bytes]) -> None:
         socket.setsockopt(zmq.CURVE_SERVERKEY, self._keys.peer_public)
         socket.setsockopt(zmq.ROUTING_ID, PEER)
         socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a peer that is not there: it would be stale when he comes
@@ -287,25 +295,26 @@ class Transport:
         async with self._sending:
             if self._socket is None:
                 raise TransportError("the channel is closed")
+            parts = [*self._prefix, frame]
             try:
-                sent: asyncio.Future[Any] = asyncio.ensure_future(self._socket.send_multipart([*self._prefix, frame]))
-                await self._sent_or_lost(sent)
+                if not self._socket.send_at_once(parts):
+                    await self._sent_or_lost(asyncio.create_task(self._socket.send(parts)))
             except zmq.ZMQError as gone:
                 raise TransportError(f"the peer is not connected: {gone.strerror}") from None
         self.counts.sent_frames += 1
         self.counts.sent_bytes += len(frame)
 
-    async def _sent_or_lost(self, sent: asyncio.Future[Any]) -> None:
+    async def _sent_or_lost(self, sent: asyncio.Task[None]) -> None:
         """Wait until a frame is on its way, the peer is gone, or has taken nothing for too long."""
-        if not sent.done():
-            lost = asyncio.create_task(self._absent.wait())
-            try:
-                await asyncio.wait({sent, lost}, timeout=self._settings.silence_seconds, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                lost.cancel()
-                if not sent.done():
-                    sent.cancel()
-        if sent.cancelled() or not sent.done():
+        lost = asyncio.create_task(self._absent.wait())
+        try:
+            await asyncio.wait({sent, lost}, timeout=self._settings.silence_seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
+            is_sent = sent.done()
+            sent.cancel()
+            await asyncio.gather(lost, sent, return_exceptions=True)
+        if not is_sent:
             silence = f"the peer took nothing for {self._settings.silence_seconds:g} s"
             raise TransportError("the peer is gone" if self._absent.is_set() else silence)
         sent.result()
@@ -348,9 +357,9 @@ class Transport:
             self._doorkeeper = None
         self._context.destroy(linger=200)
 
-    async def _receive(self, socket: zmq.asyncio.Socket) -> None:
+    async def _receive(self, socket: LoopSocket) -> None:
         while True:
-            parts = await socket.recv_multipart()
+            parts = await socket.receive()
             frame = parts[-1]
             if parts[:-1] != self._prefix or not 0 < len(frame) <= MAXIMUM_FRAME_BYTES:
                 self.counts.odd_frames += 1
@@ -408,7 +417,7 @@ class Transport:
         held_us = round(now * 1e6) - heard_us if sent_us else 0
         sign = Sign(busy=self.busy, answer=not self._present.is_set(), sent_us=round(now * 1e6), echoed_us=sent_us, held_us=held_us)
         try:
-            await self._socket.send_multipart([*self._prefix, sign.frame()], flags=zmq.DONTWAIT)
+            self._socket.send_at_once([*self._prefix, sign.frame()])
         except zmq.ZMQError as gone:
             if gone.errno == zmq.EHOSTUNREACH and self._present.is_set():  # a listening socket knows whether its peer is connected
                 logger("transport").warning("peer gone", detail="the connection was closed")
@@ -426,10 +435,10 @@ class Transport:
             if self._settings.connect is not None and not self._present.is_set() and alone > self._patience_seconds:
                 await self._begin_anew()
 
-    async def _watch(self, monitor: zmq.asyncio.Socket) -> None:
+    async def _watch(self, monitor: LoopSocket) -> None:
         """Follow what ZeroMQ says about connections."""
         while True:
-            event = parse_monitor_message(await monitor.recv_multipart())["event"]
+            event = parse_monitor_message(await monitor.receive())["event"]
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 await self._give_sign()
             elif event == zmq.EVENT_DISCONNECTED:

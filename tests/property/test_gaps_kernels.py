@@ -1,10 +1,13 @@
 """Delta coding of slots against its definition, and against anything a peer may send."""
 
+import itertools
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.errors import RemoteProtocolError
+from common.errors import LocalProtocolError, RemoteProtocolError
 from common.kernels.gaps import choose_parameters, decode_gaps, encode_gaps, read_gaps, write_gaps
 from tests.reference import gaps as slow
 
@@ -25,9 +28,10 @@ def test_the_encoding_is_the_one_of_the_definition(announced):
     slots, first = announced
     bits = slow.encoded(slots.tolist(), first)
     parameters = np.zeros(-(-slots.size // 256), np.uint8)
-    words = np.zeros((len(bits) + 63) // 64, np.uint64)
+    room = choose_parameters(slots, first, parameters)
+    words = np.zeros((room + 63) // 64, np.uint64)
 
-    assert choose_parameters(slots, first, parameters) == len(bits)
+    assert len(bits) <= room <= len(bits) + slots.size
     assert write_gaps(slots, first, parameters, words) == len(bits)
     assert np.unpackbits(words.view(np.uint8), bitorder="little")[: len(bits)].tolist() == bits
     assert encode_gaps(slots, first).tobytes() == np.packbits(bits, bitorder="little").tobytes()
@@ -38,11 +42,11 @@ def test_what_was_encoded_is_decoded(announced, beyond):
     slots, first = announced
     limit = int(slots[-1]) + beyond
     data = encode_gaps(slots, first)
-    words, parameters, got = np.zeros(data.size // 8 + 2, np.uint64), np.zeros(-(-slots.size // 256), np.uint8), np.zeros_like(slots)
+    words, got = np.zeros(data.size // 8 + 2, np.uint64), np.zeros_like(slots)
     words.view(np.uint8)[: data.size] = data
 
     assert np.array_equal(decode_gaps(data.tobytes(), slots.size, first, limit), slots)
-    assert (read_gaps(words, 8 * data.size, first, limit, got, parameters) + 7) // 8 == data.size
+    assert (read_gaps(words, 8 * data.size, first, limit, got) + 7) // 8 == data.size
     assert np.array_equal(got, slots)
 
 
@@ -69,3 +73,17 @@ def test_nothing_a_peer_sends_is_read_beyond_its_end(data, count, limit):
     except RemoteProtocolError:
         return
     assert encode_gaps(got, 0).tobytes() == data
+
+
+@given(announced=slot_lists(), position=st.integers(0, 599), leap=st.integers(-(2**62), 2**62))
+def test_slots_out_of_order_are_refused_wherever_they_are(announced, position, leap):
+    slots, first = announced
+    moved = slots.copy()
+    moved[position % slots.size] += leap
+    ordered = moved[0] >= first and all(a < b for a, b in itertools.pairwise(moved.tolist()))
+
+    if ordered and int(moved[-1]) - first < 2**62:
+        assert np.array_equal(decode_gaps(encode_gaps(moved, first), moved.size, first, int(moved[-1]) + 1), moved)
+    else:
+        with pytest.raises(LocalProtocolError):
+            encode_gaps(moved, first)

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.bits import Bits
-from common.kernels.bit_operations import compress_word, range_parity, signed
+from common.kernels.bit_operations import (
+    SPARE_PLACES,
+    compress_portable,
+    compress_word,
+    list_ones,
+    list_ones_portable,
+    range_parity,
+    signed,
+)
 from common.kernels.carry_less import HAS_INSTRUCTION, LANES, multiply_instruction, multiply_portable
 from common.kernels.jit import kernel
 from common.kernels.polynomial_hash import GROUP_BLOCKS, PolynomialHash, absorb_blocks, absorb_groups, key_powers, polynomial_hash
@@ -48,9 +56,30 @@ def test_both_products_of_words_are_the_product_of_polynomials(a, b):
         assert int(low) | int(high) << 64 == expected
 
 
+@kernel
+def compressed_by_choice(word, mask):
+    return compress_word(word, mask)
+
+
 @given(word=WORDS, mask=WORDS)
-def test_a_compressed_word_keeps_the_chosen_bits_in_order(word, mask):
-    assert int(compress_word(np.uint64(word), np.uint64(mask))) == slow.compressed(word, mask)
+def test_a_compressed_word_keeps_the_chosen_bits_in_order_however_it_is_compressed(word, mask):
+    for compress in (compress_portable, compressed_by_choice):
+        assert int(compress(np.uint64(word), np.uint64(mask))) == slow.compressed(word, mask)
+
+
+@kernel
+def listed_by_choice(word, base, places, start):
+    list_ones(word, base, places, start)
+
+
+@given(word=st.integers(0, 2**64 - 1) | st.integers(0, 63).map(lambda bit: 1 << bit), base=st.integers(-63, 1024), start=st.integers(0, 10))
+def test_the_places_of_ones_are_listed_in_order_however_they_are_found(word, base, start):
+    for listed in (list_ones_portable, listed_by_choice):
+        places = np.zeros(start + SPARE_PLACES, np.uint16)
+        listed(np.uint64(word), base, places, start)
+
+        assert places[start : start + word.bit_count()].tolist() == [(base + place) % 2**16 for place in slow.ones(word)]
+        assert not places[:start].any()
 
 
 @given(value=st.integers(0, 2**63 - 1), kind=st.sampled_from([np.uint8, np.uint16, np.uint64, np.int32, np.int64]))

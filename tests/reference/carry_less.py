@@ -1,7 +1,7 @@
 """Polynomials over GF(2) as Python integers, and packed bits as lists, bit by bit.
 
-Stands for ``multiply_portable`` of ``common.kernels.carry_less``, for ``compress_word`` and ``range_parity`` of
-``common.kernels.bit_operations`` and for ``shift_bits`` of ``common.kernels.toeplitz``.
+Stands for ``multiply_portable`` of ``common.kernels.carry_less``, for ``compress_portable``, ``list_ones_portable`` and
+``range_parity`` of ``common.kernels.bit_operations`` and for ``shift_bits`` of ``common.kernels.toeplitz``.
 """
 
 
@@ -25,6 +25,11 @@ def compressed(word, mask):
     """Bits of ``word`` chosen by ``mask``, closed up to the low end."""
     chosen = [word >> i & 1 for i in range(64) if mask >> i & 1]
     return sum(bit << i for i, bit in enumerate(chosen))
+
+
+def ones(word):
+    """Places of the ones of ``word``, lowest first."""
+    return [i for i in range(64) if word >> i & 1]
 
 
 def number(value):

@@ -11,18 +11,19 @@ def gaps_of(slots, first):
     return [slot - previous - 1 for previous, slot in zip([first - 1, *slots[:-1]], slots, strict=True)]
 
 
-def code_length(gap, parameter):
-    """Bits of one gap: quotient in unary (zeros, then a one), and remainder."""
-    return (gap >> parameter) + 1 + parameter
+def parameter_of(gaps):
+    """Logarithm, rounded down, of 0.484 times twice the mean gap and one, computed in whole numbers."""
+    doubled = (2 * sum(gaps) + len(gaps)) // len(gaps)
+    return max(0, (doubled // 2 - doubled // 64).bit_length() - 1)
 
 
 def encoded(slots, first):
-    """Bits of the encoding: every chunk under its shortest parameter, the smallest of equals; all remainders, then all quotients."""
+    """Bits of the encoding: all remainders of a chunk, then all its quotients in unary (zeros, then a one)."""
     gaps = gaps_of(slots, first)
     bits = []
     for begin in range(0, len(gaps), CHUNK):
         chunk = gaps[begin : begin + CHUNK]
-        parameter = min(range(63), key=lambda k: (sum(code_length(gap, k) for gap in chunk), k))
+        parameter = parameter_of(chunk)
         bits += [parameter >> i & 1 for i in range(6)]
         for gap in chunk:
             bits += [gap >> i & 1 for i in range(parameter)]

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ BRIEF_BITS = 8192
 _STEP_BITS = 512
 """Segments carry a multiple of so many key bits, so that blocks of nearly the same length share a plan."""
 
-P = ParamSpec("P")
+M = TypeVar("M", ParityQuery, ParityReply)
 T = TypeVar("T")
 
 
@@ -72,10 +72,9 @@ def answer_parities(recipe: Recipe, working_qber: float, keys: list[KeyBits]) ->
     blocks, plan = yield from compute(_planned, recipe, working_qber, keys)
     search, parities = yield from compute(_opened, plan, blocks)
     while not search.finished:
-        count = search.count_asked
-        yield from send(ParityReply(count, parities))
+        yield from send(ParityReply(search.count_asked, parities))
         said = yield from receive(ParityQuery)
-        parities = yield from _round(count, _next_parities, search, said)
+        parities = yield from _round(_next_parities, search, said)
     return (yield from send_tags(recipe, blocks, _charged(recipe, search, blocks)))
 
 
@@ -106,18 +105,18 @@ def search_errors(recipe: Recipe, working_qber: float, keys: list[KeyBits]) -> C
     while not search.finished:
         count = search.count_asked
         said = yield from receive(ParityReply)
-        differs = yield from _round(count, _compared, search, said)
+        differs = yield from _round(_compared, search, said)
         yield from send(ParityQuery(count, differs))
     corrected = yield from compute(_corrected, search, blocks)
     gave_up = np.zeros(search.asked.size, np.bool_)
     return (yield from check_tags(recipe, blocks, corrected, gave_up, _charged(recipe, search, blocks)))
 
 
-def _round(count_bits: int, function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> Conversation[T]:
-    """Compute a round, beside the conversation unless it is brief."""
-    if count_bits <= BRIEF_BITS:
-        return function(*arguments, **named)
-    return (yield from compute(function, *arguments, **named))
+def _round(function: Callable[[CascadeSearch, M], T], search: CascadeSearch, said: M) -> Conversation[T]:
+    """Compute a round, beside the conversation unless it is brief; the first one as well, which may have to compile its kernels."""
+    if search.count_rounds and search.count_asked <= BRIEF_BITS:
+        return function(search, said)
+    return (yield from compute(function, search, said))
 
 
 def _opened(plan: CascadePlan, blocks: list[Segments]) -> tuple[CascadeSearch, bytes]:

@@ -54,7 +54,6 @@ class MemoryChannel:
     """One end of a channel in memory; ``alter`` sees every frame sent from this end and says what arrives."""
 
     def __init__(self) -> None:
-        self.busy = False
         self.peer_busy = False
         self.is_present = True
         self.sent: list[bytes] = []
@@ -69,6 +68,14 @@ class MemoryChannel:
         for party, end in ends.items():
             end._peer = ends[party.peer]
         return ends
+
+    @property
+    def busy(self) -> bool:
+        return self._peer.peer_busy
+
+    @busy.setter
+    def busy(self, busy: bool) -> None:
+        self._peer.peer_busy = busy
 
     async def send(self, frame: bytes) -> None:
         self.sent.append(frame)

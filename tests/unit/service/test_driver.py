@@ -10,6 +10,7 @@ from common.channel.codec import Party
 from common.conversation.events import Completed, Ended, Expired, RunComputation, TaskKey
 from common.conversation.session import SessionState
 from common.errors import AuthenticationError, LocalProtocolError, TransportError
+from common.kernels.polynomial_hash import compile_hash
 from common.keystore.memory import MemoryKeyStore
 from common.service.driver import SessionDriver
 from common.service.wire import GREETING, OVER, REFUSED, SESSION, over_frame
@@ -46,6 +47,7 @@ class Ends:
 
 @pytest.fixture
 def world():
+    compile_hash()  # as a node does before it runs sessions
     return World.new(tiny_recipe("cascade"))
 
 
