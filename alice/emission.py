@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.profiles.link import LinkProfile
-from common.protocols.protocol import find_protocol
 from common.timetags.emission_record import EmissionRecord, require_settings
 
 
@@ -50,7 +49,7 @@ class Emission:
     __slots__ = ("_record", "clock_hz", "count_slots", "first_slot", "settings", "settings_randomness")
 
     def __init__(self, record: EmissionRecord, profile: LinkProfile) -> None:
-        require_settings(record, find_protocol(profile.protocol).settings, profile.source.clock_hz)
+        require_settings(record, profile.prepared.settings, profile.source.clock_hz)
         self._record = record
         self.clock_hz = record.header.clock_hz
         self.first_slot = record.header.first_slot

@@ -25,7 +25,6 @@ from alice.frame_offset import WORKING_QBER, find_frame_offset
 from alice.station import NOISY_QBER
 from common.errors import QkdError, StreamError
 from common.profiles.link import LinkProfile
-from common.protocols.protocol import find_protocol
 from common.service.streams import StreamAddress, StreamClient
 from common.timetags.emission_record import EmissionHeader, EmissionRecord, require_settings
 from common.timetags.live import EmissionProgress, EmissionStream, PackedSettings, StreamItem
@@ -388,7 +387,7 @@ class LiveEmissionStation:
         self._problem = ""
 
     def _open(self, opened: EmissionStream) -> None:
-        require_settings(_described(opened.header), find_protocol(self._profile.protocol).settings, self._profile.source.clock_hz)
+        require_settings(_described(opened.header), self._profile.prepared.settings, self._profile.source.clock_hz)
         before = self._opened
         goes_on = before is not None and before.run == opened.run and before.expander_key == opened.expander_key and bool(opened.run)
         if goes_on and (opened.expander_key is not None or (self._record and opened.header.first_slot == self._record.end_slot)):

@@ -1,9 +1,9 @@
 """Detections: from tags to rounds with one outcome each, by rules that look at neither basis nor bit.
 
 One pass over the tags (``bob.kernels.detect_clicks``) applies, in this order: the lock of the clock, the gate, the dead time, the
-multi-click rules. A round in which any detector may have been dead is dropped for all detectors; both detectors of one basis become a
-random bit; detectors of both bases make a cross click, which is counted and announced but never keyed. Tags come from
-``common.timetags`` or a live stream, the rest from ``bob.clock_recovery`` and ``bob.gating``; ``Detections`` go to the announcement.
+multi-click rules of the receiver (``bob.reading``). A round in which any detector may have been dead is dropped for all detectors;
+rounds with clicks in both bases are counted and announced but never keyed. Tags come from ``common.timetags`` or a live stream, the
+rest from ``bob.clock_recovery`` and ``bob.gating``; ``Detections`` go to the announcement.
 """
 
 from __future__ import annotations
@@ -23,22 +23,17 @@ from bob.kernels import (
     COUNT_OUT_OF_GATE,
     COUNT_UNLOCKED,
     FLAG_DOUBLE,
-    NOT_A_DETECTOR,
     detect_clicks,
 )
 from common.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from bob.gating import Gate
     from bob.pulse_clock import PulseClock
+    from bob.reading import Reading
     from common.randomness import Randomness
-
-OUTCOME_OF_DETECTOR = {"H": 0, "V": 1, "D": 2, "A": 3, "R": 2, "L": 3}
-"""Outcome code of each polarisation detector: H V are Z0 Z1; D A, or R L in their place, are X0 X1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +55,7 @@ class DetectionCounts:
     doubles : int
         Same-basis doubles among the kept rounds, each given a random bit.
     cross_clicks : int
-        Kept rounds in which both bases clicked.
+        Kept rounds in which both bases clicked; with time bins all with more than one click.
     detections : int
         Kept single-basis rounds, doubles included.
     background_in_gate : float
@@ -105,49 +100,12 @@ class Detections:
     counts: DetectionCounts
 
 
-def outcomes_by_channel(channels: Mapping[str, int]) -> NDArray[np.uint8]:
-    """Outcome code of every channel number.
-
-    Parameters
-    ----------
-    channels : mapping of str to int
-        Channel number by name: ``H V D A`` or ``H V R L``, and names that are no detectors.
-
-    Returns
-    -------
-    uint8[256]
-        Code 0 to 3, or ``NOT_A_DETECTOR``.
-
-    Raises
-    ------
-    ConfigurationError
-        If no name is a detector's, a number is out of range, or two detectors share a number or an outcome.
-    """
-    outcomes = np.full(256, NOT_A_DETECTOR, np.uint8)
-    taken: dict[int, str] = {}
-    for name, number in channels.items():
-        if name not in OUTCOME_OF_DETECTOR:
-            continue
-        if not 0 <= number < 256:
-            raise ConfigurationError(f"channels: {name} has number {number}; a channel number is 0 to 255")
-        code = OUTCOME_OF_DETECTOR[name]
-        if outcomes[number] != NOT_A_DETECTOR:
-            raise ConfigurationError(f"channels: {name} shares number {number} with another detector")
-        if code in taken:
-            raise ConfigurationError(f"channels: {name} and {taken[code]} are detectors of the same outcome; name D A or R L, not both")
-        outcomes[number] = code
-        taken[code] = name
-    if not taken:
-        raise ConfigurationError(f"channels: none of {', '.join(channels) or 'no names'} is a polarisation detector (H V D A, or H V R L)")
-    return outcomes
-
-
 def detect(
     t_ps: NDArray[np.int64],
     channel: NDArray[np.uint8],
     clock: PulseClock,
     gate: Gate,
-    outcome_of_channel: NDArray[np.uint8],
+    reading: Reading,
     dead_time_ps: float,
     randomness: Randomness,
     *,
@@ -166,8 +124,8 @@ def detect(
         The pulses.
     gate : Gate
         Chosen from earlier data.
-    outcome_of_channel : uint8[256]
-        See ``outcomes_by_channel``.
+    reading : Reading
+        What the receiver's clicks mean.
     dead_time_ps : float, picoseconds
         Longest dead time of any detector.
     randomness : Randomness
@@ -201,19 +159,24 @@ def detect(
     slot, cross_slot = np.empty(n, np.int64), np.empty(n, np.int64)
     outcome, flags = np.empty(n, np.uint8), np.empty(n, np.uint8)
     counters = np.zeros(COUNT_COUNTERS, np.int64)
-    width_ps = min(gate.width_ps, clock.period_ps)
+    room_ps = reading.pitch_ps or clock.period_ps
+    width_ps, count_windows = min(gate.width_ps, room_ps), reading.click_of_channel.shape[0]
+    fills_period = count_windows == 1 and gate.width_ps >= clock.period_ps
     kept, crossed = detect_clicks(
         t_ps,
         channel,
-        outcome_of_channel,
+        reading.click_of_channel,
+        reading.outcome_of_pattern,
+        reading.flags_of_pattern,
+        reading.pitch_ps,
         clock.knot_t_ps,
         clock.knot_slot,
         clock.knot_fraction,
         clock.slots_per_ps,
         clock.locked_from_ps,
         clock.locked_to_ps,
-        gate.centre_ps - 0.5 * width_ps,
-        math.inf if gate.width_ps >= clock.period_ps else width_ps,
+        gate.centre_ps - 0.5 * (width_ps + (count_windows - 1) * reading.pitch_ps),
+        math.inf if fills_period else width_ps,
         dead_ps,
         previous_ps,
         slot,
@@ -234,7 +197,7 @@ def detect(
         doubles=int(counters[COUNT_DOUBLES]),
         cross_clicks=crossed,
         detections=kept,
-        background_in_gate=_background_in_gate(int(counters[COUNT_OUT_OF_GATE]), width_ps, clock.period_ps),
+        background_in_gate=_background_in_gate(int(counters[COUNT_OUT_OF_GATE]), count_windows * width_ps, clock.period_ps),
     )
     return Detections(slot, outcome, flags, cross_slot[:crossed].copy(), counts)
 

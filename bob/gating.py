@@ -20,9 +20,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bob.pulse_clock import PulseClock
+    from bob.reading import Reading
 
 HISTOGRAM_BINS = 256
 """Bins over a slot: 17 ps at 228 MHz, finer than a detector's jitter."""
+
+TIME_BIN_HISTOGRAM_BINS = 4096
+"""Bins over a slot with time bins: fine enough to be laid on one another at any distance."""
+
+FOLDED_BINS = 64
+"""Bins of a window, all windows laid on one another."""
 
 PLANNING_LEAKAGE_FACTOR = 1.16
 """Reconciliation efficiency f assumed when a width is weighed: bits leaked over n h(Q); the usual planning value."""
@@ -138,7 +145,43 @@ def phase_histogram(
     return PhaseHistogram(counts, clock.period_ps)
 
 
-def choose_gate(histogram: PhaseHistogram, *, width_ps: float | None = None, probability_misalignment: float = 0.01) -> GateChoice:
+def open_gate(
+    t_ps: NDArray[np.int64], channel: NDArray[np.uint8], clock: PulseClock, reading: Reading, gate_ps: float | None
+) -> GateChoice:
+    """Choose the gate of a receiver from its earlier tags.
+
+    Parameters
+    ----------
+    t_ps : int64[n], picoseconds
+        Non-decreasing, skews taken off.
+    channel : uint8[n]
+        Channel of each tag.
+    clock : PulseClock
+        The pulses.
+    reading : Reading
+        Detectors and time bins.
+    gate_ps : float | None, picoseconds
+        Width the profile sets, of each window with time bins; None for as wide as there is room.
+
+    Returns
+    -------
+    GateChoice
+        The gate and what it keeps.
+
+    Raises
+    ------
+    StreamError
+        If no tag lies where the clock was locked.
+    """
+    bins = TIME_BIN_HISTOGRAM_BINS if reading.pitch_ps else HISTOGRAM_BINS
+    histogram = phase_histogram(t_ps, channel, clock, reading.row_of_channel, bins)
+    room_ps = reading.pitch_ps or clock.period_ps
+    return choose_gate(histogram, width_ps=room_ps if gate_ps is None else gate_ps, pitch_ps=reading.pitch_ps)
+
+
+def choose_gate(
+    histogram: PhaseHistogram, *, width_ps: float | None = None, probability_misalignment: float = 0.01, pitch_ps: float = 0.0
+) -> GateChoice:
     """Choose one gate for all detectors from the histogram of earlier data.
 
     The centre is where a window of the given width keeps most tags. Without a width, the width is taken at which the kept tags make
@@ -152,6 +195,9 @@ def choose_gate(histogram: PhaseHistogram, *, width_ps: float | None = None, pro
         Width the profile sets.
     probability_misalignment : float
         Error probability of the signal itself, for weighing widths.
+    pitch_ps : float, picoseconds
+        From one time bin to the next, 0 without time bins. The gate is then that of the middle one, which is twice as bright as its
+        neighbours; where gates follow without a gap their borders lie where fewest photons of any bin arrive.
 
     Returns
     -------
@@ -191,6 +237,8 @@ def choose_gate(histogram: PhaseHistogram, *, width_ps: float | None = None, pro
     chosen_ps = min(histogram.period_ps, best_width * bin_ps if width_ps is None else width_ps)
     if best_width == bins:  # every phase is kept: the gate opens at the border between slots, and phase 0 lies half a period in
         centre_ps = _wrapped(_border(pooled) * bin_ps, histogram.period_ps)
+    if pitch_ps and chosen_ps >= pitch_ps:
+        centre_ps = _between_borders(histogram, centre_ps, pitch_ps)
     within = (np.arange(bins) - best_first) % bins < best_width
     per_detector = histogram.counts[:, within].sum(axis=1) / np.maximum(histogram.counts.sum(axis=1), 1)
     signal = max(1.0, total - background * bins)
@@ -233,6 +281,23 @@ def _border(pooled: NDArray[np.int64]) -> float:
     before = level + max(0.0, *(growth(first, first - span, span) for span in spans))
     after = level + max(0.0, *(growth(first + quarter - span, first + quarter, span) for span in spans))
     return first + quarter * after / (before + after)
+
+
+def _between_borders(histogram: PhaseHistogram, centre_ps: float, pitch_ps: float) -> float:
+    """Middle of the brightest window, moved so that fewest photons fall into a wrong one: all windows laid on one another show where."""
+    pooled = histogram.counts.sum(axis=0)
+    distance_ps = np.array([_wrapped(phase_ps - centre_ps, histogram.period_ps) for phase_ps in histogram.centres_ps])
+    inside = np.abs(distance_ps) < 1.5 * pitch_ps
+    place = np.floor((distance_ps[inside] / pitch_ps + 0.5) % 1.0 * FOLDED_BINS).astype(np.int64)
+    folded = np.bincount(place, pooled[inside], FOLDED_BINS).astype(np.int64)
+    moved_ps = _border(folded) / FOLDED_BINS * pitch_ps
+    middles_ps = [_wrapped(centre_ps + moved_ps + step * pitch_ps, histogram.period_ps) for step in (-1, 0, 1)]
+
+    def kept(middle_ps: float) -> int:
+        away_ps = (histogram.centres_ps - middle_ps + 0.5 * pitch_ps) % histogram.period_ps
+        return int(pooled[away_ps < pitch_ps].sum())
+
+    return max(middles_ps, key=kept)
 
 
 def _middle_of_best(kept: NDArray[np.int64]) -> int:

@@ -30,10 +30,8 @@ COUNT_COUNTERS = 6
 
 NOT_A_DETECTOR = 255
 
-_CROSS = 4
-_OUTCOME_OF_PATTERN = np.array([0, 0, 1, 0, 2, _CROSS, _CROSS, _CROSS, 3, _CROSS, _CROSS, _CROSS, 2, _CROSS, _CROSS, _CROSS], np.uint8)
-_FLAGS_OF_PATTERN = np.array([0, 0, 0, FLAG_DOUBLE, 0, 0, 0, 0, 0, 0, 0, 0, FLAG_DOUBLE, 0, 0, 0], np.uint8)
-"""Outcome and flags of a round by the set of outcomes that clicked, Z0 the lowest bit; ``_CROSS`` where both bases did."""
+CROSS = 4
+"""Verdict on a round in which both bases clicked, or several photons for another reason; never keyed."""
 
 
 @kernel
@@ -210,7 +208,10 @@ def count_phases(
 def detect_clicks(
     t_ps: NDArray[np.int64],
     channel: NDArray[np.uint8],
-    outcome_of_channel: NDArray[np.uint8],
+    click_of_channel: NDArray[np.uint8],
+    outcome_of_pattern: NDArray[np.uint8],
+    flags_of_pattern: NDArray[np.uint8],
+    pitch_ps: float,
     knot_t_ps: NDArray[np.int64],
     knot_slot: NDArray[np.int64],
     knot_fraction: NDArray[np.float64],
@@ -229,8 +230,8 @@ def detect_clicks(
 ) -> tuple[int, int]:
     """Tags to detections in one pass: slot, gate, dead time, multi-clicks.
 
-    Tags of one slot's gate form a round. The round is dropped if any detector tag, of whatever slot, phase or outcome, lies less than
-    the dead time before the gate opens. Detectors of both bases in a round make a cross click, both of one basis a double.
+    Tags of one slot's gates form a round. The round is dropped if any detector tag, of whatever slot, phase or outcome, lies less than
+    the dead time before the first gate opens, or between two gates of the slot. What clicked in it decides what it says.
 
     Parameters
     ----------
@@ -238,14 +239,18 @@ def detect_clicks(
         Non-decreasing; ties allowed.
     channel : uint8[n]
         Channel of each tag.
-    outcome_of_channel : uint8[256]
-        Z0=0 Z1=1 X0=2 X1=3, or ``NOT_A_DETECTOR``.
+    click_of_channel : uint8[windows, 256]
+        Number of a click by the window it falls in and its channel, 0 to 7, or ``NOT_A_DETECTOR``.
+    outcome_of_pattern, flags_of_pattern : uint8[2^clicks]
+        Verdict on a round by the set of its clicks, number 0 the lowest bit: Z0=0 Z1=1 X0=2 X1=3 or ``CROSS``, and flags.
+    pitch_ps : float, picoseconds
+        From the opening of one window to that of the next; of no account where there is one.
     knot_t_ps, knot_slot, knot_fraction, slots_per_ps : int64, int64, float64, float64 [k]
         The clock, see the module.
     locked_from_ps, locked_to_ps : int64[s], picoseconds
         Stretches in which the clock was locked, both ends included, in order.
     gate_low_ps, gate_width_ps : float, picoseconds
-        A tag is in the gate if 0 <= phase - low < width, the phase taken modulo the period.
+        A tag is in the first gate if 0 <= phase - low < width, the phase taken modulo the period; the others follow at the pitch.
     dead_time_ps : int, picoseconds
         Non-negative.
     previous_ps : int, picoseconds
@@ -268,17 +273,20 @@ def detect_clicks(
     last_knot = knot_t_ps.size - 1
     stretch = 0
     open_slot = np.int64(0)
-    open_pattern = 0  # which of the four outcomes clicked in the open round; 0 = no round is open
+    open_pattern = 0  # which clicks the open round has; 0 = no round is open
+    last_window = click_of_channel.shape[0] - 1
+    span_ps = gate_width_ps + last_window * pitch_ps  # from the opening of the first gate to the closing of the last one
     open_live = False
     before_ps = previous_ps
     count_located = count_in_gate = doubles = np.int64(0)  # in registers: counters lie in memory
     for i in range(t_ps.size + 1):
         in_gate = False
+        in_span = False
         here = np.int64(0)
         since_opening_ps = 0.0
         code = NOT_A_DETECTOR
         if i < t_ps.size:
-            code = outcome_of_channel[channel[i]]
+            code = click_of_channel[0, channel[i]]
             if code == NOT_A_DETECTOR:
                 counters[COUNT_OTHER] += 1
                 continue
@@ -296,19 +304,26 @@ def detect_clicks(
                 since_opening_ps = (coordinate - below) / slots_per_ps[knot]
                 here = knot_slot[knot] + np.int64(below)
                 in_gate = since_opening_ps < gate_width_ps
+                in_span = since_opening_ps < span_ps
+                if last_window > 0 and in_span and not in_gate:
+                    window = min(np.int64(since_opening_ps / pitch_ps), last_window)
+                    in_gate = since_opening_ps - window * pitch_ps < gate_width_ps
+                    code = click_of_channel[window, channel[i]]
                 count_located += 1
                 count_in_gate += np.int64(in_gate)
-        if open_pattern != 0 and not (in_gate and here == open_slot):
+        if open_pattern != 0 and in_span and not in_gate and here == open_slot:
+            open_live = False  # a click between two gates leaves its detector dead for the next
+        elif open_pattern != 0 and not (in_gate and here == open_slot):
             if not open_live:
                 counters[COUNT_DEAD_ROUNDS] += 1
-            elif _OUTCOME_OF_PATTERN[open_pattern] == _CROSS:
+            elif outcome_of_pattern[open_pattern] == CROSS:
                 cross_slot[count_cross] = open_slot
                 count_cross += 1
             else:
                 slot[count] = open_slot
-                outcome[count] = _OUTCOME_OF_PATTERN[open_pattern]
-                flags[count] = _FLAGS_OF_PATTERN[open_pattern]
-                doubles += np.int64(_FLAGS_OF_PATTERN[open_pattern] & FLAG_DOUBLE)
+                outcome[count] = outcome_of_pattern[open_pattern]
+                flags[count] = flags_of_pattern[open_pattern]
+                doubles += np.int64(flags_of_pattern[open_pattern] & FLAG_DOUBLE)
                 count += 1
             open_pattern = 0
         if in_gate:

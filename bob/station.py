@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bob.clock_recovery import clock_from_photons, clock_from_reference
-from bob.detection import DetectionCounts, detect, outcomes_by_channel
-from bob.gating import Gate, GateChoice, choose_gate, phase_histogram
+from bob.detection import DetectionCounts, detect
+from bob.gating import Gate, GateChoice, open_gate
+from bob.kernels import NOT_A_DETECTOR
 from bob.pulse_clock import PulseClock
+from bob.reading import Reading
 from common.distillation.recipe import BATCH_DETECTIONS
 from common.distillation.synchronisation import ATTEMPTS, MORE_DETECTIONS, SACRIFICED_DETECTIONS, Frames, SacrificedDetections
 from common.distillation.values import FramedDetections
@@ -66,8 +68,8 @@ class DetectionStation:
     """
 
     def __init__(self, tags: TimeTags, profile: LinkProfile, randomness: Randomness) -> None:
-        outcome_of_channel = outcomes_by_channel(tags.channels)
-        is_detector = outcome_of_channel[tags.channel] < 4
+        reading = Reading.of(profile, tags.channels)
+        is_detector = reading.row_of_channel[tags.channel] != NOT_A_DETECTOR
         t_ps, channel = (tags.t_ps, tags.channel) if is_detector.all() else (tags.t_ps[is_detector], tags.channel[is_detector])
         if not t_ps.size:
             raise StreamError("the recording holds no detector tags; check the channel names")
@@ -80,9 +82,8 @@ class DetectionStation:
             clock = clock_from_photons(t_ps, clock_hz, channel=channel)
         t_ps, channel = clock.align(t_ps, channel)
         count_early = min(GATE_TAGS, t_ps.size // 10 + 1)
-        width_ps = profile.receiver.gate_ps if profile.receiver.gate_ps is not None else clock.period_ps
-        choice = choose_gate(phase_histogram(t_ps[:count_early], channel[:count_early], clock, outcome_of_channel), width_ps=width_ps)
-        found = detect(t_ps, channel, clock, choice.gate, outcome_of_channel, profile.receiver.dead_time_ps, randomness)
+        choice = open_gate(t_ps[:count_early], channel[:count_early], clock, reading, profile.receiver.gate_ps)
+        found = detect(t_ps, channel, clock, choice.gate, reading, profile.receiver.dead_time_ps, randomness)
         self.reception = Reception(clock, choice, found.counts)
         first_slot, early_slot = (int(slot) for slot in clock.slots_and_phases(t_ps[[0, count_early - 1]])[0])
         origin = first_slot // self._stride * self._stride  # our slot 0 lies at the first tag, or the reference pulse before it

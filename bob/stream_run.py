@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bob.detection import DetectionCounts, detect, outcomes_by_channel
-from bob.gating import GateChoice, choose_gate, phase_histogram
-from bob.tracking import Acquired, ClockTracker, Piece
+from bob.detection import DetectionCounts, detect
+from bob.gating import GateChoice, open_gate
+from bob.reading import Reading
+from bob.tracking import ENOUGH_GATE_TAGS, ENOUGH_TIME_BIN_TAGS, Acquired, ClockTracker, Piece
 from bob.waiting import WaitingDetections
 from common.errors import LocalProtocolError
 from common.timetags.live import TagBatch, TagStream
@@ -59,8 +60,10 @@ class StreamRun:
 
     def __init__(self, opened: TagStream, profile: LinkProfile, randomness: Randomness) -> None:
         self.opened = opened
-        self.outcome_of_channel = outcomes_by_channel(opened.channels)
-        self.tracker = ClockTracker(profile.source.clock_hz, opened.channels, opened.sync_divider, self.outcome_of_channel)
+        self._reading = Reading.of(profile, opened.channels)
+        enough_tags = ENOUGH_TIME_BIN_TAGS if self._reading.pitch_ps else ENOUGH_GATE_TAGS
+        row_of_channel = self._reading.row_of_channel
+        self.tracker = ClockTracker(profile.source.clock_hz, opened.channels, opened.sync_divider, row_of_channel, enough_tags)
         self.waiting = WaitingDetections()
         self.choice: GateChoice | None = None
         self.clock: PulseClock | None = None
@@ -88,10 +91,8 @@ class StreamRun:
 
     def open_gate(self, found: Acquired) -> None:
         """Choose the gate from the tags the clock was ``found`` in."""
-        receiver = self._profile.receiver
-        width_ps = receiver.gate_ps if receiver.gate_ps is not None else found.clock.period_ps
-        histogram = phase_histogram(found.t_ps, found.channel, found.clock, self.outcome_of_channel)
-        self.clock, self.choice = found.clock, choose_gate(histogram, width_ps=width_ps)
+        self.clock = found.clock
+        self.choice = open_gate(found.t_ps, found.channel, found.clock, self._reading, self._profile.receiver.gate_ps)
         self.tracker.border_ps = self.choice.gate.centre_ps + 0.5 * found.clock.period_ps
 
     def add(self, piece: Piece) -> DetectionCounts:
@@ -120,7 +121,7 @@ class StreamRun:
             piece.channel,
             piece.clock,
             self.choice.gate,
-            self.outcome_of_channel,
+            self._reading,
             dead_ps,
             self._randomness,
             previous_ps=piece.previous_ps,

@@ -46,6 +46,9 @@ GATE_TAGS: Final = 20_000
 ENOUGH_GATE_TAGS: Final = 2_000
 """Detector tags that do where more would take longer than ``PATIENT_SECONDS``."""
 
+ENOUGH_TIME_BIN_TAGS: Final = 8_000
+"""The same with time bins, which leave little room between them."""
+
 PATIENT_SECONDS: Final = 2.0
 """Stretch after which ``ENOUGH_GATE_TAGS`` do; after the longest stretch any number does."""
 
@@ -152,8 +155,10 @@ class ClockTracker:
         Channel number of each name.
     sync_divider : int
         Slots between reference pulses; 0 where the photons alone have to do.
-    outcome_of_channel : uint8[256]
-        See ``bob.detection.outcomes_by_channel``.
+    row_of_channel : uint8[256]
+        ``NOT_A_DETECTOR`` for channels that are no detectors.
+    enough_tags : int
+        Detector tags that do for choosing the gate where more would take longer than ``PATIENT_SECONDS``.
 
     Attributes
     ----------
@@ -165,15 +170,23 @@ class ClockTracker:
         Why the last attempt to find the clock failed.
     """
 
-    def __init__(self, clock_hz: float, channels: Mapping[str, int], sync_divider: int, outcome_of_channel: NDArray[np.uint8]) -> None:
+    def __init__(
+        self,
+        clock_hz: float,
+        channels: Mapping[str, int],
+        sync_divider: int,
+        row_of_channel: NDArray[np.uint8],
+        enough_tags: int = ENOUGH_GATE_TAGS,
+    ) -> None:
         self.border_ps = 0.0
+        self._enough_tags = enough_tags
         self.problem = ""
         self._nominal_hz = clock_hz
         sync = channels.get(SYNC_CHANNEL) if sync_divider else None
         self.stride = 1 if sync is None else sync_divider
         self._has_sync = sync is not None
-        self._gives_clock = outcome_of_channel != NOT_A_DETECTOR if sync is None else np.arange(256) == sync
-        self._is_detector = outcome_of_channel != NOT_A_DETECTOR
+        self._gives_clock = row_of_channel != NOT_A_DETECTOR if sync is None else np.arange(256) == sync
+        self._is_detector = row_of_channel != NOT_A_DETECTOR
         self._arrived: list[tuple[NDArray[np.int64], NDArray[np.uint8]]] = []
         self._last_ps: int | None = None
         self._t_ps, self._channel = np.zeros(0, np.int64), np.zeros(0, np.uint8)  # while not locked: tags that wait
@@ -267,7 +280,7 @@ class ClockTracker:
         """Look for the clock in the first ``count`` tags."""
         t_ps, channel = self._t_ps[:count], self._channel[:count]
         count_detectors = int(np.count_nonzero(self._is_detector[channel]))
-        enough = ENOUGH_GATE_TAGS if self._attempt_seconds >= PATIENT_SECONDS else GATE_TAGS
+        enough = self._enough_tags if self._attempt_seconds >= PATIENT_SECONDS else GATE_TAGS
         if count < 2 or (count_detectors < enough and not is_last) or not count_detectors:
             self.problem = f"clock not found yet: {count_detectors} detector tags, {enough} are waited for"
             return None

@@ -48,6 +48,10 @@ class BlockCounts:
         The two bases.
     table : tuple[tuple[int, ...], ...]
         Disclosed rounds, settings (rows, in the protocol's order) by outcomes Z0 Z1 X0 X1 (columns).
+    key_by_intensity : tuple[int, ...]
+        The key bits by the intensity they were sent with, brightest first; empty where there is one intensity.
+    key_errors_by_intensity : tuple[int, ...]
+        Errors among them, every bit of a failed segment counted as one; empty where they are not known, or not needed.
     """
 
     pulses: int
@@ -57,3 +61,5 @@ class BlockCounts:
     z: BasisCounts
     x: BasisCounts
     table: tuple[tuple[int, ...], ...] = ()
+    key_by_intensity: tuple[int, ...] = ()
+    key_errors_by_intensity: tuple[int, ...] = ()

@@ -15,6 +15,7 @@ estimate with its standard deviation).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import lgamma
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ SKEW_SLOTS = 40
 
 FAR_DELAYS_S = (0.01, 0.02, 0.03, 0.05, 0.08)
 """Delays taken as far, seconds; at each a few hundred neighbouring slots are counted."""
+
+FAR_SHARE = 0.25
+"""Share of the recording that the longest of them may be; all are shortened together in a short recording."""
 
 FAR_WIDTH_SLOTS = 200
 """Slots counted at each far delay."""
@@ -50,6 +54,12 @@ class Correlation:
         Coincidences at zero delay.
     skew_slots : int
         Whole slots by which the second detector lags.
+    on_fraction_uncertainty : float
+        One standard deviation, from counts.
+    near_level, far_level : float
+        Mean coincidences a slot of delay, near zero and far from it.
+    probability_by_chance : float
+        Probability that the lowest of the delays that were looked at is so low without any antibunching; 0 where the delay was given.
     """
 
     g2_bright: float
@@ -59,9 +69,13 @@ class Correlation:
     on_fraction: float
     count_zero: int
     skew_slots: int
+    on_fraction_uncertainty: float
+    near_level: float
+    far_level: float
+    probability_by_chance: float
 
 
-def measure_correlation(first: NDArray[np.int64], second: NDArray[np.int64], clock_hz: float) -> Correlation:
+def measure_correlation(first: NDArray[np.int64], second: NDArray[np.int64], clock_hz: float, skew_slots: int | None = None) -> Correlation:
     """Correlate the slots of two detectors.
 
     Parameters
@@ -70,6 +84,8 @@ def measure_correlation(first: NDArray[np.int64], second: NDArray[np.int64], clo
         Slots of the arrivals at each detector, ascending.
     clock_hz : float
         Pulses a second.
+    skew_slots : int | None
+        Whole slots by which the second detector lags; where the fewest coincidences are, if None.
 
     Returns
     -------
@@ -81,15 +97,18 @@ def measure_correlation(first: NDArray[np.int64], second: NDArray[np.int64], clo
     StreamError
         If there are too few coincidences to tell anything.
     """
-    near = count_coincidences(first, second, -SKEW_SLOTS - NEAR_SLOTS, 2 * (SKEW_SLOTS + NEAR_SLOTS) + 1)
-    searched = near[NEAR_SLOTS:-NEAR_SLOTS]
+    middle, reach = (0, SKEW_SLOTS) if skew_slots is None else (skew_slots, 0)
+    near = count_coincidences(first, second, middle - reach - NEAR_SLOTS, 2 * (reach + NEAR_SLOTS) + 1)
+    searched = near[NEAR_SLOTS : near.size - NEAR_SLOTS]
     lowest = int(searched.argmin())
-    count_zero, skew = int(searched[lowest]), lowest - SKEW_SLOTS
+    count_zero, skew = int(searched[lowest]), middle - reach + lowest
     around = near[lowest : lowest + 2 * NEAR_SLOTS + 1]
     near_level = float(np.delete(around, NEAR_SLOTS).mean())
-    delays = [sign * round(delay_s * clock_hz) for delay_s in FAR_DELAYS_S for sign in (1, -1)]
+    span = max(1, int(min(first[-1], second[-1]) - max(first[0], second[0]))) if first.size and second.size else 1
+    shorter = min(1.0, FAR_SHARE * span / (FAR_DELAYS_S[-1] * clock_hz))
+    delays = [sign * round(shorter * delay_s * clock_hz) for delay_s in FAR_DELAYS_S for sign in (1, -1)]
     far = np.concatenate([count_coincidences(first, second, delay, FAR_WIDTH_SLOTS) for delay in delays])
-    far_level = float(far.mean())
+    far_level = float(far.sum()) / (FAR_WIDTH_SLOTS * sum(1.0 - abs(delay) / span for delay in delays))  # later pairs have fewer chances
     if near_level * NEAR_SLOTS < 100 or far.sum() < 100:
         raise StreamError("too few coincidences between the two detectors to measure g2: record for longer")
     spread = (count_zero + 1) ** 0.5  # so that no coincidence at all does not claim certainty
@@ -101,7 +120,18 @@ def measure_correlation(first: NDArray[np.int64], second: NDArray[np.int64], clo
         on_fraction=min(1.0, far_level / near_level),
         count_zero=count_zero,
         skew_slots=skew,
+        on_fraction_uncertainty=far_level / near_level * (1.0 / (near_level * 2 * NEAR_SLOTS) + 1.0 / float(far.sum())) ** 0.5,
+        near_level=near_level,
+        far_level=far_level,
+        probability_by_chance=0.0 if skew_slots is not None else min(1.0, searched.size * _poisson_tail(count_zero, near_level)),
     )
+
+
+def _poisson_tail(count: int, mean: float) -> float:
+    """Probability of at most ``count`` where ``mean`` is expected."""
+    terms = np.arange(count + 1)
+    logarithms = terms * np.log(mean) - mean - np.array([lgamma(term + 1.0) for term in terms])
+    return float(np.exp(logarithms).sum())
 
 
 def count_coincidences(first: NDArray[np.int64], second: NDArray[np.int64], lowest: int, count: int) -> NDArray[np.int64]:

@@ -190,20 +190,24 @@ class DetectionAnnouncement(Message):
 
 @dataclass(frozen=True, slots=True)
 class SiftingReply(Message):
-    """Which announced detections match the preparation basis, and which of those are disclosed.
+    """Which announced detections are kept, and which of those are disclosed.
 
     Attributes
     ----------
     count_detections : int
         Detections answered for.
     kept, tested : bytes
-        Packed bits: matching bases, and of those the disclosed ones.
+        Packed bits: matching bases, with three states every detection in X as well; and of those the disclosed ones.
+    intensities : bytes
+        Two planes of packed bits, the lower digit of each kept detection's intensity and the higher one; empty where there is one
+        intensity.
     """
 
     KIND: ClassVar[int] = 301
     count_detections: UInt32
     kept: Blob
     tested: Blob
+    intensities: Blob
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +221,7 @@ class TestDisclosure(Message):
 
 @dataclass(frozen=True, slots=True)
 class TestCounts(Message):
-    """Disclosed rounds counted, a table for each announcement: settings (rows) by outcomes Z0 Z1 X0 X1, row after row."""
+    """Disclosed rounds counted, a table for each announcement: settings and intensities (rows) by outcomes Z0 Z1 X0 X1, row by row."""
 
     KIND: ClassVar[int] = 401
     table: CountList

@@ -8,33 +8,25 @@ measurement outcomes) is drawn by ``common.emulator.recorded``.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from alice.source.correlation import Correlation, measure_correlation
-from bob.clock_recovery import clock_from_photons
-from bob.periodogram import Acquisition, acquire
 from bob.pulse_clock import PulseClock
+from common.cli.pulsed import find_pulses
 from common.emulator.recorded import NO_SLOT, emulate_recorded
 from common.errors import StreamError
 from common.profiles.link import LinkProfile
 from common.timetags.emission_record import EmissionRecord
-from common.timetags.ptu import read_ptu
+from common.timetags.reading import ReadingOptions
+from common.timetags.recording import read_recording
 from common.timetags.tags import TimeTags
-
-OCTAVES_HZ = tuple(15e6 * 2**octave for octave in range(7))
-"""Middles of the octaves in which the pulse rate is searched: 10 MHz to 1.28 GHz."""
-
-OCTAVE_PPM = 1e6 / 3
-"""Half-width of an octave around its middle, parts per million."""
 
 NOMINAL_STEP_HZ = 1e4
 """The profile's clock is the found rate rounded to this, as a laser's data sheet would give it."""
-
-BACKGROUND_SIGMAS = 5.0
-"""Arrivals further from the pulse than so many times its width count as background and get outcomes at random."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +54,15 @@ class RecordedRun:
     clock: PulseClock
 
 
-def recorded_run(profile: LinkProfile, recording: Path, seed: int, transmission: float = 1.0) -> RecordedRun:
+def recorded_run(
+    profile: LinkProfile,
+    recording: Path,
+    seed: int,
+    transmission: float = 1.0,
+    *,
+    options: ReadingOptions | None = None,
+    detectors: Sequence[int] | None = None,
+) -> RecordedRun:
     """Turn a recording of a pulsed emitter into what both ends of a link would have recorded.
 
     Parameters
@@ -70,11 +70,15 @@ def recorded_run(profile: LinkProfile, recording: Path, seed: int, transmission:
     profile : LinkProfile
         Receiver, losses, security.
     recording : Path
-        A PTU file in T2 mode with two detectors.
+        Of any format that is read.
     seed : int
         Seeds what is drawn.
     transmission : float
         Share of the arrivals kept, as by a longer fibre.
+    options : ReadingOptions | None
+        What the file may not say.
+    detectors : sequence of int | None
+        Channels of the two detectors; all channels by default.
 
     Returns
     -------
@@ -86,16 +90,16 @@ def recorded_run(profile: LinkProfile, recording: Path, seed: int, transmission:
     StreamError
         If the file is no recording of a pulsed source at two detectors.
     """
-    raw = read_ptu(recording)
-    if np.unique(raw.channel).size != 2:
-        raise StreamError(f"{recording}: two detectors are needed to measure g2, the recording has {np.unique(raw.channel).size}")
-    clock = clock_from_photons(raw.t_ps, find_pulse_rate(raw).frequency_hz, channel=raw.channel)
-    aligned_ps, channel = clock.align(raw.t_ps, raw.channel)
-    t_ps = aligned_ps.copy()
-    slots, phases = clock.slots_and_phases(t_ps)
-    known = clock.in_lock(t_ps) & (np.abs(phases) < BACKGROUND_SIGMAS * clock.quality.residual_rms_ps)
-    one, other = (channel == number for number in np.unique(channel))
-    correlation = measure_correlation(slots[known & one], slots[known & other], clock.clock_hz)
+    found = find_pulses(recording, *read_recording(recording, options), detectors=detectors)
+    if len(found.detectors) != 2:
+        raise StreamError(
+            f"{recording}: two detectors are needed to measure g2, the recording has {len(found.detectors)}: choose two of them"
+        )
+    clock, t_ps, slots, known = found.clock, found.t_ps, found.slots, found.known
+    locked = clock.in_lock(t_ps)
+    one, other = (found.channel == number for number in found.detectors)
+    # all arrivals, background too: what a narrower window would leave out may not make the multi-photon bound smaller
+    correlation = measure_correlation(slots[locked & one], slots[locked & other], clock.clock_hz)
     slots[other] -= correlation.skew_slots  # a longer cable of one detector would look like another pulse
     t_ps[other] -= round(correlation.skew_slots * clock.period_ps)
     order = np.argsort(t_ps, kind="stable")
@@ -114,32 +118,3 @@ def recorded_run(profile: LinkProfile, recording: Path, seed: int, transmission:
         dataclasses.replace(profile, source=source), np.where(known, slots, NO_SLOT), t_ps, source.clock_hz, seed, transmission
     )
     return RecordedRun(dataclasses.replace(profile, source=source), emulation.emission, emulation.tags, correlation, clock)
-
-
-def find_pulse_rate(tags: TimeTags) -> Acquisition:
-    """Find the pulse rate of a recording of which nothing is known: the octave whose peak is clearest holds the fundamental.
-
-    Parameters
-    ----------
-    tags : TimeTags
-        Arrivals of all detectors.
-
-    Returns
-    -------
-    Acquisition
-        Frequency and contrast.
-
-    Raises
-    ------
-    StreamError
-        If no octave from 10 MHz to 1.28 GHz shows a period.
-    """
-    found: list[Acquisition] = []
-    for middle_hz in OCTAVES_HZ:
-        try:
-            found.append(acquire(tags.t_ps, tags.channel, middle_hz, OCTAVE_PPM))
-        except StreamError:
-            continue
-    if not found:
-        raise StreamError("the recording shows no pulse rate between 10 MHz and 1.28 GHz: was the source pulsed?")
-    return max(found, key=lambda acquisition: acquisition.contrast)

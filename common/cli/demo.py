@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from common.cli.options import EXISTING_FILE, FOLDER, json_option
+from common.cli.options import EXISTING_FILE, FOLDER, json_option, parse_detectors, reading_options, recording_options
 from common.cli.progress import step
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ EXHAUSTED = 4
 @click.option("--link", default=None, metavar="NAME|FILE", help="Link profile; niedersachsen, or recorded with --arrivals.")
 @click.option("--set", "settings", multiple=True, metavar="SECTION.KEY=VALUE", help="Change one entry of the link profile.")
 @click.option("--arrivals", type=EXISTING_FILE, default=None, metavar="RECORDING", help="Take photon arrivals from a recording instead.")
+@click.option("--detectors", default=None, metavar="A,B", help="Channels of the recording's two detectors; all by default.")
+@recording_options
 @click.option("--image", type=EXISTING_FILE, default=None, help="Send this picture, made smaller where the key asks for it.")
 @click.option("--out", type=FOLDER, default=Path("demo"), show_default=True, help="Folder for report, pictures, plot, logs and nodes.")
 @click.option(
@@ -38,6 +40,9 @@ def command(
     link: str | None,
     settings: tuple[str, ...],
     arrivals: Path | None,
+    detectors: str | None,
+    format_name: str | None,
+    unit: str | None,
     image: Path | None,
     out: Path,
     secret_bits: int | None,
@@ -73,6 +78,9 @@ def command(
     require_distilled(profile)
     if eve:
         eavesdropper_from_text(eve)
+    if not arrivals and (detectors or format_name or unit):
+        raise ConfigurationError("--detectors, --format and --unit say what is in the recording: give --arrivals, or leave them out")
+    numbers, options = parse_detectors(detectors), reading_options(format_name, unit)
     if arrivals and eve:
         raise ConfigurationError("--eve acts on the emulated fibre: leave it out, or leave out --arrivals")
     if arrivals and max_link_seconds:
@@ -83,7 +91,8 @@ def command(
         made = None
         if arrivals:
             with step(f"reading the arrivals of {arrivals.name}", quiet=as_json):
-                made = recorded_run(profile, arrivals, secrets.randbits(63) if seed is None else seed)
+                drawn_from = secrets.randbits(63) if seed is None else seed
+                made = recorded_run(profile, arrivals, drawn_from, options=options, detectors=numbers)
             profile = made.profile
             max_link_seconds = made.record.header.count_slots / profile.source.clock_hz
         expected = expectation(profile, wanted, max_link_seconds)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from common.cli.options import EXISTING_FILE, FOLDER, json_option, link_options
+from common.cli.options import EXISTING_FILE, FOLDER, echo_reading, json_option, link_options, reading_options, recording_options
 from common.cli.progress import step
 from common.errors import BlockAborted, ConfigurationError
 
@@ -24,10 +24,11 @@ WRITTEN = ("alice.key", "bob.key", "report.json")
 @click.command("distil")
 @link_options
 @click.option("--alice", "emission", required=True, type=EXISTING_FILE, help="Alice's emission record.")
-@click.option("--bob", "tags", required=True, type=EXISTING_FILE, help="Bob's time tags.")
+@click.option("--bob", "tags", required=True, type=EXISTING_FILE, help="Bob's time tags, in any format that is read.")
 @click.option("--out", required=True, type=FOLDER, help="Folder for alice.key, bob.key and report.json.")
 @click.option("--channels", default=None, metavar="NAME=N,…", help="Channels, in place of what the file states: H=0,V=1,D=2,A=3,sync=4.")
 @click.option("--sync-divider", type=click.IntRange(min=1), default=None, help="Divider of the sync channel, likewise.")
+@recording_options
 @click.option("--seed", type=int, default=None, help="Repeatable in place of system randomness; the keys are worth nothing.")
 @json_option
 def command(
@@ -39,6 +40,8 @@ def command(
     out: Path,
     channels: str | None,
     sync_divider: int | None,
+    format_name: str | None,
+    unit: str | None,
     seed: int | None,
     as_json: bool,
 ) -> int:
@@ -50,24 +53,28 @@ def command(
     \b
     Example:
       qkd distil --link niedersachsen --alice run/alice/emission.h5 --bob run/bob/tags.h5 --out keys
+      qkd distil --link hbn --alice emission.h5 --bob clicks.ptu --channels H=0,V=1,R=2,L=3,sync=64 --out keys
     """
     from common.cli.main import exit_status
     from common.cli.offline import distil_offline, system_or_seeded
     from common.cli.report import offline_report
     from common.profiles.link import load_profile
     from common.timetags.emission_file import read_emission
-    from common.timetags.hdf5 import read_tags
+    from common.timetags.recording import read_recording
 
     if any((out / name).exists() for name in WRITTEN):
         raise ConfigurationError(f"{out} already holds keys or a report, which may be in use: name another folder with --out")
     profile = load_profile(link, settings)
     named = parse_channels(channels) if channels else None
+    options = reading_options(format_name, unit, channels=named, sync_divider=sync_divider, needs_names=True)
     with step(f"distilling {profile.title}", quiet=as_json):
-        run = distil_offline(profile, read_emission(emission), read_tags(tags, named, sync_divider), system_or_seeded(seed))
-        report = offline_report(profile, run, seeded=seed is not None)
+        recording, reading = read_recording(tags, options)
+        run = distil_offline(profile, read_emission(emission), recording, system_or_seeded(seed))
+        report = offline_report(profile, run, seeded=seed is not None) | {"recording": reading.to_json()}
         out.mkdir(parents=True, exist_ok=True)
         keys = {f"{party.name.lower()}.key": key_bytes(store.joined()) for party, store in run.stores.items()}
         write_together(out, keys | {"report.json": (json.dumps(report, indent=2) + "\n").encode()})
+    echo_reading(tags.name, reading)
     click.echo(json.dumps(report) if as_json else summary(profile, report, out))
     return next((exit_status(error) for error in run.failures.values() if error and not isinstance(error, BlockAborted)), 0)
 
@@ -90,15 +97,15 @@ def parse_channels(text: str) -> dict[str, int]:
     ConfigurationError
         If it is not of this form, or a name is unknown.
     """
-    from bob.detection import OUTCOME_OF_DETECTOR
+    from bob.reading import DETECTORS
 
     channels: dict[str, int] = {}
     for part in text.split(","):
         name, _, number = part.strip().partition("=")
         if not name or not number.isdecimal():
             raise ConfigurationError(f"channels: {part!r} is not NAME=NUMBER; write for example H=0,V=1,D=2,A=3,sync=4")
-        if name not in {*OUTCOME_OF_DETECTOR, "sync"}:
-            raise ConfigurationError(f"channels: {name!r} is no channel of a receiver; choose among {', '.join(OUTCOME_OF_DETECTOR)}, sync")
+        if name not in {*DETECTORS, "sync"}:
+            raise ConfigurationError(f"channels: {name!r} is no channel of a receiver; choose among {', '.join(DETECTORS)}, sync")
         channels[name] = int(number)
     return channels
 
@@ -157,6 +164,7 @@ def summary(profile: LinkProfile, report: dict[str, Any], out: Path) -> str:
     ]
     if "clock-not-found" in report["blocks_discarded"]:
         lines.append("  slots not matched: do emission and tags belong to one run, are channels, clock_hz and sync_divider right?")
+    lines += [f"  {end} ended early: {failure}" for end, failure in report["failures"].items() if "clock-not-found" not in failure]
     lines += [
         f"  block {block['number']}: {block['reason']}. {block['bound']}".rstrip(" .") for block in report["blocks"] if block["reason"]
     ]

@@ -13,12 +13,13 @@ from typing import Any
 
 from common.blocks import BasisCounts, BlockCounts
 from common.cli.expectation import expected_secret_bits
+from common.distillation.disclosure import added_tables
 from common.leakage import Leakage
 from common.planning.link_model import link_model
 from common.profiles.link import LinkProfile
+from common.profiles.setting import block_setting
 from common.security.epsilons import EpsilonBudget
 from common.security.key_length import key_length
-from common.security.proofs.bb84_setting import Bb84Setting
 
 BASES = ("Z", "X")
 
@@ -133,7 +134,6 @@ def _add_qber(series: LinkSeries, step: Step) -> None:
 
 def _secret_bits(profile: LinkProfile, steps: Sequence[Step], block: dict[str, Any]) -> int:
     """What the live formula gives for a block that closes behind these steps; leakage in proportion."""
-    setting = Bb84Setting.of(profile.source, profile.receiver, profile.security)
     z, x = (
         BasisCounts(
             key=sum(step["key"][basis] for step in steps),
@@ -151,11 +151,13 @@ def _secret_bits(profile: LinkProfile, steps: Sequence[Step], block: dict[str, A
         cross_clicks=sum(step["cross_clicks"] for step in steps),
         z=z,
         x=x,
+        table=added_tables([step["table"] for step in steps]),
+        key_by_intensity=tuple(sum(counts) for counts in zip(*(step["key_by_intensity"] for step in steps), strict=True)),
     )
     whole = sum(block["counts"][name]["key"] for name in BASES)
     leaked = sum(block["leakage"].values())
     leakage = Leakage({"so far": round(leaked * (z.key + x.key) / max(1, whole))})
-    return key_length(counts, leakage, setting, EpsilonBudget.of(profile.security)).secret_bits
+    return key_length(counts, leakage, block_setting(profile), EpsilonBudget.of(profile.security)).secret_bits
 
 
 def as_report(series: LinkSeries) -> dict[str, Any]:

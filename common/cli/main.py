@@ -15,6 +15,7 @@ __all__ = ["COMMANDS", "exit_status", "main", "qkd", "run"]
 
 COMMANDS = {
     "bench": "Measure the stages of the distillation on this machine.",
+    "characterise": "Say what a source or a detector is worth, from its recordings.",
     "demo": "Show a link working: keys, and a picture through the one-time pad.",
     "distil": "Distil key from an emission record and a tag recording.",
     "doctor": "Check this machine and say what to do.",

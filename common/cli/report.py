@@ -19,6 +19,7 @@ from common.distillation.reporting import block_report
 from common.errors import BlockAborted
 from common.profiles.link import LinkProfile
 from common.security.entropy import binary_entropy
+from common.security.proofs.registry import require_composable
 
 if TYPE_CHECKING:
     from common.cli.offline import OfflineRun
@@ -28,6 +29,12 @@ MASK_BITS = 256
 
 RECONCILIATION_ITEMS = ("parities", "syndromes", "increments", "segment tags")
 """Items of the leakage account that reconciliation charges."""
+
+LEAKAGE_RULES = {
+    "reference half": "reference half only: the proof gives an eavesdropper the whole error pattern",
+    "both halves": "what both halves say: the proof does not give the error pattern away",
+}
+"""What the rules of the proofs mean, in words."""
 
 NO_CLOCK: dict[str, Any] = {"offset_ppm": None, "residual_rms_ps": None, "lock_losses": 0}
 """Where no clock was found."""
@@ -139,7 +146,7 @@ def link_report(profile: LinkProfile, blocks: Sequence[Block], findings: Finding
         "gate": findings.gate,
         "randomness": findings.randomness,
         "settings_randomness": findings.settings_randomness,
-        "leakage_rule": "reference half only: the proof gives an eavesdropper the whole error pattern",
+        "leakage_rule": LEAKAGE_RULES[require_composable(profile.protocol, profile.security.proof).leakage_rule],
         "blinking": "not included" if profile.source.on_fraction == 1.0 else f"on-fraction {profile.source.on_fraction:g}",
         "blocks": [_entry(profile, block) for block in blocks],
         "failures": findings.failures,

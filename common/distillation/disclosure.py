@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.bits import Bits, concatenated
 from common.channel.messages import TestCounts, TestDisclosure
 from common.conversation.effects import Conversation, compute, receive, send
 from common.distillation.values import SiftedBatch
-from common.errors import RemoteProtocolError
+from common.errors import LocalProtocolError, RemoteProtocolError
 from common.kernels.sifting import count_table
 from common.protocols.protocol import OUTCOMES, Protocol
 
@@ -48,19 +49,28 @@ def disclose(batches: list[SiftedBatch], protocol: Protocol) -> Conversation[lis
     cells = len(protocol.settings) * len(OUTCOMES)
     if len(flat) != len(batches) * cells:
         raise RemoteProtocolError(f"tables of {len(flat)} counts, expected {len(batches)} of {len(protocol.settings)} settings by outcomes")
-    return (yield from compute(_counted, batches, [_table(flat[first : first + cells]) for first in range(0, len(flat), cells)]))
+    tables = [_table(flat[first : first + cells]) for first in range(0, len(flat), cells)]
+    return (yield from compute(_counted, batches, protocol, tables))
 
 
 def _table(flat: tuple[int, ...]) -> Table:
     return tuple(tuple(flat[row : row + len(OUTCOMES)]) for row in range(0, len(flat), len(OUTCOMES)))
 
 
-def _counted(batches: list[SiftedBatch], tables: list[Table]) -> list[SiftedBatch]:
+def _counted(batches: list[SiftedBatch], protocol: Protocol, tables: list[Table]) -> list[SiftedBatch]:
     for batch, table in zip(batches, tables, strict=True):
-        ours = np.bincount(2 * batch.tested_bases.to_flags() + batch.tested_bits.to_flags(), minlength=len(OUTCOMES))
-        if [sum(column) for column in zip(*table, strict=True)] != ours.tolist():  # exact: sums of the peer's counts may exceed 64 bits
-            raise RemoteProtocolError("the table of disclosed rounds does not add up to the outcomes that were disclosed")
+        intensities = batch.tested_intensities if batch.tested_intensities.size else np.zeros(batch.tested_bits.count, np.uint8)
+        ours = count_table(intensities, _outcomes(batch, batch.tested_bits), np.ones_like(intensities), protocol.count_intensities)
+        for intensity, expected in enumerate(ours.tolist()):
+            rows = [row for row, of in zip(table, protocol.setting_intensities, strict=True) if of == intensity]
+            if [sum(column) for column in zip(*rows, strict=True)] != expected:  # exact: sums of the peer's counts may exceed 64 bits
+                raise RemoteProtocolError("the table of disclosed rounds does not add up to the outcomes that were disclosed")
     return [dataclasses.replace(batch, table=table) for batch, table in zip(batches, tables, strict=True)]
+
+
+def _outcomes(batch: SiftedBatch, bits: Bits) -> NDArray[np.uint8]:
+    """Outcome codes of a batch's disclosed rounds, from the bases they were detected in and the receiver's bits."""
+    return np.asarray(batch.tested_bases.to_flags() << np.uint8(1) | bits.to_flags())
 
 
 def tally(batches: list[SiftedBatch], protocol: Protocol) -> Conversation[list[SiftedBatch]]:
@@ -93,11 +103,13 @@ def tally(batches: list[SiftedBatch], protocol: Protocol) -> Conversation[list[S
 
 
 def _tables(batches: list[SiftedBatch], protocol: Protocol, disclosed: Bits) -> list[Table]:
-    flags, tables, first = disclosed.to_flags(), [], 0
+    tables, first = [], 0
     for batch in batches:
-        bases, last = batch.tested_bases.to_flags(), first + batch.tested_bits.count
-        settings, outcomes = 2 * bases + batch.tested_bits.to_flags(), 2 * bases + flags[first:last]
-        counted = count_table(settings, outcomes, np.ones(outcomes.size, np.uint8), len(protocol.settings))
+        last = first + batch.tested_bits.count
+        outcomes = _outcomes(batch, disclosed.slice(first, last))
+        if batch.tested_settings is None:
+            raise LocalProtocolError("rounds are counted by the end that knows their settings")
+        counted = count_table(batch.tested_settings, outcomes, np.ones_like(outcomes), len(protocol.settings))
         tables.append(_table(tuple(counted.ravel().tolist())))
         first = last
     return tables

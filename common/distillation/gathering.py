@@ -128,7 +128,8 @@ def gather(recipe: Recipe, playbook: Playbook, plan: GroupPlan) -> Conversation[
             block.sifted.append(batch)
             waiting.append((block, batch.key))
             yield from tell(block.steps.sifted(batch))
-            for tested, errors in errors_by_basis(batch.table, protocol):
+            disclosed = errors_by_basis(batch.table, protocol)
+            for tested, errors in (disclosed[basis] for basis in recipe.telling_bases):
                 working_qber = working_qber.seen(errors, tested)
             progress = progress.after(recipe, batch.count_frames, batch.count_detections, closes_block=batch.closes_block)
             is_open = not batch.closes_group
@@ -203,6 +204,7 @@ def _closed(recipe: Recipe, block: _Filling) -> ClosedBlock | Discarded:
             z=z,
             x=x,
             table=table,
+            key_by_intensity=tuple(sum(counts) for counts in zip(*(batch.key_by_intensity for batch in sifted), strict=True)),
         ),
         corrected=(sum(batch.corrected[0] for batch in batches), sum(batch.corrected[1] for batch in batches)),
         count_segments=sum(batch.count_segments for batch in batches),

@@ -14,14 +14,25 @@ from typing import Literal
 from common.channel.codec import PROTOCOL_VERSION
 from common.errors import ConfigurationError
 from common.profiles.link import LinkProfile
-from common.protocols.protocol import Protocol, find_protocol
+from common.profiles.setting import block_setting
+from common.protocols.encoding import ENCODINGS
+from common.protocols.protocol import Protocol
 from common.randomness import quantised_probability
 from common.security.epsilons import EpsilonBudget
-from common.security.proofs.bb84_setting import Bb84Setting
+from common.security.proofs.deciding import BlockSetting
 from common.security.proofs.registry import require_composable
 
-DISTILLED = (("bb84", "polarisation"),)
-"""Protocols and encodings that the steps of the distillation know."""
+DISTILLED = (
+    ("bb84", "polarisation"),
+    ("three-state", "polarisation"),
+    ("bb84-decoy", "polarisation"),
+    ("three-state-decoy", "polarisation"),
+    ("three-state", "time-bin"),
+)
+"""Protocols and encodings whose proof covers what the receiver of the encoding does."""
+
+_LEAST_INTENSITIES = 3
+"""Intensities of light with decoys that are distilled: with two, the proof needs to know which intensity each corrected error had."""
 
 BATCH_DETECTIONS = 1 << 18
 """Detections in one announcement at most, save for the last frame; keeps every field of it below one mebibyte."""
@@ -40,17 +51,20 @@ class Recipe:
     Attributes
     ----------
     protocol : Protocol
-        States, sifting rule and test rule.
+        States, sifting rule and test rule; its settings name intensities where the light has several.
     frame_pulses, maximum_frames, target_detections : int
         The block rule: frames of so many pulses, closed at the first frame boundary with so many announced detections.
     test_fractions : tuple[float, float]
         Probability that a matched bit of Z, X is disclosed; multiples of 2^-16.
-    setting : Bb84Setting
-        What the proof needs to know about source and receiver.
+    setting : BlockSetting
+        What the proof needs to know about source and receiver; its type says which proof.
     budget : EpsilonBudget
         Failure probabilities a block.
     leakage_rule : str
         What of the reconciliation the proof charges: what is said about the ``reference half``'s bits, or what ``both halves`` say.
+    telling_bases : tuple[int, ...]
+        Bases whose disclosed rounds tell the QBER of the key: with time bins X is another measurement than Z, and asked only where
+        nothing of Z is disclosed.
     method, direction, segment_bits, code_rate, initial_qber : reconciliation
         As in the profile.
     digest : bytes
@@ -62,9 +76,10 @@ class Recipe:
     maximum_frames: int
     target_detections: int
     test_fractions: tuple[float, float]
-    setting: Bb84Setting
+    setting: BlockSetting
     budget: EpsilonBudget
     leakage_rule: Literal["reference half", "both halves"]
+    telling_bases: tuple[int, ...]
     method: Literal["cascade", "ldpc", "auto"]
     direction: Literal["direct", "reverse"]
     segment_bits: int
@@ -100,16 +115,15 @@ class Recipe:
         matched_x = (1 - source.probability_z) * (1 - receiver.probability_z)
         key_share = matched_z * (1 - test_fractions[0]) + matched_x * (1 - test_fractions[1])
         return cls(
-            protocol=find_protocol(profile.protocol),
+            protocol=profile.prepared,
             frame_pulses=security.frame_pulses,
             maximum_frames=security.maximum_frames,
             target_detections=max(1, round(security.block_bits / key_share)),
             test_fractions=test_fractions,
-            setting=dataclasses.replace(
-                Bb84Setting.of(source, receiver, security), test_fraction_z=test_fractions[0], test_fraction_x=test_fractions[1]
-            ),
+            setting=block_setting(dataclasses.replace(profile, security=dataclasses.replace(security, test_fraction=tested))),
             budget=EpsilonBudget.of(security),
             leakage_rule=require_composable(profile.protocol, security.proof).leakage_rule,
+            telling_bases=(0,) if tested and len(ENCODINGS[profile.encoding].windows) > 1 else (0, 1),
             method=profile.reconciliation.method,
             direction=profile.reconciliation.direction,
             segment_bits=profile.reconciliation.segment_bits,
@@ -138,6 +152,12 @@ def require_distilled(profile: LinkProfile) -> None:
         raise ConfigurationError(
             f"protocol = {profile.protocol!r} with encoding = {profile.encoding!r} of link {profile.name!r} can be planned (qkd rate) "
             f"but not distilled yet: choose a link with {known}"
+        )
+    count_intensities = len(profile.source.intensities)
+    if 1 < count_intensities < _LEAST_INTENSITIES:
+        raise ConfigurationError(
+            f"source.intensities of link {profile.name!r}: {count_intensities} of them can be planned (qkd rate) but not distilled, "
+            "give a signal and two decoys"
         )
 
 

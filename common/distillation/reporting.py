@@ -47,6 +47,7 @@ def block_report(outcome: BlockOutcome) -> dict[str, Any]:
                 "Z": _basis(counts.z),
                 "X": _basis(counts.x),
                 "table": counts.table,
+                "key_by_intensity": counts.key_by_intensity,
             },
             "corrected": {"Z": outcome.block.corrected[0], "X": outcome.block.corrected[1]},
             "segments": {"count": outcome.block.count_segments, "failed": outcome.block.count_failed},

@@ -1,7 +1,8 @@
 """Sifting: detections are announced, answered, and become key bits and rounds to be disclosed.
 
 The announcing half says where and in which basis it clicked, for whole frames only; the sifting half answers which of
-these match its preparation and which are to be disclosed, chosen at random after the detections are fixed. A block
+these match its preparation and which are to be disclosed, chosen at random after the detections are fixed. With three
+states every click in X is disclosed, whatever was sent; with decoys the intensities of the kept rounds are said. A block
 closes at the first frame boundary at which the announced detections reach the target, before any error is seen; both
 halves hold to that rule. Nothing here reveals a key bit.
 
@@ -17,6 +18,7 @@ References
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,6 +29,14 @@ from common.bits import Bits, count_bytes
 from common.channel.fields import MAXIMUM_FIELD_BYTES, MAXIMUM_ITEMS
 from common.channel.messages import DetectionAnnouncement, SiftingReply
 from common.conversation.effects import Conversation, compute, draw, receive, send
+from common.distillation.intensities import (
+    Planes,
+    chosen_intensities,
+    count_by_intensity,
+    intensity_planes,
+    planes_from_bytes,
+    planes_to_bytes,
+)
 from common.distillation.recipe import BATCH_DETECTIONS, Recipe
 from common.distillation.values import FramedDetections, KeyBits, SiftedBatch
 from common.errors import RemoteProtocolError
@@ -218,7 +228,7 @@ def announce(recipe: Recipe, progress: GroupProgress, take: TakeFrames) -> Conve
     sifted = []
     for ours in announced:
         reply = yield from receive(SiftingReply)
-        sifted.append((yield from compute(_answered, ours, reply)))
+        sifted.append((yield from compute(_answered, recipe, ours, reply)))
     return sifted
 
 
@@ -260,14 +270,16 @@ def _taken(take: TakeFrames, first_frame: int, most_frames: int, wanted: int, st
     )
 
 
-def _answered(ours: _Announced, reply: SiftingReply) -> SiftedBatch:
+def _answered(recipe: Recipe, ours: _Announced, reply: SiftingReply) -> SiftedBatch:
     count = ours.bits.count
     if reply.count_detections != count:
         raise RemoteProtocolError(f"sifting reply for {reply.count_detections} detections, announced were {count}")
     kept, tested = Bits.from_bytes(reply.kept, count), Bits.from_bytes(reply.tested, count)
     if np.any(tested.words & ~kept.words):
         raise RemoteProtocolError("sifting reply discloses a round that it does not keep")
-    return _sifted(ours, kept, tested)
+    if recipe.protocol.counts_all_x and np.any(ours.bases.words & ~tested.words):
+        raise RemoteProtocolError("sifting reply leaves out a click in X: all of them are disclosed and counted")
+    return _sifted(recipe, ours, kept, tested, planes_from_bytes(recipe.protocol, reply.intensities, kept))
 
 
 def sift(recipe: Recipe, progress: GroupProgress, look_up: LookUpSettings) -> Conversation[list[SiftedBatch]]:
@@ -320,11 +332,16 @@ def _matched(
     if np.diff(np.searchsorted(slots, edges)).tolist() != list(said.count_per_frame):
         raise RemoteProtocolError("announced detections do not lie in the frames they are counted in")
     theirs = Bits.from_bytes(said.bases, count)
-    ours, bits = look_up_settings(look_up(slots), recipe.protocol.setting_bases, recipe.protocol.setting_bits)
-    kept = Bits.masked(~(ours.words ^ theirs.words), count)
+    settings, protocol = look_up(slots), recipe.protocol
+    ours, bits = look_up_settings(settings, protocol.setting_bases, protocol.setting_bits)
+    matched = ~(ours.words ^ theirs.words)
+    kept = Bits.masked(matched | theirs.words if protocol.counts_all_x else matched, count)
     tested = Bits(kept.words & _test_choice(recipe, theirs, chance), count)
     announced = _Announced(frames, said.count_cross_clicks, theirs, bits, said.closes_block, said.closes_group, said.ends_stream)
-    return SiftingReply(count, kept.to_bytes(), tested.to_bytes()), _sifted(announced, kept, tested)
+    planes = intensity_planes(protocol, settings, kept)
+    batch = _sifted(recipe, announced, kept, tested, planes)
+    batch = dataclasses.replace(batch, tested_settings=settings[tested.to_flags().view(np.bool_)])
+    return SiftingReply(count, kept.to_bytes(), tested.to_bytes(), planes_to_bytes(planes)), batch
 
 
 _CHOICE_BYTES = 2
@@ -379,7 +396,7 @@ def _checked_count(recipe: Recipe, said: DetectionAnnouncement, progress: GroupP
     return count
 
 
-def _sifted(announced: _Announced, kept: Bits, tested: Bits) -> SiftedBatch:
+def _sifted(recipe: Recipe, announced: _Announced, kept: Bits, tested: Bits, planes: Planes) -> SiftedBatch:
     key = kept.words & ~tested.words
     bits, bases = announced.bits.words, announced.bases.words
     return SiftedBatch(
@@ -392,4 +409,6 @@ def _sifted(announced: _Announced, kept: Bits, tested: Bits) -> SiftedBatch:
         closes_block=announced.closes_block,
         closes_group=announced.closes_group,
         ends_stream=announced.ends_stream,
+        tested_intensities=chosen_intensities(planes, tested),
+        key_by_intensity=count_by_intensity(recipe.protocol, planes, key),
     )

@@ -27,6 +27,10 @@ class StepReport:
         What was announced.
     key, tested, errors : tuple[int, int]
         Undisclosed bits of the key bases, disclosed bits, and errors among these; in Z, X.
+    table : tuple[tuple[int, ...], ...]
+        Disclosed bits, settings by outcomes.
+    key_by_intensity : tuple[int, ...]
+        Undisclosed bits by intensity; empty where there is one.
     compared, corrected : tuple[int, int]
         Undisclosed bits that were reconciled, and errors corrected among these; 0 where this end did not learn it, or not yet.
     """
@@ -39,6 +43,8 @@ class StepReport:
     key: tuple[int, int]
     tested: tuple[int, int]
     errors: tuple[int, int]
+    table: tuple[tuple[int, ...], ...] = ()
+    key_by_intensity: tuple[int, ...] = ()
     compared: tuple[int, int] = (0, 0)
     corrected: tuple[int, int] = (0, 0)
 
@@ -89,6 +95,8 @@ class BlockSteps:
             key=batch.key.per_basis,
             tested=(tested_z, tested_x),
             errors=(errors_z, errors_x),
+            table=batch.table,
+            key_by_intensity=batch.key_by_intensity,
         )
         self._count_steps += 1
         self._open.append(_Open(report, batch.key.bits.count))

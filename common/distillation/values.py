@@ -95,7 +95,13 @@ class SiftedBatch:
     key : KeyBits
         Undisclosed bits of the key bases.
     tested_bits, tested_bases : Bits
-        Our bits of the rounds that are to be disclosed, and their bases.
+        Our bits of the rounds that are to be disclosed, and the bases they were detected in.
+    tested_settings : uint8[n] | None
+        Settings of these rounds, where this end knows them.
+    tested_intensities : uint8[n]
+        Their intensities, which both ends know; empty where there is one.
+    key_by_intensity : tuple[int, ...]
+        Bits of ``key`` by intensity; empty where there is one.
     table : tuple[tuple[int, ...], ...]
         Disclosed rounds, settings by outcomes; empty before disclosure.
     closes_block, closes_group, ends_stream : bool
@@ -111,6 +117,9 @@ class SiftedBatch:
     closes_block: bool
     closes_group: bool
     ends_stream: bool
+    tested_settings: NDArray[np.uint8] | None = None
+    tested_intensities: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    key_by_intensity: tuple[int, ...] = ()
     table: tuple[tuple[int, ...], ...] = ()
 
 

@@ -6,7 +6,8 @@ its clicks cost. Comes from the source's statistics, goes to the receiver; an ea
 
 from __future__ import annotations
 
-from math import inf
+from dataclasses import dataclass
+from math import comb, inf
 from typing import Final
 
 import numpy as np
@@ -15,15 +16,6 @@ from numpy.typing import NDArray
 from common.emulator.kernels import accumulate_gaps
 from common.emulator.source import PhotonStatistics
 from common.profiles.link import LinkProfile
-
-ONE_OF_ONE: Final = 0
-ONE_OF_TWO: Final = 1
-TWO_OF_TWO: Final = 2
-ONE_KEPT_BY_EVE: Final = 3
-"""Classes of pulses that reach the detectors: photons detected, of photons emitted; in the last, Eve keeps the other one."""
-
-COUNT_CLASSES: Final = 4
-"""Classes in a table of arrivals."""
 
 HELD_SHARE: Final = 8.0
 """A fading loss is drawn anew so many times in a correlation time."""
@@ -88,8 +80,56 @@ class Fading:
         return max(0.0, mean_db + self._sigma_db * self._deviation)
 
 
-def arrival_classes(statistics: PhotonStatistics, transmission: float) -> NDArray[np.float64]:
-    """Return how likely each class of arrivals is while the source is bright.
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrivals:
+    """Classes of pulses that reach the detectors, the usual one first.
+
+    Attributes
+    ----------
+    probability : float64[intensities, classes]
+        Probability a pulse of each intensity, while the source is bright.
+    emitted, detected : int64[classes]
+        Photons the pulse held, and those of them that are detected, 1 or more.
+    is_tapped : bool[classes]
+        Whether an eavesdropper keeps one of the photons.
+    """
+
+    probability: NDArray[np.float64]
+    emitted: NDArray[np.int64]
+    detected: NDArray[np.int64]
+    is_tapped: NDArray[np.bool_]
+
+    @property
+    def totals(self) -> NDArray[np.float64]:
+        """Probability that a pulse of each intensity gives a detectable photon, float64[intensities]."""
+        return np.asarray(self.probability.sum(axis=1))
+
+    def drawn(self, rng: np.random.Generator, intensity: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Draw the class of pulses that arrive.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Drives the draw.
+        intensity : uint8[n]
+            Intensity of each pulse.
+
+        Returns
+        -------
+        int64[n]
+            Class of each pulse.
+        """
+        if self.probability.shape[0] == 1:
+            return draw_classes(rng, self.probability[0], intensity.size)
+        classes = np.zeros(intensity.size, np.int64)
+        for index, probabilities in enumerate(self.probability):
+            of_this = np.flatnonzero(intensity == index)
+            classes[of_this] = draw_classes(rng, probabilities, of_this.size)
+        return classes
+
+
+def honest_arrivals(statistics: PhotonStatistics, transmission: float) -> Arrivals:
+    """Return how likely each class of arrivals is on a channel without an eavesdropper.
 
     Parameters
     ----------
@@ -100,15 +140,36 @@ def arrival_classes(statistics: PhotonStatistics, transmission: float) -> NDArra
 
     Returns
     -------
-    float64[4]
-        Probabilities a pulse; their sum is mu eta - p_m eta^2.
+    Arrivals
+        d of n photons; for single photons the sum is mu eta - p_m eta^2.
 
     References
     ----------
     ``docs/explanation/emulator``, binomial loss; status: planning.
     """
-    one, two = statistics.probability_one, statistics.probability_two
-    return np.array([one * transmission, 2 * two * transmission * (1 - transmission), two * transmission**2, 0.0])
+    most = statistics.numbers.shape[1] - 1
+    pairs = [(count, detected) for count in range(1, most + 1) for detected in range(1, count + 1)]
+    emitted, detected = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
+    shares = np.array([binomial(count, found, transmission) for count, found in pairs])
+    return Arrivals(statistics.numbers[:, emitted] * shares, emitted, detected, np.zeros(emitted.size, np.bool_))
+
+
+def binomial(count: int, chosen: int, probability: float) -> float:
+    """Return the probability that so many photons of a pulse pass.
+
+    Parameters
+    ----------
+    count, chosen : int
+        Photons there are, and those that pass.
+    probability : float
+        That one of them passes, whatever the others do.
+
+    Returns
+    -------
+    float
+        Probability, 0 to 1.
+    """
+    return float(comb(count, chosen) * probability**chosen * (1.0 - probability) ** (count - chosen))
 
 
 def sparse_slots(rng: np.random.Generator, probability: float, first: int, end: int) -> NDArray[np.int64]:
@@ -150,26 +211,26 @@ def sparse_slots(rng: np.random.Generator, probability: float, first: int, end: 
     return chosen[: int(np.searchsorted(chosen, end))]
 
 
-def draw_classes(rng: np.random.Generator, classes: NDArray[np.float64], count: int) -> NDArray[np.uint8]:
-    """Draw the class of pulses that arrive.
+def draw_classes(rng: np.random.Generator, classes: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Draw the class of pulses that arrive, all of one intensity.
 
     Parameters
     ----------
     rng : numpy.random.Generator
         Drives the draw.
-    classes : float64[4]
-        Probabilities a pulse.
+    classes : float64[c]
+        Probabilities a pulse, the usual class first.
     count : int
         Pulses.
 
     Returns
     -------
-    uint8[count]
+    int64[count]
         Class of each pulse.
     """
-    drawn = np.zeros(count, np.uint8)
+    drawn = np.zeros(count, np.int64)
     rest = float(classes[1:].sum())
     unusual = sparse_slots(rng, rest / float(classes.sum()), 0, count) if rest else np.zeros(0, np.int64)
     bounds = np.cumsum(classes[1:]) / rest if rest else classes[1:]
-    drawn[unusual] = 1 + np.minimum(np.searchsorted(bounds, rng.random(unusual.size), side="right"), COUNT_CLASSES - 2)
+    drawn[unusual] = 1 + np.minimum(np.searchsorted(bounds, rng.random(unusual.size), side="right"), classes.size - 2)
     return drawn

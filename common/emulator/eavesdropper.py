@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from common.emulator.channel import COUNT_CLASSES, ONE_KEPT_BY_EVE, ONE_OF_ONE, arrival_classes
+from common.emulator.channel import Arrivals, binomial, honest_arrivals
 from common.emulator.kernels import measure_states
+from common.emulator.optics import StateOptics
 from common.emulator.source import PhotonStatistics
 from common.errors import ConfigurationError
 
@@ -86,7 +87,7 @@ class EveKnowledge:
     slots : int64[n]
         Slots, increasing; pulses whose photons reached a detector, whether or not it was live.
     settings : uint8[n]
-        Alice's setting in each, Z0=0 Z1=1 X0=2 X1=3.
+        Alice's setting in each, by the codes of her record.
     count_attacked : int
         Such pulses attacked in all, those included that taught her nothing certain.
     """
@@ -123,10 +124,10 @@ def eavesdropper_from_text(text: str) -> Eavesdropper:
         raise ConfigurationError(f"eavesdropper {text!r}: strength {strength!r} is not a number") from None
 
 
-def split_classes(
-    statistics: PhotonStatistics, fibre_transmission: float, receiver_transmission: float, strength: float
-) -> NDArray[np.float64]:
+def split_arrivals(statistics: PhotonStatistics, fibre_transmission: float, receiver_transmission: float, strength: float) -> Arrivals:
     """Return the classes of arrivals under photon-number splitting.
+
+    She knows how many photons a pulse holds, and not which intensity it had.
 
     Parameters
     ----------
@@ -139,20 +140,36 @@ def split_classes(
 
     Returns
     -------
-    float64[4]
-        Probabilities a pulse. Their sum is the honest gain, unless even a channel without loss gives less than that.
+    Arrivals
+        Their sum over the intensities is the honest gain, unless even a channel without loss gives less than that.
     """
-    honest = arrival_classes(statistics, fibre_transmission * receiver_transmission)
-    classes = np.zeros(COUNT_CLASSES)
-    classes[1:] = (1 - strength) * honest[1:]
-    room = float(honest.sum() - classes.sum())
-    classes[ONE_KEPT_BY_EVE] = min(room, strength * statistics.probability_two * receiver_transmission)
-    classes[ONE_OF_ONE] = min(room - classes[ONE_KEPT_BY_EVE], statistics.probability_one * receiver_transmission)
-    return classes
+    honest = honest_arrivals(statistics, fibre_transmission * receiver_transmission)
+    is_single = honest.emitted == 1
+    untouched = np.where(is_single, 0.0, 1.0 - strength) * honest.probability
+    several = np.flatnonzero(~is_single & (honest.detected < honest.emitted))  # one of the photons stays with her
+    pairs = zip(honest.emitted[several].tolist(), honest.detected[several].tolist(), strict=True)
+    shares = np.array([binomial(count - 1, found, receiver_transmission) for count, found in pairs])
+    tapped = strength * statistics.numbers[:, honest.emitted[several]] * shares
+    single = statistics.numbers[:, 1] * receiver_transmission
+    mean = statistics.intensities
+    room = float(mean @ honest.totals - mean @ untouched.sum(axis=1))
+    tapped *= _at_most_one(room, float(mean @ tapped.sum(axis=1)))
+    room -= float(mean @ tapped.sum(axis=1))
+    untouched[:, is_single] = (single * _at_most_one(room, float(mean @ single)))[:, np.newaxis]
+    return Arrivals(
+        np.hstack([untouched, tapped]),
+        np.concatenate([honest.emitted, honest.emitted[several]]),
+        np.concatenate([honest.detected, honest.detected[several]]),
+        np.concatenate([honest.is_tapped, np.ones(several.size, np.bool_)]),
+    )
+
+
+def _at_most_one(room: float, wanted: float) -> float:
+    return min(1.0, max(0.0, room) / wanted) if wanted > 0.0 else 1.0
 
 
 def intercept(
-    rng: np.random.Generator, state: NDArray[np.uint8], attack: InterceptResend
+    rng: np.random.Generator, state: NDArray[np.uint8], bases: NDArray[np.uint8], attack: InterceptResend, optics: StateOptics
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDArray[np.bool_]]:
     """Measure and resend some pulses.
 
@@ -160,10 +177,12 @@ def intercept(
     ----------
     rng : numpy.random.Generator
         Drives Eve's choices and outcomes.
-    state : uint8[n]
-        State of each pulse.
+    state, bases : uint8[n]
+        State of each pulse, and the basis it was prepared in.
     attack : InterceptResend
         How often, and in which basis.
+    optics : StateOptics
+        Of her receiver, which makes no errors.
 
     Returns
     -------
@@ -173,8 +192,8 @@ def intercept(
     attacked = rng.random(state.size) < attack.strength
     basis = (rng.random(state.size) >= attack.probability_z).view(np.uint8)
     found = np.empty(state.size, np.uint8)
-    measure_states(state, basis, rng.random(state.size), 0.0, found)
-    return np.where(attacked, found, state), attacked, attacked & (basis == state >> 1)
+    measure_states(state, basis, rng.random(state.size), optics.bit, optics.flipped, found)
+    return np.where(attacked, found + np.uint8(optics.resent), state), attacked, attacked & (basis == bases)
 
 
 def _check_strength(strength: float) -> None:

@@ -152,28 +152,32 @@ def tag_times(
 
 @kernel
 def measure_states(
-    state: NDArray[np.uint8], basis: NDArray[np.uint8], uniform: NDArray[np.float64], misalignment: float, outcome: NDArray[np.uint8]
+    state: NDArray[np.uint8],
+    basis: NDArray[np.uint8],
+    uniform: NDArray[np.float64],
+    bit: NDArray[np.uint8],
+    flipped: NDArray[np.float64],
+    outcome: NDArray[np.uint8],
 ) -> None:
-    """Measure BB84 states: in the right basis the bit, flipped by misalignment; in the other one a fair coin.
+    """Measure states: the likelier bit of the state in the basis, or now and then the other one.
 
     Parameters
     ----------
     state : uint8[n]
-        Z0=0 Z1=1 X0=2 X1=3.
+        Row of the tables.
     basis : uint8[n]
         Basis of the measurement, Z=0 X=1.
     uniform : float64[n]
         Random numbers in [0, 1).
-    misalignment : float
-        Probability of the wrong bit in the right basis.
+    bit, flipped : uint8[states, 2], float64[states, 2]
+        Likelier bit, and probability of the other one, by state and basis.
     outcome : uint8[n]
-        Written, coded as the states are.
+        Written: Z0=0 Z1=1 X0=2 X1=3.
     """
     for place in range(state.size):
-        same = (state[place] >> 1) == basis[place]
-        flipped = uniform[place] < (misalignment if same else 0.5)
-        bit = state[place] & np.uint8(same)
-        outcome[place] = (basis[place] << np.uint8(1)) | (bit ^ np.uint8(flipped))
+        chosen = basis[place]
+        found = bit[state[place], chosen] ^ np.uint8(uniform[place] < flipped[state[place], chosen])
+        outcome[place] = (chosen << np.uint8(1)) | found
 
 
 @kernel

@@ -13,31 +13,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from common.emulator.channel import (
-    ONE_KEPT_BY_EVE,
-    ONE_OF_ONE,
-    TWO_OF_TWO,
-    Fading,
-    arrival_classes,
-    draw_classes,
-    fibre_transmission,
-    receiver_transmission,
-    sparse_slots,
-)
-from common.emulator.eavesdropper import Eavesdropper, EveKnowledge, InterceptResend, PhotonNumberSplitting, intercept, split_classes
+from common.emulator.channel import Arrivals, Fading, fibre_transmission, honest_arrivals, receiver_transmission, sparse_slots
+from common.emulator.eavesdropper import Eavesdropper, EveKnowledge, InterceptResend, PhotonNumberSplitting, intercept, split_arrivals
 from common.emulator.kernels import merge_clicks
+from common.emulator.optics import StateOptics
 from common.emulator.receiver import Receiver
-from common.emulator.source import Blinking, PhotonStatistics, emission_header, require_emulated
+from common.emulator.source import Blinking, PhotonStatistics, emission_header
 from common.emulator.tagger import Tagger, reference_slots
 from common.errors import ConfigurationError
 from common.expander import Expander
 from common.profiles.link import LinkProfile
+from common.protocols.encoding import ENCODINGS
 from common.randomness import key_from_seed
 from common.timetags.emission_record import EmissionRecord
 from common.timetags.tags import SYNC_CHANNEL, TimeTags
-
-OUTCOME_CHANNELS: Final = ("H", "V", "D", "A")
-"""Names of the channels of outcomes Z0 Z1 X0 X1; channel numbers are the outcome codes."""
 
 SYNC_NUMBER: Final = 4
 """Channel number of the reference pulses."""
@@ -49,6 +38,9 @@ SYNC: Final = 2
 
 ORIGIN_REACH_PS: Final = 10**12
 """Bob's clock starts at most this far from zero."""
+
+MOST_TOLD: Final = 3
+"""Photon number beyond which the truth does not tell pulses apart."""
 
 LONGEST_SECONDS: Final = 4e6
 """A run's longest duration, 46 days, and the latest time of its first slot: both together stay below the 9.2e18 ps of int64."""
@@ -71,7 +63,7 @@ class Truth:
     kind : uint8[n]
         ``SIGNAL``, ``NOISE`` or ``SYNC``.
     emitted : uint8[n]
-        Photons in the pulse that made the click; 0 for noise and reference pulses.
+        Photons in the pulse that made the click, 3 for all greater numbers; 0 for noise and reference pulses.
     origin_ps : int
         Origin of Bob's clock.
     count_arrived : int
@@ -109,7 +101,7 @@ class Emulation:
 
 @dataclass(slots=True, eq=False)
 class _Clicks:
-    """Clicks before dead time; ``label`` holds outcome, kind and photon number in two bits each."""
+    """Clicks before dead time; ``label`` holds channel, kind and photon number in two bits each."""
 
     t_ps: NDArray[np.int64]
     slot: NDArray[np.int64]
@@ -301,17 +293,20 @@ class LinkEmulator:
             raise ConfigurationError(f"emulation: first slot {first_slot}, choose 0 or more, within {LONGEST_SECONDS:.0e} s of slot 0")
         if not all(0.0 <= ratio <= 1.0 for ratio in efficiency_ratios):
             raise ConfigurationError(f"emulation: efficiency ratios {efficiency_ratios!r}, choose four numbers from 0 to 1")
-        require_emulated(profile)
         key = key_from_seed(seed)
         self._rng = physics_generator(key)
-        header = emission_header(profile.source, first_slot, round(seconds * clock_hz), clock_hz)
+        header = emission_header(profile, first_slot, round(seconds * clock_hz), clock_hz)
         self.record = EmissionRecord(header, expander_key=emission_key or Expander(key, "emulator-emission").bytes_at(0, 32))
         self._profile = profile
         self._statistics = PhotonStatistics.of(profile.source)
         self._eve = eavesdropper
         self._loss_db = profile.channel.loss_db
         self._fading = Fading(profile.channel.fading_sigma_db, profile.channel.fading_time_s)
-        self._classes = self._arrivals(self._loss_db)
+        self._arrivals = self._arrivals_at(self._loss_db)
+        protocol = profile.prepared
+        self._intensity_of = np.array(protocol.setting_intensities, np.uint8)
+        self._state_of = (np.arange(len(protocol.settings)) // protocol.count_intensities).astype(np.uint8)
+        self._perfect = StateOptics.perfect(profile)
         self._blinking = Blinking(self._statistics.on_fraction, clock_hz)
         self._receiver = Receiver(profile, self._rng, efficiency_ratios)
         self._tagger = Tagger(profile, int(self._rng.integers(-ORIGIN_REACH_PS, ORIGIN_REACH_PS)))
@@ -319,10 +314,14 @@ class LinkEmulator:
         self._has_sync = profile.receiver.sync_divider > 0 and profile.receiver.sync_detection_probability > 0
         self._sync = (profile.receiver.sync_divider, profile.receiver.sync_detection_probability)
         self.sync_divider = self._sync[0] if self._has_sync else 0
-        self.channels = {name: number for number, name in enumerate(OUTCOME_CHANNELS)}
+        self.channels = {name: number for number, name in enumerate(ENCODINGS[profile.encoding].detectors)}
         if self._has_sync:
             self.channels[SYNC_CHANNEL] = SYNC_NUMBER
-        per_slot = float(self._classes.sum()) + self._noise_per_slot + (self._sync[1] / self._sync[0] if self._has_sync else 0.0)
+        per_slot = (
+            float(self._statistics.intensities @ self._arrivals.totals)
+            + self._noise_per_slot
+            + (self._sync[1] / self._sync[0] if self._has_sync else 0.0)
+        )
         longest_seconds = min(_STRETCH_SECONDS if stretch_seconds is None else stretch_seconds, self._fading.longest_seconds)
         self._stretch_slots = max(1, int(min(_STRETCH_CLICKS / max(per_slot, 1e-30), round(longest_seconds * clock_hz))))
         self._next_slot = first_slot
@@ -384,7 +383,7 @@ class LinkEmulator:
             return None
         end = min(first + self._stretch_slots, last)
         held_s = self._stretch_slots / self.record.header.clock_hz
-        self._classes = self._arrivals(self._fading.loss_db(self._loss_db, held_s, self._rng))
+        self._arrivals = self._arrivals_at(self._fading.loss_db(self._loss_db, held_s, self._rng))
         signal, eve = self._signal(first, end)
         few = _Clicks.joined([self._waiting, *signal[1:], self._noise(first, end), *self._reference(first, end)])
         clicks = signal[0].merged(few.in_order())
@@ -395,48 +394,64 @@ class LinkEmulator:
         self._next_slot = end
         return self._registered(clicks.taken(slice(0, settled)), eve)
 
-    def _arrivals(self, loss_db: float) -> NDArray[np.float64]:
+    def _arrivals_at(self, loss_db: float) -> Arrivals:
         """Classes of pulses that reach the detectors under the present attack and this loss."""
         fibre = fibre_transmission(loss_db)
         receiver = receiver_transmission(self._profile)
         if isinstance(self._eve, PhotonNumberSplitting):
-            return split_classes(self._statistics, fibre, receiver, self._eve.strength)
-        return arrival_classes(self._statistics, fibre * receiver)
+            return split_arrivals(self._statistics, fibre, receiver, self._eve.strength)
+        return honest_arrivals(self._statistics, fibre * receiver)
 
     def _signal(self, first: int, end: int) -> tuple[list[_Clicks], EveKnowledge | None]:
-        rng = self._rng
-        slots = self._blinking.bright(sparse_slots(rng, float(self._classes.sum()), first, end), rng)
-        kinds = draw_classes(rng, self._classes, slots.size)
-        state = self.record.lookup(slots)
+        rng, arrivals = self._rng, self._arrivals
+        slots, setting = self._arriving(first, end)
+        state, intensity = self._state_of[setting], self._intensity_of[setting]
+        kinds = arrivals.drawn(rng, intensity)
         eve = None
-        more = np.flatnonzero(kinds == TWO_OF_TWO)
+        more = np.repeat(np.arange(slots.size), arrivals.detected[kinds] - 1)
         if isinstance(self._eve, PhotonNumberSplitting):
-            kept = kinds == ONE_KEPT_BY_EVE
-            eve = EveKnowledge(slots[kept], state[kept], int(kept.sum()))
+            kept = arrivals.is_tapped[kinds]
+            eve = EveKnowledge(slots[kept], setting[kept], int(kept.sum()))
         elif isinstance(self._eve, InterceptResend):
-            resent, attacked, known = intercept(rng, state, self._eve)
-            eve = EveKnowledge(slots[known], state[known], int(attacked.sum()))
-            state = resent
+            bases = self._profile.prepared.bases_of(setting)
+            state, attacked, known = intercept(rng, state, bases, self._eve, self._perfect)
+            eve = EveKnowledge(slots[known], setting[known], int(attacked.sum()))
             more = np.concatenate([more, np.repeat(np.flatnonzero(attacked), self._eve.photons - 1)])
-        emitted = np.where(kinds == ONE_OF_ONE, np.uint8(1), np.uint8(2))
+        emitted = np.minimum(arrivals.emitted[kinds], MOST_TOLD).astype(np.uint8)
         photons = [self._photons(first, slots, state, emitted)]
         if more.size:  # every further photon of a pulse has its own delay, basis and outcome
             photons.append(self._photons(first, slots[more], state[more], emitted[more]))
         return photons, eve
 
+    def _arriving(self, first: int, end: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Slots that bring light to the detectors, and their settings.
+
+        Slots are chosen as if all were of the intensity that arrives most often; of the others so many are let go that the rest is right.
+        """
+        totals, rng = self._arrivals.totals, self._rng
+        most = float(totals.max())
+        slots = self._blinking.bright(sparse_slots(rng, most, first, end), rng)
+        setting = self.record.lookup(slots)
+        if totals.size == 1:
+            return slots, setting
+        arrived = rng.random(slots.size) * most < totals[self._intensity_of[setting]]
+        return slots[arrived], setting[arrived]
+
     def _photons(self, first: int, slots: NDArray[np.int64], state: NDArray[np.uint8], emitted: NDArray[np.uint8]) -> _Clicks:
-        outcome, kept = self._receiver.measure(slots, state)
+        seen = self._receiver.measure(slots, state)
         since_base = self._tagger.emission_times_ps(self._rng, first, slots)
-        clicks = _Clicks(self._tagger.tags_ps(self._rng, first, since_base), slots, _labels(outcome, SIGNAL, emitted))
-        return clicks if kept is None else clicks.taken(kept)
+        if seen.delay_ps is not None:
+            since_base += seen.delay_ps
+        clicks = _Clicks(self._tagger.tags_ps(self._rng, first, since_base), slots, _labels(seen.channel, SIGNAL, emitted))
+        return clicks if seen.kept is None else clicks.taken(seen.kept)
 
     def _noise(self, first: int, end: int) -> _Clicks:
         count = int(self._rng.poisson(self._noise_per_slot * (end - first)))
         place = self._rng.random(count) * (end - first) - 0.5
         slots = first + np.rint(place).astype(np.int64).clip(0, end - first - 1)
-        outcome = self._receiver.noise_outcomes(slots)
+        channel = self._receiver.noise_channels(slots)
         t_ps = self._tagger.tags_ps(self._rng, first, place * self._tagger.period_ps)
-        return _Clicks(t_ps, slots, _labels(outcome, NOISE, np.zeros(count, np.uint8)))
+        return _Clicks(t_ps, slots, _labels(channel, NOISE, np.zeros(count, np.uint8)))
 
     def _reference(self, first: int, end: int) -> list[_Clicks]:
         if not self._has_sync:
@@ -475,8 +490,8 @@ def physics_generator(key: bytes) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int.from_bytes(Expander(key, "emulator-physics").bytes_at(0, 32), "little")))
 
 
-def _labels(outcome: NDArray[np.uint8], kind: int, emitted: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(outcome | np.uint8(kind << 2) | (emitted << np.uint8(4)), np.uint8)
+def _labels(channel: NDArray[np.uint8], kind: int, emitted: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(channel | np.uint8(kind << 2) | (emitted << np.uint8(4)), np.uint8)
 
 
 def _kind(label: NDArray[np.uint8]) -> NDArray[np.uint8]:

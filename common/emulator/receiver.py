@@ -1,21 +1,22 @@
 """Bob's receiver: basis choice, outcomes, noise and dead time.
 
 A passive receiver lets a beam splitter choose for every photon; an active one chooses once for every slot, and a dark count in that
-slot is read in the same basis. Photons come from the channel, clicks go to the tagger.
+slot is read in the same basis. Behind the interferometer of time bins the arm a photon takes chooses. Photons come from the channel,
+clicks go to the tagger.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.emulator.kernels import live_clicks, measure_states
+from common.emulator.optics import StateOptics
 from common.profiles.link import LinkProfile
-
-COUNT_OUTCOMES: Final = 4
-"""Outcomes Z0 Z1 X0 X1; a passive receiver has a detector for each, an active one a detector for each bit."""
+from common.protocols.encoding import ENCODINGS
 
 SYNC_DETECTOR: Final = 255
 """Detector of the reference pulses; it has no dead time."""
@@ -23,8 +24,27 @@ SYNC_DETECTOR: Final = 255
 _NEVER_PS: Final = -(1 << 62)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Where photons are detected.
+
+    Attributes
+    ----------
+    channel : uint8[n]
+        With polarisation the outcome, which an active receiver reads off one of two detectors; with time bins the port.
+    delay_ps : float64[n] | None, picoseconds
+        How much later than at the middle of its slot each comes out; None where all come at once.
+    kept : bool[n] | None
+        Which of them an inefficient detector keeps; None where all are kept.
+    """
+
+    channel: NDArray[np.uint8]
+    delay_ps: NDArray[np.float64] | None
+    kept: NDArray[np.bool_] | None
+
+
 class Receiver:
-    """Turns photons and noise into outcomes; keeps the detectors' dead time through a run.
+    """Turns photons and noise into clicks; keeps the detectors' dead time through a run.
 
     Parameters
     ----------
@@ -42,13 +62,15 @@ class Receiver:
         self._rng = rng
         self._active = profile.receiver.basis_choice == "active"
         self._probability_z = profile.receiver.probability_z
-        self._misalignment = profile.channel.misalignment
+        self._optics = StateOptics.of(profile)
+        self._encoding = ENCODINGS[profile.encoding]
+        self._separation_ps = profile.receiver.time_bin_separation_ps
         self._ratios = np.array(efficiency_ratios)
         self._dead_time_ps = int(np.ceil(profile.receiver.dead_time_ps))
-        self._last_ps = np.full(2 if self._active else COUNT_OUTCOMES, _NEVER_PS, np.int64)
+        self._last_ps = np.full(2 if self._active else len(self._encoding.detectors), _NEVER_PS, np.int64)
         self._basis_key = np.uint64(rng.integers(0, 1 << 63))
 
-    def measure(self, slots: NDArray[np.int64], state: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    def measure(self, slots: NDArray[np.int64], state: NDArray[np.uint8]) -> Measured:
         """Measure photons.
 
         Parameters
@@ -56,20 +78,30 @@ class Receiver:
         slots : int64[n]
             Slot of each photon.
         state : uint8[n]
-            State of each photon.
+            State of each photon, by ``StateOptics``.
 
         Returns
         -------
-        tuple
-            Outcome of each, uint8[n], and which of them an inefficient detector keeps, bool[n]; None where all are kept.
+        Measured
+            Where each is detected, and how much later than its slot would say.
         """
         outcome = np.empty(slots.size, np.uint8)
-        measure_states(state, self._bases(slots), self._rng.random(slots.size), self._misalignment, outcome)
+        measure_states(state, self._bases(slots), self._rng.random(slots.size), self._optics.bit, self._optics.flipped, outcome)
         kept = None if (self._ratios == 1.0).all() else self._rng.random(slots.size) < self._ratios[outcome]
-        return outcome, kept
+        if len(self._encoding.windows) == 1:
+            return Measured(outcome, None, kept)
+        channel, delay_ps = self._behind_interferometer(outcome)
+        return Measured(channel, delay_ps, kept)
 
-    def noise_outcomes(self, slots: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the outcome of clicks without a photon of Alice's, at detectors chosen alike.
+    def _behind_interferometer(self, outcome: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+        """Port and delay of each photon: the middle window shows the outcome of X on its port, the outer ones that of Z on either."""
+        is_x = outcome >> 1 == 1
+        port = np.where(is_x, outcome & 1, self._rng.integers(0, 2, outcome.size, np.uint8))
+        window = np.where(is_x, 0, 2 * (outcome & 1).astype(np.int64) - 1)
+        return port.astype(np.uint8), window * self._separation_ps
+
+    def noise_channels(self, slots: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return where clicks without a photon of Alice's are seen, at detectors chosen alike.
 
         Parameters
         ----------
@@ -79,22 +111,22 @@ class Receiver:
         Returns
         -------
         uint8[n]
-            Outcomes.
+            Channels.
         """
         if not self._active:
-            return self._rng.integers(0, COUNT_OUTCOMES, slots.size, np.uint8)
+            return self._rng.integers(0, len(self._encoding.detectors), slots.size, np.uint8)
         bits = self._rng.integers(0, 2, slots.size, np.uint8)
         return np.asarray((self._bases(slots) << 1) | bits, np.uint8)
 
-    def registered(self, t_ps: NDArray[np.int64], outcome: NDArray[np.uint8], is_sync: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def registered(self, t_ps: NDArray[np.int64], channel: NDArray[np.uint8], is_sync: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return which clicks find their detector live; calls go on where the last one ended.
 
         Parameters
         ----------
         t_ps : int64[n]
             Non-decreasing times, picoseconds.
-        outcome : uint8[n]
-            Outcomes.
+        channel : uint8[n]
+            Channels.
         is_sync : bool[n]
             Clicks of the reference detector.
 
@@ -105,7 +137,7 @@ class Receiver:
         """
         live = np.ones(t_ps.size, np.bool_)
         if self._dead_time_ps:
-            detector = outcome & np.uint8(1) if self._active else outcome.copy()
+            detector = channel & np.uint8(1) if self._active else channel.copy()
             detector[is_sync] = SYNC_DETECTOR
             live_clicks(t_ps, detector, self._dead_time_ps, self._last_ps, live)
         return live

@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from common.emulator.link import NOISE, OUTCOME_CHANNELS, SIGNAL, Emulation, Truth, physics_generator
+from common.emulator.link import NOISE, SIGNAL, Emulation, Truth, physics_generator
 from common.emulator.receiver import Receiver
-from common.emulator.source import emission_header, require_emulated
+from common.emulator.source import emission_header
 from common.errors import ConfigurationError, StreamError
 from common.expander import Expander
 from common.profiles.link import LinkProfile
+from common.protocols.encoding import ENCODINGS
 from common.randomness import key_from_seed
 from common.timetags.emission_record import EmissionRecord
 from common.timetags.tags import TimeTags
@@ -57,7 +58,7 @@ def emulate_recorded(
     Raises
     ------
     ConfigurationError
-        If the transmission or the clock is out of range.
+        If the transmission or the clock is out of range, or the link's light is not that of a recorded single-photon emitter.
     StreamError
         If the arrays do not fit each other, a slot is below -1, or no arrival has a slot.
     """
@@ -65,21 +66,23 @@ def emulate_recorded(
         raise ConfigurationError(f"recorded arrivals: transmission {transmission!r} must be 0 to 1 and clock {clock_hz!r} Hz positive")
     if slots.dtype != np.int64 or t_ps.dtype != np.int64 or slots.ndim != 1 or slots.shape != t_ps.shape:
         raise StreamError("recorded arrivals: slots and times must both be int64[n]")
-    require_emulated(profile)
+    for name, value, recorded in (("encoding", profile.encoding, "polarisation"), ("source.kind", profile.source.kind, "single-photon")):
+        if value != recorded:
+            raise ConfigurationError(f"{name} = {value!r} of link {profile.name!r}: recorded arrivals stand for {recorded!r}")
     known = slots >= 0
     if not known.any() or int(slots.min()) < NO_SLOT:
         raise StreamError("recorded arrivals: no arrival has a slot, or a slot is below -1; fit the clock of the recording first")
     key = key_from_seed(seed)
     rng = physics_generator(key)
     first = int(slots[known].min())
-    header = emission_header(profile.source, first, int(slots.max()) - first + 1, clock_hz)
+    header = emission_header(profile, first, int(slots.max()) - first + 1, clock_hz)
     record = EmissionRecord(header, expander_key=Expander(key, "emulator-emission").bytes_at(0, 32))
-    receiver = Receiver(profile, rng)
+    receiver, detectors = Receiver(profile, rng), ENCODINGS[profile.encoding].detectors
     kept = rng.random(slots.size) < transmission
     slots, t_ps, known = slots[kept], t_ps[kept], known[kept]
     channel = np.empty(slots.size, np.uint8)
-    channel[known], _ = receiver.measure(slots[known], record.lookup(slots[known]))
-    channel[~known] = rng.integers(0, len(OUTCOME_CHANNELS), slots.size - int(known.sum()), np.uint8)
-    tags = TimeTags(t_ps, channel, {name: number for number, name in enumerate(OUTCOME_CHANNELS)})
+    channel[known] = receiver.measure(slots[known], record.lookup(slots[known])).channel
+    channel[~known] = rng.integers(0, len(detectors), slots.size - int(known.sum()), np.uint8)
+    tags = TimeTags(t_ps, channel, {name: number for number, name in enumerate(detectors)})
     kind = np.where(known, np.uint8(SIGNAL), np.uint8(NOISE))
     return Emulation(record, tags, Truth(slots, kind, known.astype(np.uint8), 0, slots.size, None))

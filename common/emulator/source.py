@@ -1,12 +1,13 @@
 """Alice's source: how many photons a pulse holds, when the emitter is dark, and the settings it is given.
 
-A single-photon source is described by its mean photon number and g2(0); blinking is a random telegraph between a bright and a
-dark state. Comes from the link profile; goes to the channel, which asks only for pulses that can be detected.
+A single-photon source is described by its mean photon number and g2(0), laser light by its intensities; blinking is a random telegraph
+between a bright and a dark state. Comes from the link profile; goes to the channel, which asks only for pulses that can be detected.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp, lgamma, log
 from typing import Final
 
 import numpy as np
@@ -15,32 +16,36 @@ from numpy.typing import NDArray
 from common.emulator.kernels import telegraph_states
 from common.errors import ConfigurationError
 from common.profiles.link import LinkProfile, Source
-from common.protocols.protocol import BB84
 from common.timetags.emission_record import EmissionHeader
 
 BLINKING_CORRELATION_S: Final = 1e-6
 """Correlation time of the telegraph, seconds (ours: emitters show nanoseconds to milliseconds)."""
 
+UNSEEN: Final = 1e-15
+"""Probability of photon numbers that are left out: none would be seen in any run."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PhotonStatistics:
     """Photon numbers of a pulse behind the transmitter while the emitter is bright.
 
     Attributes
     ----------
-    probability_one, probability_two : float
-        Probabilities of exactly one and exactly two photons; more do not occur.
+    numbers : float64[intensities, N + 1]
+        Probability of exactly n photons, by intensity; more than N do not occur.
+    intensities : float64[intensities]
+        Probability of each intensity; a single-photon source has one.
     on_fraction : float
         Share of the time the emitter is bright; in the dark it sends nothing.
 
     References
     ----------
-    ``docs/explanation/emulator``: mu = <n> eta_T a, p_m = g2 mu^2 / 2, p2 = p_m, p1 = mu - 2 p2, with mu/beta in place of mu for the
-    bright state; status: planning.
+    ``docs/explanation/emulator``: for single photons mu = <n> eta_T a, p_m = g2 mu^2 / 2, p2 = p_m, p1 = mu - 2 p2, with mu/beta in place
+    of mu for the bright state; laser light of random phase is Poissonian; status: planning.
     """
 
-    probability_one: float
-    probability_two: float
+    numbers: NDArray[np.float64]
+    intensities: NDArray[np.float64]
     on_fraction: float
 
     @classmethod
@@ -60,8 +65,12 @@ class PhotonStatistics:
         Raises
         ------
         ConfigurationError
-            If no statistics with at most two photons has this mean and g2.
+            If no statistics with at most two photons has the mean and g2 of a single-photon source.
         """
+        if source.kind == "weak-coherent":
+            most = _most_photons(max(source.intensities))
+            numbers = np.array([[_poissonian(mean, count) for count in range(most + 1)] for mean in source.intensities])
+            return cls(numbers, np.array(source.probability_intensity), source.on_fraction)
         mean = source.mean_photon_number * source.transmitter_efficiency * source.pre_attenuation / source.on_fraction
         two = source.g2 * mean**2 / 2
         one = mean - 2 * two
@@ -70,12 +79,25 @@ class PhotonStatistics:
                 f"source: mean photon number {mean:.4g} while bright and g2 {source.g2:.4g} need more than two photons a pulse;"
                 " lower source.mean_photon_number or source.g2, or raise source.on_fraction"
             )
-        return cls(one, two, source.on_fraction)
+        return cls(np.array([[1 - one - two, one, two]]), np.ones(1), source.on_fraction)
 
     @property
     def mean(self) -> float:
         """Mean photon number, dark times included."""
-        return self.on_fraction * (self.probability_one + 2 * self.probability_two)
+        return self.on_fraction * float(self.intensities @ self.numbers @ np.arange(self.numbers.shape[1]))
+
+
+def _poissonian(mean: float, count: int) -> float:
+    return exp(count * log(mean) - mean - lgamma(count + 1)) if mean else float(count == 0)
+
+
+def _most_photons(mean: float) -> int:
+    """Photon number beyond which no pulse of any run lies."""
+    most, rest = 1, 1.0 - _poissonian(mean, 0) - _poissonian(mean, 1)
+    while most <= mean or rest > UNSEEN:
+        most += 1
+        rest = min(rest - _poissonian(mean, most), _poissonian(mean, most) * (most + 1) / max(most + 1 - mean, 1.0))
+    return most
 
 
 class Blinking:
@@ -119,35 +141,13 @@ class Blinking:
         return np.asarray(slots[on == 1])
 
 
-def require_emulated(profile: LinkProfile) -> None:
-    """Refuse a link whose states or light are not emulated.
+def emission_header(profile: LinkProfile, first_slot: int, count_slots: int, clock_hz: float) -> EmissionHeader:
+    """Return the header of the record of a link's source.
 
     Parameters
     ----------
     profile : LinkProfile
         The link.
-
-    Raises
-    ------
-    ConfigurationError
-        Naming the entry.
-    """
-    for name, value, emulated in (
-        ("protocol", profile.protocol, "bb84"),
-        ("encoding", profile.encoding, "polarisation"),
-        ("source.kind", profile.source.kind, "single-photon"),
-    ):
-        if value != emulated:
-            raise ConfigurationError(f"{name} = {value!r} of link {profile.name!r} is not emulated, choose {emulated!r}")
-
-
-def emission_header(source: Source, first_slot: int, count_slots: int, clock_hz: float) -> EmissionHeader:
-    """Return the header of the record of a BB84 source.
-
-    Parameters
-    ----------
-    source : Source
-        The profile's source.
     first_slot, count_slots : int
         Slots of the record.
     clock_hz : float
@@ -156,7 +156,9 @@ def emission_header(source: Source, first_slot: int, count_slots: int, clock_hz:
     Returns
     -------
     EmissionHeader
-        Two bits a slot, both bits of a basis equally likely.
+        Both bits of a basis equally likely, intensities apart from them.
     """
-    half_z, half_x = source.probability_z / 2, (1 - source.probability_z) / 2
-    return EmissionHeader(clock_hz, first_slot, count_slots, BB84.settings, (half_z, half_z, half_x, half_x))
+    source, protocol = profile.source, profile.prepared
+    probabilities = protocol.probabilities(source.probability_z, source.probability_intensity or (1.0,))
+    bits = next(width for width in (2, 4, 8) if len(protocol.settings) <= 1 << width)
+    return EmissionHeader(clock_hz, first_slot, count_slots, protocol.settings, probabilities, bits)

@@ -82,6 +82,9 @@ class PlanTables(NamedTuple):
         Number of the first block of each pass; the last entry that of the first mask.
     block_passes : int64[count_blocks]
         Pass of each block; ``count_passes + q`` for mask q.
+    orders : uint16[count_passes, 3, count_words]
+    rotations : uint8[count_passes, 2, count_rotations]
+        The same permutations as mixings of words (``bit_mixing``), of no words where they are none.
     """
 
     permutations: NDArray[np.uint16]
@@ -90,6 +93,8 @@ class PlanTables(NamedTuple):
     block_shifts: NDArray[np.int64]
     first_blocks: NDArray[np.int64]
     block_passes: NDArray[np.int64]
+    orders: NDArray[np.uint16]
+    rotations: NDArray[np.uint8]
 
 
 class SearchTables(NamedTuple):

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from common.kernels.bit_mixing import mix_words
 from common.kernels.bit_operations import count_ones, range_parity, signed
 from common.kernels.cascade import PlanTables, SearchTables
 from common.kernels.jit import kernel
@@ -40,6 +41,15 @@ def permute_segment(source: _Words, permutation: NDArray[np.uint16], target: _Wo
             position = signed(indices[bit])
             word |= ((source[position >> 6] >> np.uint64(position & 63)) & np.uint64(1)) << np.uint64(bit)
         target[index] = word
+
+
+@kernel
+def _copy_segment(plan: PlanTables, stage: int, source: _Words, scratch: _Words, target: _Words) -> None:
+    """Make the copy of a pass, by whole words where its permutation is a mixing of them."""
+    if plan.orders.shape[2]:
+        mix_words(source, plan.orders[stage], plan.rotations[stage], scratch, target)
+    else:
+        permute_segment(source, plan.permutations[stage], target)
 
 
 @kernel
@@ -150,6 +160,7 @@ def ask(copies: _Words, plan: PlanTables, tables: SearchTables, live: NDArray[np
     count_blocks = plan.block_passes.size
     count_passes = plan.block_shifts.size
     copy_bits = 64 * copies.shape[2]
+    scratch = np.empty(copies.shape[2], np.uint64)
     all_words = copies.reshape(copies.size)  # a row taken out for every search would cost more than its parity
     count = index = 0
     for segment in range(tables.stages.size):
@@ -158,7 +169,7 @@ def ask(copies: _Words, plan: PlanTables, tables: SearchTables, live: NDArray[np
         if index >= count_live or live[index] >= first + count_blocks:
             if stage < count_passes:
                 if stage:
-                    permute_segment(copies[segment, 0], plan.permutations[stage], copies[segment, stage])
+                    _copy_segment(plan, stage, copies[segment, 0], scratch, copies[segment, stage])
                 count_stage = plan.first_blocks[stage + 1] - plan.first_blocks[stage]
                 count = block_parities(copies[segment, stage], plan.block_shifts[stage], count_stage, parities, count)
             elif stage == count_passes:

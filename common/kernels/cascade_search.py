@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log2
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.bits import count_words
 from common.errors import LocalProtocolError
+from common.kernels.bit_mixing import WORD_BITS, Mixing
 from common.kernels.cascade import (
     BLOCK,
     PlanTables,
@@ -28,6 +29,7 @@ from common.kernels.cascade import (
 from common.kernels.cascade_parities import ask, flip_bits
 
 _Words: TypeAlias = NDArray[np.uint64]
+Item = TypeVar("Item", bound=np.generic)
 
 DEFAULT_SEGMENT_BITS = 65_536
 """Bits of a segment: the longest that uint16 indices reach, and short enough for its copies to stay in the second-level cache."""
@@ -104,7 +106,7 @@ class CascadePlan:
         cls,
         segment_bits: int,
         block_bits: Sequence[int],
-        permutations: Sequence[NDArray[Any]],
+        permutations: Sequence[NDArray[Any] | Mixing],
         masks: _Words,
         key_bits: int | None = None,
     ) -> Self:
@@ -116,8 +118,9 @@ class CascadePlan:
             A power of two from 64 to 65536.
         block_bits : sequence of int
             Block size of each pass, powers of two from 2 to ``segment_bits``.
-        permutations : sequence of integer[segment_bits]
-            One for each pass after the first: bit i of the copy is bit ``permutation[i]`` of the segment.
+        permutations : sequence of integer[segment_bits], or of Mixing
+            One for each pass after the first: bit i of the copy is bit ``permutation[i]`` of the segment; or a mixing of the words that
+            carry key, which makes copies faster.
         masks : uint64[count_masks, segment_bits / 64]
             Random subsets for the end; may be empty.
         key_bits : int | None
@@ -144,10 +147,14 @@ class CascadePlan:
         count_key = segment_bits if key_bits is None else key_bits
         if not 0 < count_key <= segment_bits:
             raise LocalProtocolError(f"a Cascade segment of {segment_bits} bits cannot carry {count_key} of key")
+        mixings = [mixing for mixing in permutations if isinstance(mixing, Mixing)]
+        if any(WORD_BITS * mixing.count_words != count_key for mixing in mixings) or len(mixings) not in {0, len(permutations)}:
+            raise LocalProtocolError(f"mixings of Cascade take all passes but the first and {count_key} bits, whole words")
         identity = np.arange(segment_bits)
         forward = np.empty((len(block_bits), segment_bits), np.uint16)
         backward = np.empty_like(forward)
-        for number, permutation in enumerate((identity, *permutations)):
+        for number, chosen in enumerate((identity, *permutations)):
+            permutation = np.concatenate([chosen.table(), identity[count_key:]]) if isinstance(chosen, Mixing) else chosen
             if permutation.shape != identity.shape or not np.array_equal(np.sort(permutation), identity):
                 raise LocalProtocolError(f"permutation of Cascade pass {number} does not hold every index below {segment_bits} once")
             forward[number] = np.concatenate([permutation[permutation < count_key], identity[count_key:]])
@@ -160,7 +167,16 @@ class CascadePlan:
             segment_bits,
             count_key,
             tuple(block_bits),
-            PlanTables(forward, backward, np.ascontiguousarray(masks), shifts, first_blocks, passes.astype(np.int64)),
+            PlanTables(
+                forward,
+                backward,
+                np.ascontiguousarray(masks),
+                shifts,
+                first_blocks,
+                passes.astype(np.int64),
+                _by_pass([mixing.orders for mixing in mixings], np.uint16),
+                _by_pass([mixing.rotations for mixing in mixings], np.uint8),
+            ),
         )
 
     @property
@@ -319,3 +335,8 @@ class CascadeSearch:
 
 def _is_power_of_two(number: int) -> bool:
     return number > 0 and number & (number - 1) == 0
+
+
+def _by_pass(tables: list[NDArray[Item]], kind: type[Item]) -> NDArray[Item]:
+    """Join the tables of all passes, that of the first having no meaning; empty ones where there are none."""
+    return np.array([np.zeros_like(tables[0]), *tables], kind) if tables else np.zeros((1, 1, 0), kind)

@@ -3,7 +3,8 @@
 A receiver is a list of detectors, with time bins one for each port and window; photons of a pulse find their way independently. The
 generating function of the photon number then gives the probability that a set of detectors stays silent, inclusion and exclusion the
 probability of each pattern, and the rules of the receiver its outcome: both bits of one basis become a fair coin, both bases a cross
-click. Nothing is neglected, neither pairs nor coincidences with noise. Serves ``link_model``.
+click, and so does any second click where detectors are opened in several windows. Nothing is neglected, neither pairs nor coincidences
+with noise. Serves ``link_model``.
 
 References
 ----------
@@ -124,14 +125,16 @@ def _rules(detectors: Detectors, dead_windows: float) -> tuple[NDArray[np.float6
 def _verdict(detectors: Detectors, pattern: int, dead_windows: float) -> NDArray[np.float64]:
     """Distribution over the announcements of one pattern of clicks."""
     last: dict[int, float] = {}
-    outcomes = set()
+    outcomes, count_clicks = set(), 0
     for which in sorted(range(len(detectors.outcome)), key=lambda which: detectors.window[which]):
         window, port = detectors.window[which], detectors.port[which]
         if pattern >> which & 1 and window - last.get(port, -inf) >= dead_windows:
             last[port] = window
             outcomes.add(detectors.outcome[which])
+            count_clicks += 1
+    shares_ports = len(set(detectors.port)) < len(detectors.port)  # then two clicks say nothing, whatever their outcomes
     verdict = np.zeros(CROSS + 1)
-    if len({outcome >> 1 for outcome in outcomes}) == 2:
+    if len({outcome >> 1 for outcome in outcomes}) == 2 or (shares_ports and count_clicks > 1):
         verdict[CROSS] = 1.0
     else:
         verdict[list(outcomes)] = 1.0 / len(outcomes)

@@ -15,10 +15,7 @@ from typing import TYPE_CHECKING
 from common.blocks import BasisCounts, BlockCounts
 from common.errors import ConfigurationError
 from common.planning.link_model import LinkModel, link_model
-from common.security.proofs.decoy_setting import DecoyCounts
 from common.security.proofs.limits import BasisShare
-from common.security.proofs.three_state_decoys import ThreeStateDecoyCounts
-from common.security.proofs.three_state_setting import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,7 +98,7 @@ def expected_counts(profile: LinkProfile, count_pulses: int, model: LinkModel | 
     Returns
     -------
     BlockCounts
-        All segments taken as reconciled. The table of settings by outcomes is filled for three-state protocols, whose proof reads it.
+        All segments taken as reconciled. Errors of the key bits by intensity are those that reconciliation would find.
 
     References
     ----------
@@ -115,68 +112,19 @@ def expected_counts(profile: LinkProfile, count_pulses: int, model: LinkModel | 
         return BasisCounts(key=key, kept=key, tested=tested, errors=min(tested, round(count_pulses * share.errors)))
 
     shares = basis_shares(profile, model)
+    z = basis(shares["Z"])
+    by_intensity, errors = _key_by_intensity(profile, count_pulses, model, z.key) if len(model.pulses) > 1 else ((), ())
     return BlockCounts(
         pulses=count_pulses,
         frames=ceil(count_pulses / profile.security.frame_pulses),
         detections=round(count_pulses * model.probability_detection),
         cross_clicks=round(count_pulses * model.probability_cross),
-        z=basis(shares["Z"]),
+        z=z,
         x=basis(shares["X"]),
-        table=_table(profile, count_pulses, model) if model.protocol.settings == STATES else (),
+        table=_table(profile, count_pulses, model),
+        key_by_intensity=by_intensity,
+        key_errors_by_intensity=errors,
     )
-
-
-def decoy_counts(profile: LinkProfile, count_pulses: int, model: LinkModel) -> DecoyCounts:
-    """Round the expected counts of a BB84 block by intensity.
-
-    Parameters
-    ----------
-    profile : LinkProfile
-        A link of protocol ``bb84-decoy``.
-    count_pulses : int
-        Pulses of the block.
-    model : LinkModel
-        What happens per pulse.
-
-    Returns
-    -------
-    DecoyCounts
-        Errors of the key bits included, as reconciliation would find them.
-
-    References
-    ----------
-    :func:`link_model`; status: planning.
-    """
-    shares = decoy_shares(profile, model)
-    key, key_errors, tested, errors = (tuple(round(count_pulses * value) for value in kind) for kind in shares)
-    cross_clicks = round(count_pulses * model.probability_cross)
-    return DecoyCounts(key=key, kept=sum(key), tested=tested, errors=errors, key_errors=key_errors, cross_clicks=cross_clicks)
-
-
-def three_state_decoy_counts(profile: LinkProfile, count_pulses: int, model: LinkModel) -> ThreeStateDecoyCounts:
-    """Round the expected counts of a three-state block by intensity.
-
-    Parameters
-    ----------
-    profile : LinkProfile
-        A link of protocol ``three-state-decoy``.
-    count_pulses : int
-        Pulses of the block.
-    model : LinkModel
-        What happens per pulse.
-
-    Returns
-    -------
-    ThreeStateDecoyCounts
-        All segments taken as reconciled.
-
-    References
-    ----------
-    :func:`link_model`; status: planning.
-    """
-    key = tuple(round(count_pulses * value) for value in decoy_shares(profile, model)[0])
-    clicks = {entry: tuple(round(count_pulses * value) for value in values) for entry, values in x_click_shares(model).items()}
-    return ThreeStateDecoyCounts(key, sum(key), clicks, round(count_pulses * model.probability_cross))
 
 
 def basis_shares(profile: LinkProfile, model: LinkModel) -> dict[str, BasisShare]:
@@ -270,14 +218,26 @@ def _matched(model: LinkModel, intensity: int, basis: int) -> tuple[float, float
     return right, wrong
 
 
+def _key_by_intensity(profile: LinkProfile, count_pulses: int, model: LinkModel, count_key: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Key bits and errors among them by intensity; the brightest takes what rounding leaves over."""
+    key, errors, _, _ = decoy_shares(profile, model)
+    others = [round(count_pulses * share) for share in key[1:]]
+    bits = (count_key - sum(others), *others)
+    return bits, tuple(min(all_, round(count_pulses * share)) for all_, share in zip(bits, errors, strict=True))
+
+
 def _table(profile: LinkProfile, count_pulses: int, model: LinkModel) -> tuple[tuple[int, ...], ...]:
-    """Disclosed rounds by setting and outcome: all clicks in X, and what is disclosed of those in Z."""
-    disclosed, _ = disclosed_shares(profile.security)
+    """Disclosed rounds by setting and outcome, settings that name an intensity included."""
+    disclosed, protocol = disclosed_shares(profile.security), model.protocol
     joints = [model.joint(intensity) for intensity in range(len(model.pulses))]
+
+    def share(setting: int, outcome: int) -> float:
+        basis = outcome >> 1
+        counts = protocol.setting_bases[setting] == basis or (protocol.counts_all_x and basis == 1)
+        return disclosed[basis] if counts else 0.0
+
     return tuple(
-        tuple(
-            round(count_pulses * sum(joint[row][outcome] for joint in joints) * (disclosed if outcome < 2 and in_z else 1.0))
-            for outcome in range(4)
-        )
-        for row, in_z in enumerate(basis == 0 for basis in model.protocol.setting_bases)
+        tuple(round(count_pulses * joint[setting][outcome] * share(setting, outcome)) for outcome in range(4))
+        for setting in range(len(protocol.settings))
+        for joint in joints
     )

@@ -95,5 +95,5 @@ def expected_block(
             f"reconciliation efficiency {reconciliation_efficiency}: no code leaks less than n h(QBER), give 1 or more"
         )
     leakage = expected_leakage(counts, model, reconciliation_efficiency, answer_share(profile, proof))
-    key = composable_length(profile, model, counts, leakage)
+    key = composable_length(profile, counts, leakage)
     return ExpectedBlock(counts, leakage, key, pulses / profile.source.clock_hz / profile.source.duty_cycle)

@@ -11,14 +11,13 @@ from math import fsum
 from typing import TYPE_CHECKING, Literal
 
 from common.errors import AbortReason
-from common.planning.counts import basis_shares, decoy_counts, decoy_shares, expected_counts, three_state_decoy_counts, x_click_shares
+from common.planning.counts import basis_shares, decoy_shares, expected_counts, x_click_shares
 from common.planning.leakage import answer_share, expected_efficiency, expected_leakage
-from common.planning.settings import decoy_setting, three_state_setting
+from common.profiles.setting import bb84_setting, block_setting, decoy_setting, three_state_setting
 from common.security.entropy import binary_entropy
 from common.security.epsilons import EpsilonBudget
-from common.security.key_length import KeyLength, key_length, length_of
-from common.security.proofs import decoy_bb84, limits, three_state, three_state_decoys
-from common.security.proofs.bb84_setting import Bb84Setting
+from common.security.key_length import KeyLength, key_length
+from common.security.proofs import limits
 from common.security.proofs.registry import ComposableProof, require_composable
 
 if TYPE_CHECKING:
@@ -65,17 +64,15 @@ class Yield:
     bound: str = ""
 
 
-def composable_length(profile: LinkProfile, model: LinkModel, counts: BlockCounts, leakage: Leakage) -> KeyLength:
+def composable_length(profile: LinkProfile, counts: BlockCounts, leakage: Leakage) -> KeyLength:
     """Compute the length of a block by the formula that decides live keys.
 
     Parameters
     ----------
     profile : LinkProfile
         Any link.
-    model : LinkModel
-        What happens per pulse.
     counts : BlockCounts
-        Of the block, all intensities together.
+        Of the block, by intensity where the protocol has several.
     leakage : Leakage
         Every bit charged.
 
@@ -86,22 +83,9 @@ def composable_length(profile: LinkProfile, model: LinkModel, counts: BlockCount
 
     References
     ----------
-    :func:`common.security.key_length.length_of` on expected counts; status: planning.
+    :func:`common.security.key_length.key_length` on expected counts; status: planning.
     """
-    budget = EpsilonBudget.of(profile.security)
-    if profile.protocol == "bb84":
-        return key_length(counts, leakage, Bb84Setting.of(profile.source, profile.receiver, profile.security), budget)
-    keys = {"Z": counts.z}
-    if profile.protocol == "three-state":
-        setting = three_state_setting(profile)
-        return length_of(three_state.estimate(counts, setting, budget), keys, leakage, budget, three_state.events(setting))
-    decoys = decoy_setting(profile)
-    if profile.protocol == "bb84-decoy":
-        known = decoy_bb84.estimate(decoy_counts(profile, counts.pulses, model), decoys, budget)
-        return length_of(known, keys, leakage, budget, decoy_bb84.events(decoys))
-    setting = three_state_setting(profile)
-    known = three_state_decoys.estimate(three_state_decoy_counts(profile, counts.pulses, model), decoys, setting, budget)
-    return length_of(known, keys, leakage, budget, three_state_decoys.events(decoys, setting))
+    return key_length(counts, leakage, block_setting(profile), EpsilonBudget.of(profile.security))
 
 
 def composable_yield(profile: LinkProfile, model: LinkModel, count_pulses: int | None) -> Yield:
@@ -137,7 +121,7 @@ def composable_yield(profile: LinkProfile, model: LinkModel, count_pulses: int |
         return _limit_yield(proof, _limit(profile, model), profile, model, efficiency, answers)
     counts = expected_counts(profile, count_pulses, model)
     efficiency = expected_efficiency(profile, model, counts)
-    length = composable_length(profile, model, counts, expected_leakage(counts, model, efficiency, answers))
+    length = composable_length(profile, counts, expected_leakage(counts, model, efficiency, answers))
     return Yield(
         proof=proof.name,
         title=proof.title,
@@ -154,8 +138,7 @@ def composable_yield(profile: LinkProfile, model: LinkModel, count_pulses: int |
 def _limit(profile: LinkProfile, model: LinkModel) -> limits.Limit:
     cross, shares = model.probability_cross, basis_shares(profile, model)
     if profile.protocol == "bb84":
-        setting = Bb84Setting.of(profile.source, profile.receiver, profile.security)
-        return limits.bb84_limit(shares["Z"], shares["X"], cross, setting)
+        return limits.bb84_limit(shares["Z"], shares["X"], cross, bb84_setting(profile))
     if profile.protocol == "three-state":
         clicks = {entry: sum(values) for entry, values in x_click_shares(model).items()}
         return limits.three_state_limit(shares["Z"].key, clicks, cross, three_state_setting(profile))

@@ -162,7 +162,7 @@ def link_model(profile: LinkProfile) -> LinkModel:
     """
     protocol, source, receiver = find_protocol(profile.protocol), profile.source, profile.receiver
     bright, gate = light_of(source), _gate(profile)
-    sent = _setting_probabilities(protocol, source.probability_z)
+    sent = np.array(protocol.probabilities(source.probability_z))
     losses, weights = fading(profile.channel.loss_db, profile.channel.fading_sigma_db)
     arriving = losses * receiver.efficiency * receiver.detector_efficiency
     table, live = np.zeros((len(bright), len(sent), CROSS + 1)), 0.0
@@ -222,12 +222,6 @@ def _port_clicks(
     any_of_two = sum((pulse.probability * pulse.detected(either) for pulse in light), np.zeros(either.shape))
     both = one[..., :, None] + one[..., None, :] - any_of_two
     return np.einsum("s,nsp->np", sent, one), np.einsum("s,nspq->npq", sent, both)
-
-
-def _setting_probabilities(protocol: Protocol, probability_z: float) -> NDArray[np.float64]:
-    """How often Alice sends each setting: those of a basis equally often."""
-    in_basis = probability_z, 1.0 - probability_z
-    return np.array([in_basis[basis] / protocol.setting_bases.count(basis) for basis in protocol.setting_bases])
 
 
 def _gate(profile: LinkProfile) -> Gate:

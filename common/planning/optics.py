@@ -15,6 +15,7 @@ import numpy as np
 
 from common.planning.clicks import ACTIVE, PASSIVE, TIME_BINS, Detectors
 from common.planning.gate import REACH_SLOTS
+from common.protocols.protocol import OUTCOME_ANGLES_DEG
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from common.planning.gate import Gate
     from common.profiles.link import LinkProfile
     from common.protocols.protocol import Protocol
-
-OUTCOME_ANGLES_DEG = (0.0, 180.0, 90.0, 270.0)
-"""Angles on the Bloch sphere that the outcomes Z0 Z1 X0 X1 stand for, and the settings of the same names."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from common.errors import AbortReason, ConfigurationError
-from common.planning.counts import basis_shares, decoy_counts, decoy_shares, expected_counts, three_state_decoy_counts
+from common.planning.counts import basis_shares, decoy_shares, expected_counts
 from common.planning.leakage import RECONCILIATION_EFFICIENCY
 from common.planning.lengths import Yield, closed
-from common.planning.settings import decoy_setting, three_state_setting
+from common.profiles.setting import decoy_setting, three_state_setting
 from common.security.entropy import binary_entropy
 from common.security.proofs import single_photon_paper, three_state_paper
 from common.security.proofs.bb84_setting import Bb84Setting
+from common.security.proofs.deciding import decoy_counts, three_state_decoy_counts
 from common.security.proofs.decoy_paper import (
     decoy_asymptotic_rate,
     decoy_length,
@@ -155,9 +156,9 @@ def _paper_length(name: str, profile: LinkProfile, model: LinkModel, counts: Blo
         return three_state_paper.three_state_length(counts, three_state_setting(profile), leak, paper_epsilons(profile, name))
     decoys = decoy_setting(profile)
     if name in {"lim-2014", "rusca-2018"}:
-        by_intensity = decoy_counts(profile, counts.pulses, model)
+        by_intensity = decoy_counts(counts, len(decoys.intensities))
         return decoy_length(by_intensity, decoys, leak, security.epsilon_secrecy, security.epsilon_correctness)
-    block = three_state_decoy_counts(profile, counts.pulses, model)
+    block = three_state_decoy_counts(counts, len(decoys.intensities))
     return three_state_decoy_length(block, decoys, three_state_setting(profile), leak, paper_epsilons(profile, name))
 
 

@@ -334,7 +334,10 @@ _MEASURED = (
     " pays for the cross clicks of the passive receiver, most at low loss"
 )
 _FADING = "as in the laboratory; besides, the loss fluctuates by 1.1 dB: at 15.7 dB the formula gives 9.5e-4 bit/pulse"
-_OURS = "clock, distance and states are the publication's, all other parameters are ours: only the order of magnitude can be compared"
+_OURS = (
+    "clock, distance and states are the publication's, all other parameters are ours: "
+    "only the order of magnitude can be compared; the composable proof besides gives away the noise that Z has beyond X"
+)
 _CUT = "the printed length needs a QBER of {}, as if {} had been cut, not rounded"
 _EXACT = (
     "the composable proof has no term like the formula's 7 sqrt(log2(2/ε)/n) a bit, 42128 bits of run 2 and nearly all of the difference;"

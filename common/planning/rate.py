@@ -19,8 +19,9 @@ from common.planning.counts import pulses_for_block
 from common.planning.lengths import Mode, composable_yield
 from common.planning.link_model import LinkModel, link_model
 from common.planning.paper_lengths import paper_proof, paper_yield
-from common.planning.settings import entries, three_state_setting
+from common.planning.settings import entries
 from common.planning.textbook import textbook_model
+from common.profiles.setting import three_state_setting
 from common.protocols.protocol import find_protocol
 from common.security.proofs.registry import require_composable
 

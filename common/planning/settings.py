@@ -1,22 +1,17 @@
-"""What a link profile fixes about a block, in the terms of the proofs; and the same link with another source of light.
+"""A profile's entries by name, changed and checked again; and the same link with another source of light.
 
-Profiles use the words of the laboratory (degrees, section names), proofs those of their formulas. Serves ``lengths``, ``rate`` and
-the searches that change one entry of a profile after another.
+Serves ``rate`` and the searches that change one entry of a profile after another.
 """
 
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass, replace
-from math import radians
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from common.errors import ConfigurationError
 from common.profiles.consistency import check_consistency
-from common.security.multi_photon import source_multi_photon
-from common.security.proofs.decoy_setting import DecoySetting
-from common.security.proofs.three_state_setting import QubitStates, ThreeStateSetting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,78 +25,6 @@ LASER_INTENSITIES = ((0.45, 0.8), (0.1, 0.12), (0.002, 0.08))
 
 SINGLE_PHOTONS = (0.292, 0.00698)
 """Mean photon number in the channel and g2 of a good source, where nothing else is said: those of ``hefei`` [Zhang2025]."""
-
-
-def three_state_setting(profile: LinkProfile) -> ThreeStateSetting:
-    """Read what the three-state proofs need off a profile.
-
-    Parameters
-    ----------
-    profile : LinkProfile
-        Of a three-state protocol.
-
-    Returns
-    -------
-    ThreeStateSetting
-        With the multi-photon bound of a single-photon source at its upper confidence limit, and 0 for light with decoys.
-
-    Raises
-    ------
-    ConfigurationError
-        If the states may lie on one line.
-
-    References
-    ----------
-    ``docs/explanation/three-state``; status: planning.
-    """
-    source, receiver, security = profile.source, profile.receiver, profile.security
-    one, two, three = (radians(angle) for angle in source.state_angles_deg)
-    multi = 0.0
-    if source.kind == "single-photon":
-        multi = source_multi_photon(
-            source.mean_photon_number,
-            source.mean_photon_number_uncertainty,
-            source.g2,
-            source.g2_uncertainty,
-            source.on_fraction,
-            source.transmitter_efficiency,
-            source.pre_attenuation,
-        )
-    return ThreeStateSetting(
-        probability_multi_photon=multi,
-        probability_z_alice=source.probability_z,
-        probability_z_bob=receiver.probability_z,
-        basis_choice=receiver.basis_choice,
-        test_fraction_z=security.test_fraction,
-        maximum_frames=security.maximum_frames,
-        states=QubitStates((one, two, three), radians(source.state_uncertainty_deg)),
-    )
-
-
-def decoy_setting(profile: LinkProfile) -> DecoySetting:
-    """Read what the decoy proofs need off a profile.
-
-    Parameters
-    ----------
-    profile : LinkProfile
-        Of a decoy protocol.
-
-    Returns
-    -------
-    DecoySetting
-        With intensities as they enter the channel.
-
-    Raises
-    ------
-    ConfigurationError
-        If the intensities or their probabilities do not suit the bounds.
-
-    References
-    ----------
-    ``docs/explanation/decoy-states``; status: planning.
-    """
-    source, receiver = profile.source, profile.receiver
-    return DecoySetting(tuple(source.intensities), tuple(source.probability_intensity), receiver.probability_z, receiver.basis_choice)
 
 
 def entries(profile: LinkProfile) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from math import exp
 from typing import TYPE_CHECKING
 
 from common.planning.link_model import LinkModel, PulseModel
-from common.planning.settings import decoy_setting
+from common.profiles.setting import decoy_setting
 from common.protocols.protocol import find_protocol
 from common.security.proofs.decoy_paper import laser_gains
 from common.security.proofs.single_photon_channel import single_photon_clicks

@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from common.errors import ConfigurationError
 from common.profiles.consistency import check_consistency
+from common.protocols.protocol import Protocol, find_protocol
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -242,6 +243,11 @@ class LinkProfile:
     receiver: Receiver
     security: Security
     reconciliation: Reconciliation
+
+    @property
+    def prepared(self) -> Protocol:
+        """The protocol as Alice's record names its settings: with intensities, where her light has several."""
+        return find_protocol(self.protocol).with_intensities(len(self.source.intensities))
 
 
 _ADAPTER = TypeAdapter(LinkProfile)

@@ -18,6 +18,12 @@ from common.errors import ConfigurationError
 OUTCOMES = ("Z0", "Z1", "X0", "X1")
 """Outcomes of a detection; the code is the index, its second bit the basis (0 for Z), its lowest bit the key bit."""
 
+OUTCOME_ANGLES_DEG = (0.0, 180.0, 90.0, 270.0)
+"""Angles on the Bloch sphere that the outcomes stand for, and the settings of the same names."""
+
+INTENSITIES = ("signal", "decoy", "vacuum")
+"""Names of the intensities of weak coherent light, brightest first; the last one need not be quite dark."""
+
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
@@ -33,6 +39,10 @@ class Protocol:
         Basis (0 for Z, 1 for X) and key bit of each setting.
     source : str
         Kind of source it is made for: ``single-photon``, or ``weak-coherent`` light of several intensities.
+    counts_all_x : bool
+        Whether every click in X is disclosed, whatever was sent; otherwise only rounds in matching bases are of use.
+    setting_intensities : tuple[int, ...]
+        Intensity of each setting, index into ``INTENSITIES``.
     """
 
     name: str
@@ -40,6 +50,57 @@ class Protocol:
     setting_bases: tuple[int, ...]
     setting_bits: tuple[int, ...]
     source: Literal["single-photon", "weak-coherent"]
+    counts_all_x: bool = False
+    setting_intensities: tuple[int, ...] = (0, 0, 0, 0)
+
+    @property
+    def count_intensities(self) -> int:
+        """How many intensities the settings tell apart."""
+        return max(self.setting_intensities) + 1
+
+    def with_intensities(self, count: int) -> Protocol:
+        """Return the protocol with settings that name state and intensity, as the emission record of such light does.
+
+        Parameters
+        ----------
+        count : int
+            Intensities; up to 1 leaves the settings as they are.
+
+        Returns
+        -------
+        Protocol
+            Settings like ``Z0/signal``, intensity by intensity within each state.
+        """
+        if count <= 1:
+            return self
+        named = INTENSITIES[:count]
+        return replace(
+            self,
+            settings=tuple(f"{state}/{intensity}" for state in self.settings for intensity in named),
+            setting_bases=tuple(basis for basis in self.setting_bases for _ in named),
+            setting_bits=tuple(bit for bit in self.setting_bits for _ in named),
+            setting_intensities=tuple(index for _ in self.settings for index in range(len(named))),
+        )
+
+    def probabilities(self, probability_z: float, probability_intensity: tuple[float, ...] = (1.0,)) -> tuple[float, ...]:
+        """Return how often each setting is sent: states of a basis equally often, intensities apart from them.
+
+        Parameters
+        ----------
+        probability_z : float
+            Probability that Alice prepares in Z.
+        probability_intensity : tuple[float, ...]
+            Probability of each intensity.
+
+        Returns
+        -------
+        tuple[float, ...]
+            One for each setting.
+        """
+        in_basis = probability_z, 1.0 - probability_z
+        chances = [probability_intensity[intensity] for intensity in self.setting_intensities]
+        shares = [sum(chance for chance, other in zip(chances, self.setting_bases, strict=True) if other == basis) for basis in (0, 1)]
+        return tuple(in_basis[basis] * chance / shares[basis] for basis, chance in zip(self.setting_bases, chances, strict=True))
 
     def bases_of(self, settings: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the basis of each setting: uint8[n] of codes in, uint8[n] of 0 and 1 out."""
@@ -65,6 +126,8 @@ THREE_STATE = Protocol(
     setting_bases=(0, 0, 1),
     setting_bits=(0, 1, 0),
     source="single-photon",
+    counts_all_x=True,
+    setting_intensities=(0, 0, 0),
 )
 """Two states for the key, one for the test; all clicks in X count, whatever was sent [Tamaki2014]."""
 

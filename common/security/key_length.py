@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from common.errors import AbortReason, ConfigurationError
 from common.security.entropy import saturated_entropy
 from common.security.proofs.bb84_setting import Bb84Setting
-from common.security.proofs.bb84_single_photon import estimate
+from common.security.proofs.deciding import BlockSetting, estimate_of, events_of, key_bases_of
 from common.security.proofs.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from common.security.epsilons import EpsilonBudget
     from common.security.proofs.estimate import BasisEstimate
 
-__all__ = ["Bb84Setting", "KeyLength", "key_length", "length_of"]
+__all__ = ["Bb84Setting", "BlockSetting", "KeyLength", "key_length", "length_of"]
 
 _UNIT = 1 << 26
 """Deductions are raised to whole multiples of 2^-26 bit: sums of them are exact in floating point up to blocks of 1e8 bits."""
@@ -62,7 +62,7 @@ class KeyLength:
     bound: str = ""
 
 
-def key_length(counts: BlockCounts, leakage: Leakage, setting: Bb84Setting, budget: EpsilonBudget) -> KeyLength:
+def key_length(counts: BlockCounts, leakage: Leakage, setting: BlockSetting, budget: EpsilonBudget) -> KeyLength:
     """Compute the secret length of a closed block.
 
     Parameters
@@ -71,8 +71,8 @@ def key_length(counts: BlockCounts, leakage: Leakage, setting: Bb84Setting, budg
         Of the closed block, failed segments and dropped frames included.
     leakage : Leakage
         Every bit charged, verification tag and verdict included: they are not charged again here.
-    setting : Bb84Setting
-        What was fixed before the block.
+    setting : BlockSetting
+        What was fixed before the block; its type says which proof decides.
     budget : EpsilonBudget
         Failure probabilities allowed to the block.
 
@@ -92,8 +92,8 @@ def key_length(counts: BlockCounts, leakage: Leakage, setting: Bb84Setting, budg
     status: rigorous.
     """
     of_basis = {"Z": counts.z, "X": counts.x}
-    keys = {basis: of_basis[basis] for basis in setting.key_basis_names}
-    return length_of(estimate(counts, setting, budget), keys, leakage, budget, setting.events)
+    keys = {basis: of_basis[basis] for basis in key_bases_of(setting)}
+    return length_of(estimate_of(counts, setting, budget), keys, leakage, budget, events_of(setting))
 
 
 def length_of(

@@ -116,13 +116,96 @@ def multi_click_bound(count_cross: int, probability_z: float, epsilon: float) ->
     ----------
     ``docs/explanation/multi-photons``, section "Passive receivers"; [Ville1939], [Howard2020] theorem 1; status: rigorous.
     """
-    if count_cross < 0:
-        raise ConfigurationError(f"count_cross {count_cross}: a number of clicks is 0 or more")
+    return hidden_click_bound(count_cross, cross_probability(probability_z), epsilon)
+
+
+def cross_probability(probability_z: float) -> float:
+    """Least probability that two or more photons behind a beam splitter click in both bases.
+
+    Parameters
+    ----------
+    probability_z : float
+        Probability ``q`` that it sends a photon to Z, between 0 and 1, both excluded.
+
+    Returns
+    -------
+    float
+        ``2 q (1-q)``.
+
+    Raises
+    ------
+    ConfigurationError
+        If the probability is out of its range.
+
+    References
+    ----------
+    ``docs/explanation/multi-photons``, section "Passive receivers"; status: rigorous.
+    """
     if not 0.0 < probability_z < 1.0:
         raise ConfigurationError(f"receiver.probability_z = {probability_z}: a passive receiver needs both bases")
+    return 2.0 * probability_z * (1.0 - probability_z)
+
+
+def both_ports_probability(probability_z: float) -> float:
+    """Least probability that two or more photons behind the interferometer of time bins make both of its ports click.
+
+    A photon leaves in an outer window with probability ``q``, whatever its state and those of others, and then by either port alike:
+    nothing meets it at the second splitter. Once there is such a photon it parts from any other one with probability 1/2.
+
+    Parameters
+    ----------
+    probability_z : float
+        Probability ``q`` of an outer window, between 0 and 1, both excluded.
+
+    Returns
+    -------
+    float
+        ``(1 - (1-q)^2)/2``; 3/8 where the first splitter is even.
+
+    Raises
+    ------
+    ConfigurationError
+        If the probability is out of its range.
+
+    References
+    ----------
+    ``docs/explanation/multi-photons``, section "Time bins"; status: rigorous.
+    """
+    if not 0.0 < probability_z < 1.0:
+        raise ConfigurationError(f"receiver.probability_z = {probability_z}: a passive receiver needs both bases")
+    return 0.5 * (1.0 - (1.0 - probability_z) ** 2)
+
+
+def hidden_click_bound(count_cross: int, cross: float, epsilon: float) -> int:
+    """Bound the single clicks from slots with several photons by the clicks that gave such slots away.
+
+    Parameters
+    ----------
+    count_cross : int
+        Slots that showed that they held several photons, 0 or more.
+    cross : float
+        Least probability ``c`` that such a slot shows it, between 0 and 1, both excluded.
+    epsilon : float
+        Probability of failure, ``0 < epsilon < 1``.
+
+    Returns
+    -------
+    int
+        Single clicks, both bases together.
+
+    Raises
+    ------
+    ConfigurationError
+        If an argument is out of its range; the message names it.
+
+    References
+    ----------
+    See ``multi_click_bound``, which says how; status: rigorous.
+    """
+    if count_cross < 0:
+        raise ConfigurationError(f"count_cross {count_cross}: a number of clicks is 0 or more")
     if not 0.0 < epsilon < 1.0:
         raise ConfigurationError(f"epsilon {epsilon}: choose a failure probability between 0 and 1, both excluded")
-    cross = 2.0 * probability_z * (1.0 - probability_z)
     exponent = log(_PREDICTIONS / epsilon)
     if count_cross == 0:
         return floor(exponent / -log1p(-cross) * _ROUNDING)  # lambda at its largest, where one cross click ends the game

@@ -40,7 +40,13 @@ class LoopSocket:
         self._loop.add_reader(self._file, self._look)
 
     async def receive(self) -> list[bytes]:
-        """Return the parts of the next message."""
+        """Wait for a message.
+
+        Returns
+        -------
+        list[bytes]
+            The parts of the next one.
+        """
         if self._count_at_once >= MOST_AT_ONCE:
             self._count_at_once = 0
             await asyncio.sleep(0)

@@ -268,6 +268,12 @@ class TagFile:
         self.close()
 
 
+def states_channels(path: Path) -> bool:
+    """Whether the tag file at ``path`` says itself which channel is which."""
+    with open_hdf5(path, "tag file") as file:
+        return parse_attribute(file, path) is not None
+
+
 def read_tags(path: Path, channels: dict[str, int] | None = None, sync_divider: int | None = None) -> TimeTags:
     """Read a tag file into memory.
 

@@ -6,7 +6,7 @@ import pytest
 from common.emulator.link import NOISE
 from common.emulator.recorded import NO_SLOT, emulate_recorded
 from common.errors import ConfigurationError, StreamError
-from common.timetags.ptu import read_ptu
+from common.timetags.recording import read_recording
 from tests.physics.links import CLOCK_HZ, clicks, link, matched
 from tests.physics.statistics import assert_binomial
 
@@ -65,7 +65,7 @@ def test_arrivals_of_a_real_emitter_become_a_link(recordings):
     path = recordings / "200204_HH400_T2_320MHz_HBT.timeres"
     if not path.is_file():
         pytest.skip(f"{path.name} is not in the folder of recordings")
-    tags = read_ptu(path)
+    tags, _ = read_recording(path)
     slots = np.floor(tags.t_ps * (HBT_CLOCK_HZ * 1e-12)).astype(np.int64)
 
     emulation = emulate_recorded(link("channel.misalignment=0.01"), slots, tags.t_ps, HBT_CLOCK_HZ, seed=4, transmission=0.5)

@@ -43,16 +43,20 @@ def test_the_telegraph_follows_the_conditional_probabilities(steps, on_fraction,
     assert on.tolist() == reference_telegraph_states(slots.tolist(), uniform.tolist(), on_fraction, correlation, last_slot, last_on)
 
 
-@given(photons=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1), draws), max_size=60), misalignment=st.floats(0, 0.5))
-def test_a_measurement_keeps_the_bit_in_the_right_basis_and_tosses_a_coin_in_the_other(photons, misalignment):
-    state = np.array([photon[0] for photon in photons], np.uint8)
-    basis = np.array([photon[1] for photon in photons], np.uint8)
+tables = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), st.floats(0, 0.5), st.floats(0, 0.5)), min_size=1, max_size=8)
+
+
+@given(states=tables, data=st.data())
+def test_a_measurement_gives_the_likelier_bit_and_now_and_then_the_other(states, data):
+    photons = data.draw(st.lists(st.tuples(st.integers(0, len(states) - 1), st.integers(0, 1), draws), max_size=60))
+    bit, flipped = [list(row[:2]) for row in states], [list(row[2:]) for row in states]
+    state, basis = (np.array([photon[part] for photon in photons], np.uint8) for part in (0, 1))
     uniform = np.array([photon[2] for photon in photons], np.float64)
     outcome = np.empty(len(photons), np.uint8)
 
-    measure_states(state, basis, uniform, misalignment, outcome)
+    measure_states(state, basis, uniform, np.array(bit, np.uint8), np.array(flipped), outcome)
 
-    assert outcome.tolist() == reference_measure_states(state.tolist(), basis.tolist(), uniform.tolist(), misalignment)
+    assert outcome.tolist() == reference_measure_states(state.tolist(), basis.tolist(), uniform.tolist(), bit, flipped)
 
 
 @given(

@@ -124,7 +124,7 @@ def slow_announced(detectors, pulse, efficiencies, noise, dead_windows):
 
 
 def slow_verdict(detectors, hits, dead_windows):
-    shown = set()
+    shown, count_clicks = set(), 0
     for port in set(detectors.port):
         blind_until = -9.0
         for window in (-1, 0, 1):
@@ -132,10 +132,11 @@ def slow_verdict(detectors, hits, dead_windows):
                 if hit and detectors.port[which] == port and detectors.window[which] == window and window >= blind_until:
                     blind_until = window + dead_windows
                     shown.add(detectors.outcome[which])
+                    count_clicks += 1
     result = np.zeros(CROSS + 1)
     if not shown:
         return result
-    if min(shown) < 2 <= max(shown):
+    if min(shown) < 2 <= max(shown) or (detectors is TIME_BINS and count_clicks > 1):
         result[CROSS] = 1.0
     else:
         for outcome in shown:

@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bob.kernels import COUNT_COUNTERS, COUNT_DEAD_ROUNDS, COUNT_DOUBLES, FLAG_DOUBLE, count_phases, detect_clicks, locate_slots
-from tests.reference.receiver import slow_count_phases, slow_detect_clicks, slow_locate_slots
+from bob.reading import Reading
+from tests.reference.receiver import slow_count_phases, slow_detect_clicks, slow_detect_time_bins, slow_locate_slots
 
 LIMITS = np.iinfo(np.int64)
+READING = Reading.of_polarisation({"H": 0, "V": 1, "D": 2, "A": 3})
 
 
 @given(
@@ -70,7 +72,8 @@ def test_detections_are_those_of_a_round_by_round_account(tags, low_ps, width_ps
     zero, everything = np.zeros(1, np.int64), np.array([LIMITS.max], np.int64)
 
     kept, crossed = detect_clicks(
-        t_ps, channel, outcomes, zero, zero, np.zeros(1), np.array([1.0 / period_ps]), np.array([LIMITS.min]), everything,
+        t_ps, channel, outcomes[np.newaxis], READING.outcome_of_pattern, READING.flags_of_pattern, 0.0,
+        zero, zero, np.zeros(1), np.array([1.0 / period_ps]), np.array([LIMITS.min]), everything,
         float(low_ps), float(width_ps), dead_time_ps, previous_ps, slot, outcome, flags, cross, counters,
     )  # fmt: skip
     rounds, crosses, dead = slow_detect_clicks(detector_tags, period_ps, low_ps, width_ps, dead_time_ps, previous_ps)
@@ -82,3 +85,33 @@ def test_detections_are_those_of_a_round_by_round_account(tags, low_ps, width_ps
     assert (flags[:kept] == FLAG_DOUBLE).tolist() == [len(r[2]) == 2 for r in rounds]
     assert counters[COUNT_DOUBLES] == sum(len(r[2]) == 2 for r in rounds)
     assert (outcome[:kept] & 1).tolist() == [min(r[2]) for r in rounds]
+
+
+@given(
+    tags=st.lists(st.tuples(st.integers(-3000, 3000), st.integers(0, 2)), min_size=1, max_size=60).map(sorted),
+    low_ps=st.sampled_from([-150, -100, 0, 30]),
+    width_ps=st.sampled_from([32, 64, 80]),
+    dead_time_ps=st.sampled_from([0, 50, 100, 300, 1000]),
+    before_ps=st.integers(0, 2000),
+)
+def test_time_bins_are_read_as_the_reference_reads_them(tags, low_ps, width_ps, dead_time_ps, before_ps):
+    period_ps, pitch_ps = 256, 80
+    reading = Reading.of_time_bins({"M": 1, "P": 0}, pitch_ps)
+    t_ps, channel = np.array([t for t, _ in tags], np.int64), np.array([number for _, number in tags], np.uint8)
+    slot, cross = np.empty(t_ps.size, np.int64), np.empty(t_ps.size, np.int64)
+    outcome, flags, counters = np.empty(t_ps.size, np.uint8), np.empty(t_ps.size, np.uint8), np.zeros(COUNT_COUNTERS, np.int64)
+    zero, previous_ps = np.zeros(1, np.int64), int(t_ps[0]) - period_ps - before_ps
+
+    kept, crossed = detect_clicks(
+        t_ps, channel, reading.click_of_channel, reading.outcome_of_pattern, reading.flags_of_pattern, float(pitch_ps),
+        zero, zero, np.zeros(1), np.array([1.0 / period_ps]), np.array([LIMITS.min]), np.array([LIMITS.max]),
+        float(low_ps), float(width_ps), dead_time_ps, previous_ps, slot, outcome, flags, cross, counters,
+    )  # fmt: skip
+    detector_tags = [tag for tag in tags if tag[1] < 2]
+    singles, crosses, dead = slow_detect_time_bins(detector_tags, period_ps, low_ps, width_ps, pitch_ps, dead_time_ps, previous_ps)
+
+    assert cross[:crossed].tolist() == crosses
+    assert counters[COUNT_DEAD_ROUNDS] == dead
+    assert list(zip(slot[:kept].tolist(), outcome[:kept].tolist(), strict=True)) == singles
+    assert not flags[:kept].any()
+    assert counters[COUNT_DOUBLES] == 0

@@ -13,12 +13,11 @@ def reference_telegraph_states(slots, uniform, on_fraction, correlation_slots, l
     return states
 
 
-def reference_measure_states(state, basis, uniform, misalignment):
+def reference_measure_states(state, basis, uniform, bit, flipped):
     outcomes = []
     for prepared, chosen, draw in zip(state, basis, uniform, strict=True):
-        prepared_basis, prepared_bit = divmod(prepared, 2)
-        bit = prepared_bit ^ int(draw < misalignment) if prepared_basis == chosen else int(draw < 0.5)
-        outcomes.append(2 * chosen + bit)
+        likelier, other = bit[prepared][chosen], 1 - bit[prepared][chosen]
+        outcomes.append(2 * chosen + (other if draw < flipped[prepared][chosen] else likelier))
     return outcomes
 
 

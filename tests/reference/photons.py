@@ -58,7 +58,10 @@ def simulate_photons(profile, gate_start_ps, count_pulses, seed):
         before = bisect_left(registered, (opens_ps,))
         if not 0 <= slot < count_pulses or (before > 0 and registered[before - 1][0] > opens_ps - receiver.dead_time_ps):
             continue
-        announced = 4 if len({outcome >> 1 for outcome in outcomes}) == 2 else rng.choice(sorted(outcomes))
+        if len(windows) == 3:  # any second click is a cross click there; each is a port in a window
+            announced = 4 if len(outcomes) > 1 else min(outcomes) >> 1
+        else:
+            announced = 4 if len({outcome >> 1 for outcome in outcomes}) == 2 else rng.choice(sorted(outcomes))
         counts[intensities[slot], settings[slot], announced] += 1
     return counts, sent
 
@@ -112,7 +115,7 @@ def _rounds(registered, gate_start_ps, width_ps, windows, step_ps, period_ps, ba
             window = min(2, floor(inside_ps / step_ps))
             if inside_ps - window * step_ps >= width_ps:
                 continue
-            outcome = (0, 2 + port, 1)[window]
+            outcome = (0, 2 + port, 1)[window] << 1 | port
         elif inside_ps >= width_ps:
             continue
         elif receiver.basis_choice == "active":

@@ -50,6 +50,34 @@ def slow_detect_clicks(tags, period_ps, low_ps, width_ps, dead_time_ps, previous
     return kept, crossed, dead
 
 
+def slow_detect_time_bins(tags, period_ps, low_ps, width_ps, pitch_ps, dead_time_ps, previous_ps):
+    """The same with two ports and three windows; ``tags`` are (time, port), the first window opens at ``low_ps`` in slot 0.
+
+    Returns single clicks as (slot, outcome), slots with several clicks, and the number of dead rounds.
+    """
+    clicks, disturbed = defaultdict(set), set()
+    for t, port in tags:
+        slot = (t - low_ps) // period_ps
+        since_ps = t - low_ps - slot * period_ps
+        window = since_ps // pitch_ps
+        if window < 3 and since_ps - window * pitch_ps < width_ps:
+            clicks[slot].add((window, port))
+        elif since_ps < 2 * pitch_ps + width_ps:
+            disturbed.add(slot)
+    times = [previous_ps] + [t for t, _ in tags]
+    kept, crossed, dead = [], [], 0
+    for slot in sorted(clicks):
+        opening = slot * period_ps + low_ps
+        if slot in disturbed or any(t < opening < t + dead_time_ps for t in times):
+            dead += 1
+        elif len(clicks[slot]) > 1:
+            crossed.append(slot)
+        else:
+            ((window, port),) = clicks[slot]
+            kept.append((slot, {0: 0, 1: 2 + port, 2: 1}[window]))
+    return kept, crossed, dead
+
+
 def slow_count_chosen(channel, chosen):
     return sum(number in chosen for number in channel)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,9 +147,8 @@ def test_tags_come_last_and_only_where_there_is_key(scenario):
         assert kinds.index(KeyLengthVerdict) < kinds.index(ToeplitzSeed) < kinds.index(TranscriptTag)
 
     fruitless = world(scenario)
-    fruitless.recipe = dataclasses.replace(
-        fruitless.recipe, setting=dataclasses.replace(fruitless.recipe.setting, probability_multi_photon=1.0)
-    )
+    setting: Any = fruitless.recipe.setting
+    fruitless.recipe = dataclasses.replace(fruitless.recipe, setting=dataclasses.replace(setting, probability_multi_photon=1.0))
     run = fruitless.session(most_blocks=2)
     assert not any(run.secret_bits.values())
     assert TranscriptTag not in {type(envelope.message) for envelope in run.envelopes()}

@@ -123,6 +123,58 @@ def test_where_splitting_takes_everything_there_is_no_key():
     assert block.secret_bits == 0
 
 
+THREE_STATES = (
+    "channel.loss_db=8",
+    "channel.fading_sigma_db=0",
+    "security.block_bits=1000000",
+    "security.frame_pulses=761300",
+    "source.pre_attenuation=0.5",
+)
+"""A block of a million bits; biased bases leave a hundredth of them to find the errors in."""
+
+DECOYS = ("security.block_bits=1000000", "security.frame_pulses=1000000")
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.02, 0.5, 1.0])
+def test_intercept_and_resend_of_three_states_is_charged_with_more_than_it_learns(strength):
+    block = attacked(load_profile("hefei", THREE_STATES), 1.9, 16, InterceptResend(strength))
+
+    assert_paid(block)
+    assert_binomial(block.known, block.count_key, strength / 2)
+    assert (block.secret_bits > 0) == (strength <= 0.02)
+
+
+@pytest.mark.parametrize("attack", [InterceptResend(0.05), InterceptResend(0.5), PhotonNumberSplitting(0.05), PhotonNumberSplitting(1.0)])
+def test_attacks_on_decoys_are_charged_with_more_than_they_learn(attack):
+    """A splitter keeps gain and QBER of all intensities together; each by itself shows her."""
+    block = attacked(load_profile("decoy", DECOYS), 0.9, 17, attack)
+
+    assert block.known > 0.02 * block.count_key
+    assert_paid(block)
+    assert (block.secret_bits > 0) == (attack.strength == 0.05)
+
+
+TIME_BINS = ("channel.loss_db=12", "security.block_bits=1000000")
+
+
+@pytest.mark.parametrize(
+    ("attack", "makes_key"),
+    [
+        (InterceptResend(0.02), True),
+        (InterceptResend(0.5), False),
+        (InterceptResend(0.02, photons=8, probability_z=1.0), False),
+        (InterceptResend(0.3, photons=8, probability_z=1.0), False),
+        (PhotonNumberSplitting(1.0), True),
+    ],
+)
+def test_attacks_on_time_bins_are_charged_with_more_than_they_learn(attack, makes_key):
+    """Bright pulses kill both ports early: a receiver that counted clicks in both bases only would hardly see them."""
+    block = attacked(load_profile("timebin-120km", TIME_BINS), 320.0, 18, attack)
+
+    assert_paid(block)
+    assert (block.secret_bits > 0) == makes_key
+
+
 BIASED = (
     "channel.loss_db=10",
     "security.block_bits=200000",

@@ -59,7 +59,18 @@ def flipped(block: ClosedBlock, position: int) -> ClosedBlock:
 
 
 def sifted_batch(bits, bases) -> SiftedBatch:
-    """One announcement of which everything is tested."""
+    """One announcement of which everything is tested, in the bases it was prepared in."""
     empty = KeyBits.joined([])
-    tested = [Bits.from_flags(np.array(flags, np.uint8)) for flags in (bits, bases)]
-    return SiftedBatch(1, len(bits), 0, empty, tested[0], tested[1], closes_block=False, closes_group=False, ends_stream=False)
+    ours, theirs = (np.array(flags, np.uint8) for flags in (bits, bases))
+    return SiftedBatch(
+        1,
+        len(bits),
+        0,
+        empty,
+        Bits.from_flags(ours),
+        Bits.from_flags(theirs),
+        closes_block=False,
+        closes_group=False,
+        ends_stream=False,
+        tested_settings=2 * theirs + ours,
+    )

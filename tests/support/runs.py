@@ -18,6 +18,15 @@ SHORT_NIEDERSACHSEN_SECONDS = 0.25
 SHORT_HBN = ("channel.loss_db=6", "security.block_bits=60000", "security.frame_pulses=10000", "security.epsilon_secrecy=1e-8")
 SHORT_HBN_SECONDS = 62.0
 
+SHORT_HEFEI = ("channel.loss_db=8", "security.block_bits=1000000", "security.frame_pulses=761300")
+SHORT_HEFEI_SECONDS = 1.0
+
+SHORT_DECOY = ("security.block_bits=300000", "security.frame_pulses=1000000")
+SHORT_DECOY_SECONDS = 0.3
+
+SHORT_TIMEBIN = ("channel.loss_db=12", "security.block_bits=1000000")
+SHORT_TIMEBIN_SECONDS = 320.0
+
 
 def short_niedersachsen(*settings: str) -> LinkProfile:
     return load_profile("niedersachsen", [*SHORT_NIEDERSACHSEN, *settings])

@@ -5,6 +5,7 @@ from math import log2
 import numpy as np
 import pytest
 
+from common.distillation.reconciliation.cascade import pinned_mixing, pinned_plan
 from common.errors import LocalProtocolError
 from common.kernels.cascade_search import DEFAULT_COUNT_MASKS, MOST_ROUNDS, CascadePlan, CascadeSearch, block_sizes
 
@@ -119,6 +120,32 @@ def test_answers_of_the_wrong_length_are_refused():
 def test_a_plan_that_is_none_is_refused(segment_bits, blocks, permutations, count_masks, what):
     with pytest.raises(LocalProtocolError, match=what):
         CascadePlan.build(segment_bits, blocks, permutations, np.zeros((count_masks, segment_bits // 64), np.uint64))
+
+
+def test_mixed_words_are_searched_as_bits_are_that_their_tables_permute():
+    chosen = pinned_plan(8192, 8192, tuple(block_sizes(0.02, 8192)))
+    same = CascadePlan.build(8192, chosen.block_bits, list(chosen.tables.permutations[1:]), chosen.tables.masks)
+    ours, theirs = segments_with_errors(np.random.default_rng(9), 3, 0.02, 8192)
+    assert chosen.tables.orders.size
+    assert not same.tables.orders.size
+
+    searches = [CascadeSearch(plan, segments) for segments in (ours, theirs) for plan in (chosen, same)]
+    while not searches[0].finished:
+        parities = [search.parities() for search in searches]
+        assert np.array_equal(parities[0], parities[1])
+        assert np.array_equal(parities[2], parities[3])
+        for search in searches:
+            found = search.advance(parities[0] ^ parities[2])
+            if search in searches[2:]:
+                search.correct(found)
+    assert all(np.array_equal(search.segments(), ours) for search in searches)
+
+
+def test_mixings_for_some_passes_only_or_of_other_lengths_are_refused():
+    chosen = pinned_mixing("any", 8192)
+    for key_bits, second in ((8192, np.arange(8192)), (8128, chosen)):
+        with pytest.raises(LocalProtocolError, match="mixings"):
+            CascadePlan.build(8192, [8, 32, 1024], [chosen, second], np.zeros((0, 128), np.uint64), key_bits)
 
 
 def test_masks_and_segments_of_the_wrong_shape_are_refused():

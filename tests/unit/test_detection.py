@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from bob.clock_recovery import PulseClock
-from bob.detection import detect, outcomes_by_channel
+from bob.detection import detect
 from bob.gating import Gate
 from bob.kernels import FLAG_DOUBLE, NOT_A_DETECTOR
+from bob.reading import Reading, outcomes_by_channel
 from common.errors import ConfigurationError
 
-OUTCOMES = outcomes_by_channel({"H": 0, "V": 1, "D": 2, "A": 3, "sync": 7})
+READING = Reading.of_polarisation({"H": 0, "V": 1, "D": 2, "A": 3, "sync": 7})
 CLOCK = PulseClock.steady(1e9, 0)
 GATE = Gate(0.0, 400.0)
 
@@ -28,7 +29,7 @@ class ScriptedRandomness:
 
 def detections(tags, *, gate=GATE, dead_time_ps=0, previous_ps=-(10**9), randomness=None, clock=CLOCK):
     t_ps, channel = np.array([t for t, _ in tags], np.int64), np.array([c for _, c in tags], np.uint8)
-    return detect(t_ps, channel, clock, gate, OUTCOMES, dead_time_ps, randomness or ScriptedRandomness(), previous_ps=previous_ps)
+    return detect(t_ps, channel, clock, gate, READING, dead_time_ps, randomness or ScriptedRandomness(), previous_ps=previous_ps)
 
 
 def test_clicks_in_the_gate_are_detections_and_others_are_counted():

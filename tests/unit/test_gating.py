@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bob.clock_recovery import PulseClock
-from bob.detection import outcomes_by_channel
 from bob.gating import Gate, PhaseHistogram, choose_gate, phase_histogram
+from bob.reading import outcomes_by_channel
 from common.errors import ConfigurationError, StreamError
 
 CHANNELS = {"H": 0, "V": 1, "D": 2, "A": 3, "sync": 4}

@@ -2,22 +2,18 @@
 
 import pytest
 
-from common.distillation.recipe import DISTILLED, Recipe
+from common.distillation.recipe import Recipe
 from common.errors import ConfigurationError
 from common.profiles.link import load_profile, profile_names
 from common.security.proofs.registry import require_composable
 
 
 @pytest.mark.parametrize("name", profile_names())
-def test_every_profile_that_comes_with_us_is_complete_and_makes_a_recipe_or_says_that_it_is_for_planning(name):
+def test_every_profile_that_comes_with_us_is_complete_and_makes_a_recipe(name):
     profile = load_profile(name)
 
     assert profile.name == name
-    if (profile.protocol, profile.encoding) in DISTILLED:
-        assert Recipe.of(profile).target_detections >= profile.security.block_bits
-    else:
-        with pytest.raises(ConfigurationError, match=rf"of link '{name}' can be planned \(qkd rate\) but not distilled yet"):
-            Recipe.of(profile)
+    assert Recipe.of(profile).target_detections >= profile.security.block_bits
     assert require_composable(profile.protocol, profile.security.proof).status == "composable"
 
 

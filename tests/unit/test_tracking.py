@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bob.clock_recovery import clock_from_reference
-from bob.detection import outcomes_by_channel
+from bob.reading import outcomes_by_channel
 from bob.tracking import Acquired, ClockTracker, LockLost, Piece
 from common.errors import StreamError
 from tests.support.pulse_tags import photon_tags, reference_tags

@@ -19,19 +19,16 @@ from common.bits import Bits
 from common.cli.benchmarks.measurement import MOST_SECONDS, REPETITIONS, Measurement, Request, fastest, installed
 from common.conversation.rehearsal import rehearse
 from common.distillation.recipe import Recipe
+from common.distillation.reconciliation.cascade import pinned_plan
 from common.distillation.reconciliation.code_matrix import Code
 from common.distillation.reconciliation.code_measurement import decoded_blindly
 from common.distillation.reconciliation.codes import LONGEST_BITS, choose_code
 from common.distillation.reconciliation.ldpc_frames import Layout, encode, layout_of
 from common.distillation.reconciliation.methods import METHODS
 from common.distillation.values import KeyBits
-from common.expander import Expander, permutation
-from common.kernels.cascade_search import DEFAULT_COUNT_MASKS, DEFAULT_SEGMENT_BITS, CascadePlan, CascadeSearch, block_sizes
+from common.kernels.cascade_search import DEFAULT_SEGMENT_BITS, CascadeSearch, block_sizes
 from common.profiles.link import load_profile
 from common.security.entropy import binary_entropy
-
-PUBLIC_KEY = bytes(32)
-"""Key of the permutations of the search that is measured by itself: any will do."""
 
 PEER_CODEWORDS = 2
 """Codewords that the peer decodes; it takes about half a second for each."""
@@ -126,15 +123,8 @@ def _conversation(request: Request, method: str, qber: float, block_bits: int) -
     )
 
 
-def _plan(qber: float) -> CascadePlan:
-    blocks = block_sizes(qber)
-    permutations = [permutation(PUBLIC_KEY, f"bench pass {number}", DEFAULT_SEGMENT_BITS) for number in range(1, len(blocks))]
-    words = Expander(PUBLIC_KEY, "bench masks").words_at(0, DEFAULT_COUNT_MASKS * DEFAULT_SEGMENT_BITS // 64)
-    return CascadePlan.build(DEFAULT_SEGMENT_BITS, blocks, permutations, words.reshape(DEFAULT_COUNT_MASKS, -1))
-
-
 def _cascade_search(request: Request, qber: float, block_bits: int) -> Measurement:
-    plan = _plan(qber)
+    plan = pinned_plan(DEFAULT_SEGMENT_BITS, DEFAULT_SEGMENT_BITS, tuple(block_sizes(qber)))
     segments = max(1, block_bits // DEFAULT_SEGMENT_BITS)
     rng = np.random.default_rng(3)
     tally = _Tally()

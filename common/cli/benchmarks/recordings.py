@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bob.detection import detect, outcomes_by_channel
+from bob.detection import detect
 from bob.live import LiveDetectionStation
+from bob.reading import Reading
 from bob.station import DetectionStation
 from common.cli.benchmarks.measurement import Measurement, Request, fastest
 from common.distillation.synchronisation import Frames
@@ -155,7 +156,7 @@ class _Fed:
 
 def _with_known_clock(request: Request, profile: LinkProfile, run: Emulation, bare: TimeTags) -> Measurement:
     reception = DetectionStation(run.tags, profile, SystemRandomness()).reception
-    outcomes = outcomes_by_channel(bare.channels)
+    reading = Reading.of(profile, bare.channels)
     clock, gate, dead_time_ps = reception.clock, reception.gate.gate, profile.receiver.dead_time_ps
 
     def peer() -> tuple[np.ndarray, np.ndarray]:
@@ -163,10 +164,10 @@ def _with_known_clock(request: Request, profile: LinkProfile, run: Emulation, ba
         order = np.argsort(slots, kind="stable")
         first, counts = np.unique(slots[order], return_index=True, return_counts=True)[1:]
         alone = order[first[counts == 1]]
-        return slots[alone], outcomes[bare.channel[alone]]
+        return slots[alone], reading.row_of_channel[bare.channel[alone]]
 
     seconds, peer_seconds = fastest(
-        request, lambda: detect(bare.t_ps, bare.channel, clock, gate, outcomes, dead_time_ps, SystemRandomness()), peer
+        request, lambda: detect(bare.t_ps, bare.channel, clock, gate, reading, dead_time_ps, SystemRandomness()), peer
     )
     return Measurement(
         stage="timetags",

@@ -255,15 +255,12 @@ def check_profiles(link: str | None) -> Iterator[Finding]:
     Finding
         One for each profile.
     """
-    from common.distillation.recipe import DISTILLED, Recipe
+    from common.distillation.recipe import Recipe
     from common.profiles.link import load_profile, profile_names
 
     for name in [link] if link else profile_names():
         try:
             profile = load_profile(name)
-            if link is None and (profile.protocol, profile.encoding) not in DISTILLED:
-                yield ok("link profile", f"{profile.name}: {profile.title}, for planning")
-                continue
             recipe = Recipe.of(profile)
         except QkdError as error:
             yield fail("link profile", str(error), "mend the entry it names; docs/reference lists them")

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ from common.distillation.reconciliation.segments import Segments, charge_answers
 from common.distillation.values import KeyBits, ReconciledBatch
 from common.errors import RemoteProtocolError
 from common.expander import Expander, permutation
+from common.kernels.bit_mixing import ROUNDS, WORD_BITS, Mixing, count_rotations
 from common.kernels.cascade_search import DEFAULT_COUNT_MASKS, DEFAULT_SEGMENT_BITS, CascadePlan, CascadeSearch, block_sizes
 from common.leakage import Leakage
 
@@ -160,14 +161,53 @@ def _planned(recipe: Recipe, working_qber: float, keys: list[KeyBits]) -> tuple[
     key_bits = -(-wanted // _STEP_BITS) * _STEP_BITS
     blocks = [Segments(key, -(-key.bits.count // key_bits), key_bits) for key in keys]
     segment_bits = max(SMALLEST_SEGMENT_BITS, 1 << (key_bits - 1).bit_length())
-    return blocks, _plan(segment_bits, key_bits, tuple(block_sizes(working_qber, segment_bits)))
+    return blocks, pinned_plan(segment_bits, key_bits, tuple(block_sizes(working_qber, segment_bits)))
 
 
 @lru_cache(maxsize=32)
-def _plan(segment_bits: int, key_bits: int, blocks: tuple[int, ...]) -> CascadePlan:
-    permutations = [permutation(PUBLIC_KEY, f"cascade {segment_bits} pass {number}", segment_bits) for number in range(1, len(blocks))]
+def pinned_plan(segment_bits: int, key_bits: int, blocks: tuple[int, ...]) -> CascadePlan:
+    """Build the plan that every link uses.
+
+    Parameters
+    ----------
+    segment_bits, key_bits : int
+        Bits of a segment, and how many of them carry key.
+    blocks : tuple[int, ...]
+        Block size of each pass.
+
+    Returns
+    -------
+    CascadePlan
+        Its shuffles and masks come from the pinned expander.
+    """
+    labels = [f"cascade {segment_bits} pass {number}" for number in range(1, len(blocks))]
+    if key_bits >= WORD_BITS * WORD_BITS:
+        shuffles: list[NDArray[Any] | Mixing] = [pinned_mixing(label, key_bits) for label in labels]
+    else:
+        shuffles = [permutation(PUBLIC_KEY, label, segment_bits) for label in labels]
     words = Expander(PUBLIC_KEY, f"cascade {segment_bits} masks").words_at(0, DEFAULT_COUNT_MASKS * segment_bits // 64)
-    return CascadePlan.build(segment_bits, blocks, permutations, words.reshape(DEFAULT_COUNT_MASKS, -1), key_bits)
+    return CascadePlan.build(segment_bits, blocks, shuffles, words.reshape(DEFAULT_COUNT_MASKS, -1), key_bits)
+
+
+def pinned_mixing(label: str, key_bits: int) -> Mixing:
+    """Draw a shuffle of whole words.
+
+    Parameters
+    ----------
+    label : str
+        Names it; another label is another shuffle.
+    key_bits : int
+        Bits that are shuffled: whole words, 64 at least.
+
+    Returns
+    -------
+    Mixing
+        The same everywhere.
+    """
+    count = key_bits // WORD_BITS
+    orders = [permutation(PUBLIC_KEY, f"{label} order {number} of {count}", count) for number in range(ROUNDS + 1)]
+    drawn = Expander(PUBLIC_KEY, f"{label} rotations").bytes_at(0, ROUNDS * count_rotations(count))
+    return Mixing(np.array(orders, np.uint16), np.frombuffer(drawn, np.uint8).reshape(ROUNDS, -1) % WORD_BITS)
 
 
 def _charged(recipe: Recipe, search: CascadeSearch, blocks: list[Segments]) -> list[Leakage]:

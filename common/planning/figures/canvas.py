@@ -7,6 +7,7 @@ markers. Files carry title and caption in their metadata and no date, so that th
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,19 @@ def save(data: FigureData, draw: Callable[[FigureData, Figure], None], size_inch
         figure.savefig(paths[1], metadata={**described, "Date": None, "Creator": "qkdlink"})
     paths[2].write_text(data.to_csv(), encoding="utf-8")
     return paths
+
+
+def plain_figure(size_inches: tuple[float, float], title: str) -> Figure:
+    """Return an empty figure of ``size_inches`` under a ``title``; to be drawn on and saved within ``styled``."""
+    figure = Figure(figsize=size_inches, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=11.5, fontweight="bold")
+    return figure
+
+
+def styled() -> AbstractContextManager[None]:
+    """Return the context in which all that is drawn looks alike."""
+    return mpl.rc_context(_STYLE)
 
 
 def key_rate_axis(axes: Axes, label: str = "secret bits per pulse") -> None:

@@ -173,9 +173,11 @@ def three_state_limit(key: float, clicks: Mapping[tuple[str, int], float], cross
     ``docs/explanation/three-state`` without its margins: a sum of conditional probabilities is the count; status: planning.
     """
     check_number("key share", key, 0.0, 1.0)
-    inside, multi = _multi_clicks(cross, setting.probability_z_bob, setting.basis_choice), setting.probability_multi_photon
+    inside, multi = 0.0, setting.probability_multi_photon
+    if setting.basis_choice == "passive":
+        inside = cross * (1.0 / setting.least_cross_probability - 1.0)
     matched = setting.probability_z_alice * setting.probability_z_bob * (1.0 - setting.test_fraction_z)
-    untagged = max(0.0, key - matched * multi - inside)
+    untagged = max(0.0, key - matched * multi - setting.probability_noisy_key - inside)
     wrong = 0.0
     for weight, classes in setting.weights().items():
         for state, outcome in classes:

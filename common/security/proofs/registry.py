@@ -92,7 +92,11 @@ _PROOFS: dict[tuple[str, str], ComposableProof | PaperProof] = {
             "three-state",
             "three-state-single-photon",
             "Three states, single photons, loss-tolerant, martingale bounds",
-            (*_DEVICES, "pure states in one plane of the Bloch sphere, their angles certified within the stated uncertainty"),
+            (
+                *_DEVICES,
+                "pure states in one plane of the Bloch sphere, their angles certified within the stated uncertainty",
+                "time bins: light enters in the two bins only, both splitters are even, noise is at most as stated",
+            ),
             "both halves",
         ),
         PaperProof("three-state", "hefei", "Three states, single photons, ideal states", (_LINEAR, _CHERNOFF, "states are taken as ideal")),

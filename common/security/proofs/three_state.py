@@ -4,7 +4,8 @@ In every round, given all earlier ones, the probability of a phase error among t
 probabilities of clicks that are counted (``ThreeStateSetting.weights``). Sums of conditional probabilities are bounded from the
 counts, and the phase errors from their sum, by inequalities that hold whatever the eavesdropper does between rounds
 (``martingales``). Multi-photon pulses and, in a passive receiver, clicks of several photons are given away as in
-``bb84_single_photon``. Comes from ``BlockCounts`` with the table of all X clicks, goes to ``key_length.length_of``.
+``bb84_single_photon``, and so are the noise clicks by which Z exceeds X, for no click in X speaks about them. Comes from
+``BlockCounts`` with the table of all X clicks, goes to ``key_length.length_of``.
 
 References
 ----------
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from common.errors import AbortReason, LocalProtocolError
 from common.security.bounds import binomial_upper_bound
 from common.security.martingales import compensator_lower_bound, compensator_upper_bound, count_upper_bound
-from common.security.multi_photon import multi_click_bound
+from common.security.multi_photon import hidden_click_bound
 from common.security.proofs.estimate import BasisEstimate, Estimate, failure
 from common.security.proofs.three_state_setting import STATES
 
@@ -40,7 +41,7 @@ def events(setting: ThreeStateSetting) -> tuple[str, ...]:
     ----------
     ``docs/explanation/three-state``; status: rigorous.
     """
-    names = ["phase errors Z", "multi-photon key Z"]
+    names = ["phase errors Z", "multi-photon key Z", *(("excess noise key Z",) if setting.probability_noisy_key else ())]
     for weight, classes in setting.weights().items():
         label = "+".join(f"{state}:{outcome}" for state, outcome in classes)
         names.append(f"clicks {label}")
@@ -82,14 +83,16 @@ def estimate(counts: BlockCounts, setting: ThreeStateSetting, budget: EpsilonBud
     if passive and counts.cross_clicks < 0:
         return Estimate((), reason=AbortReason.MISSING_CROSS_CLICKS, bound="cross-basis clicks of a passive receiver were not counted")
     probability = budget.probability_of_event(len(events(setting)))
-    inside = multi_click_bound(counts.cross_clicks, setting.probability_z_bob, probability) if passive else 0
+    inside = hidden_click_bound(counts.cross_clicks, setting.least_cross_probability, probability) if passive else 0
+
+    def most(per_pulse: float) -> int:
+        return binomial_upper_bound(counts.pulses, per_pulse, probability / setting.maximum_frames) if per_pulse else 0
 
     def tagged(per_pulse: float) -> int:
-        per_pulse *= setting.probability_multi_photon
-        return binomial_upper_bound(counts.pulses, per_pulse, probability / setting.maximum_frames)
+        return most(per_pulse * setting.probability_multi_photon)
 
     key = setting.probability_z_alice * setting.probability_z_bob * (1.0 - setting.test_fraction_z)
-    count_tagged = min(counts.z.key, tagged(key) + inside)
+    count_tagged = min(counts.z.key, tagged(key) + most(setting.probability_noisy_key) + inside)
     lowest = {
         (state, outcome): clicks[state, outcome] - inside - tagged(setting.probability_of_state(state) * (1.0 - setting.probability_z_bob))
         for weight, classes in setting.weights().items()

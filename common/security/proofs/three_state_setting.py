@@ -17,6 +17,7 @@ from typing import Literal
 
 from common.errors import ConfigurationError
 from common.security.checks import check_number
+from common.security.multi_photon import both_ports_probability, cross_probability
 
 STATES = ("Z0", "Z1", "X0")
 """What Alice sends, in the order of the rows of ``BlockCounts.table``."""
@@ -128,6 +129,11 @@ class ThreeStateSetting:
         Frames a block can have at most.
     states : QubitStates
         As measured, or the ideal ones.
+    windows_share_ports : bool
+        Whether both bases are read on the same detectors at different times, as with time bins; then every second click of a slot counts
+        as a cross click.
+    probability_excess_noise : float
+        Probability that a pulse meets a noise click in Z beyond those which Z has in common with X.
 
     Raises
     ------
@@ -142,8 +148,11 @@ class ThreeStateSetting:
     test_fraction_z: float
     maximum_frames: int
     states: QubitStates = field(default_factory=QubitStates)
+    windows_share_ports: bool = False
+    probability_excess_noise: float = 0.0
 
     def __post_init__(self) -> None:
+        check_number("probability_excess_noise", self.probability_excess_noise, 0.0, 1.0)
         check_number("probability_multi_photon", self.probability_multi_photon, 0.0, 1.0)
         check_number("test_fraction_z", self.test_fraction_z, 0.0, 1.0)
         for name in ("probability_z_alice", "probability_z_bob"):
@@ -152,6 +161,17 @@ class ThreeStateSetting:
             raise ConfigurationError(f"basis_choice = {self.basis_choice!r} is passive or active")
         if self.maximum_frames < 1:
             raise ConfigurationError(f"maximum_frames = {self.maximum_frames}: a block has at least one frame")
+
+    @property
+    def least_cross_probability(self) -> float:
+        """Least probability that a slot with several photons at Bob is counted as a cross click, in a passive receiver."""
+        found = both_ports_probability if self.windows_share_ports else cross_probability
+        return found(self.probability_z_bob)
+
+    @property
+    def probability_noisy_key(self) -> float:
+        """Probability that a pulse meets excess noise and may become a key bit."""
+        return self.probability_z_alice * (1.0 - self.test_fraction_z) * self.probability_excess_noise
 
     def probability_of_state(self, state: str) -> float:
         """Probability that Alice sends ``state``."""

@@ -19,6 +19,8 @@ def step(block, number, *, compared=0, corrected=0, errors=10, frames=10):
         "key": (10_000, 0),
         "tested": (0, 10_000),
         "errors": (0, errors),
+        "table": ((0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 5000, errors), (0, 0, 0, 5000 - errors)),
+        "key_by_intensity": (),
         "compared": (compared, 0),
         "corrected": (corrected, 0),
     }

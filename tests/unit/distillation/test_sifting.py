@@ -150,7 +150,7 @@ def test_a_reply_that_does_not_fit_is_refused(reply):
     while not hasattr(effect, "message"):
         effect = half.send(carried_out(effect))
     half.send(None)
-    fields = {"count_detections": 120, "kept": bytes(15), "tested": bytes(15)} | reply
+    fields = {"count_detections": 120, "kept": bytes(15), "tested": bytes(15), "intensities": b""} | reply
     if reply == {"kept": bytes(15)}:
         fields["tested"] = bytes([1] + [0] * 14)
     with pytest.raises(RemoteProtocolError):

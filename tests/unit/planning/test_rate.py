@@ -10,8 +10,9 @@ from common.errors import ConfigurationError
 from common.planning.expected import expected_block
 from common.planning.link_model import link_model
 from common.planning.rate import compared, rate_point
-from common.planning.settings import entries, three_state_setting, with_entries, with_source
+from common.planning.settings import entries, with_entries, with_source
 from common.profiles.link import load_profile
+from common.profiles.setting import three_state_setting
 from common.security.proofs.single_photon_channel import single_photon_clicks
 from common.security.proofs.single_photon_paper import hbn_length
 

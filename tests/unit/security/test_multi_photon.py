@@ -1,9 +1,17 @@
 """The multi-photon bound of a source, and what passive receivers may hide."""
 
+from math import comb
+
 import pytest
 
 from common.errors import ConfigurationError
-from common.security.multi_photon import multi_click_bound, source_multi_photon
+from common.security.multi_photon import (
+    both_ports_probability,
+    cross_probability,
+    hidden_click_bound,
+    multi_click_bound,
+    source_multi_photon,
+)
 
 
 def test_a_pulse_holds_two_photons_with_half_g2_times_the_squared_mean():
@@ -50,3 +58,30 @@ def test_multi_click_arguments_out_of_range_are_refused():
     for arguments, name in (((-1, 0.5, 1e-3), "count_cross"), ((1, 1.0, 1e-3), "probability_z"), ((1, 0.5, 0.0), "epsilon")):
         with pytest.raises(ConfigurationError, match=name):
             multi_click_bound(*arguments)
+
+
+def least_share_with_both_ports(count_photons, probability_z):
+    """Worst case of all states: photons of the middle window choose one port together, those of the outer windows cannot choose."""
+    share = 0.0
+    for outer in range(count_photons + 1):
+        chance = comb(count_photons, outer) * probability_z**outer * (1 - probability_z) ** (count_photons - outer)
+        ports = 1 if outer < count_photons else 2  # all on the port of the middle ones, or on either
+        share += chance * (1 - ports * 0.5**outer)
+    return share
+
+
+@pytest.mark.parametrize("probability_z", [0.1, 0.5, 0.9])
+def test_photons_behind_the_interferometer_part_at_least_as_often_as_the_bound_takes_it(probability_z):
+    shares = [least_share_with_both_ports(count, probability_z) for count in range(2, 40)]
+
+    assert both_ports_probability(probability_z) == pytest.approx(shares[0], rel=1e-12)
+    assert shares == sorted(shares)
+    assert both_ports_probability(0.5) == 0.375
+
+
+def test_both_receivers_are_bounded_by_one_formula():
+    assert hidden_click_bound(1000, cross_probability(0.3), 1e-20) == multi_click_bound(1000, 0.3, 1e-20)
+    assert hidden_click_bound(10**8, both_ports_probability(0.5), 1e-22) / 10**8 == pytest.approx(5 / 3, rel=5e-3)
+    for find in (cross_probability, both_ports_probability):
+        with pytest.raises(ConfigurationError, match="passive receiver needs both bases"):
+            find(1.0)
