@@ -10,6 +10,7 @@ from bob.live import LiveDetectionStation
 from bob.playbook import GREETING, playbook
 from bob.settings import BobSettings
 from common.channel.codec import Party
+from common.delivery.configured import key_delivery
 from common.distillation.recipe import Recipe
 from common.profiles.link import LinkProfile
 from common.randomness import SystemRandomness
@@ -65,4 +66,4 @@ def _described(station: LiveDetectionStation) -> dict[str, Any]:
     }
 
 
-NODE = NodeKind("qkd-bob", Party.BOB, bob, BobSettings, GREETING, open_source)
+NODE = NodeKind("qkd-bob", Party.BOB, bob, BobSettings, GREETING, open_source, {"delivery": key_delivery})

@@ -20,6 +20,7 @@ GROUPS = {
     6: "Verification",
     7: "Length, amplification, tags",
     8: "Commitment",
+    9: "Keys for applications",
 }
 """Headings by the hundreds of the kinds."""
 

@@ -9,14 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from common.channel.delivery_messages import DeliveryHello, DeliveryState, KeyReserve, KeyReserved, KeySettle, KeySettled
 from common.channel.fields import Blob, Boolean, Bytes16, Bytes32, Count, CountList, Slot, UInt8, UInt16, UInt32
-
-
-class Message:
-    """Base of all messages; ``KIND`` is the code on the wire."""
-
-    __slots__ = ()
-    KIND: ClassVar[int]
+from common.channel.message import Message as Message  # noqa: PLC0414 - theirs to import from here
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,6 +452,12 @@ CATALOGUE: dict[int, type[Message]] = {
         TranscriptTag,
         KeyCommit,
         KeyCommitted,
+        DeliveryHello,
+        DeliveryState,
+        KeyReserve,
+        KeyReserved,
+        KeySettle,
+        KeySettled,
     )
 }
 """Every kind of message by its code on the wire."""

@@ -36,6 +36,7 @@ STAGES = {
     "pipeline": ("pipeline", "measure"),
     "scaling": ("scaling", "measure"),
     "distance": ("distance", "measure"),
+    "delivery": ("delivery", "measure"),
 }
 """Stages in the order of the data's way, each with module and function under ``common.cli.benchmarks``."""
 
@@ -72,9 +73,9 @@ def command(
     """Measure stages of the distillation: speed, efficiency, frame errors, and the ratio to a peer in the same run.
 
     STAGE is one or more of sifting, reconciliation, verification, amplification, authentication, simulation, timetags, pipeline,
-    scaling (by block) and distance (by round-trip time); all of them where none is named, with --against those of the earlier run.
-    Everything runs on one core, but for the two daemons of pipeline and distance, which take what there is. --qber and --block-bits
-    apply to the stages that depend on them.
+    scaling (by block), distance (by round-trip time) and delivery (of keys to applications); all of them where none is named, with
+    --against those of the earlier run. Everything runs on one core, but for the two daemons of pipeline, distance and delivery, which
+    take what there is. --qber and --block-bits apply to the stages that depend on them.
 
     A comparison goes by ratios to a peer or to the same work timed beside, never by seconds: what is slower beyond the noise that
     the repetitions show, leaks more or fails more often, makes the exit status 1.

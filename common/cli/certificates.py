@@ -34,6 +34,11 @@ class Certified:
     certificate: bytes
     key: bytes
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate (DER), hexadecimal."""
+        return x509.load_pem_x509_certificate(self.certificate).fingerprint(hashes.SHA256()).hex()
+
 
 class Authority:
     """A certificate authority for one link; ``certified`` holds its own certificate and key.

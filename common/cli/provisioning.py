@@ -31,6 +31,9 @@ INITIAL_PAIRS = 1024
 CHANNEL_PORT = 7701
 """Where Bob listens (docs/reference/configuration)."""
 
+DELIVERY_PORTS = {"alice": 8443, "bob": 8444}
+"""Where applications connect on one machine that has both nodes; between hosts both listen at Alice's."""
+
 STREAM_PORTS = {"alice": 7711, "bob": 7712}
 """Where the emulator serves each end, between hosts."""
 
@@ -71,6 +74,8 @@ class Choices:
         ``emission`` and ``tags`` of a recorded run for the emulator to play.
     sockets : Path | None
         Folder for the emulator's sockets; None for ``run`` in its own.
+    delivery_ports : dict[str, int] | None
+        Where applications connect to each node on one machine; None for no key delivery.
     """
 
     channel_port: int = CHANNEL_PORT
@@ -78,6 +83,7 @@ class Choices:
     fibre: dict[str, Any] = dataclasses.field(default_factory=dict)
     arrivals: dict[str, str] | None = None
     sockets: Path | None = None
+    delivery_ports: dict[str, int] | None = dataclasses.field(default_factory=lambda: DELIVERY_PORTS)
 
 
 def provision(profile: LinkProfile, out: Path, hosts: Hosts, choices: Choices | None = None) -> dict[str, list[str]]:
@@ -181,6 +187,7 @@ def _files(profile: LinkProfile, hosts: Hosts, choices: Choices) -> dict[str, by
     channel_keys = {node: zmq.curve_keypair() for node in NODES}
     authority = Authority(f"qkdlink {profile.name}")
     certificates = {node: authority.issue(f"qkd-{node}", (*LOOPBACK, hosts.named(node)), serves=True) for node in NODES}
+    applications = {node: authority.issue(f"sae-{node}") for node in NODES}
     files: dict[str, bytes] = {}
     for node, peer in zip(NODES, reversed(NODES), strict=True):
         files |= {
@@ -194,12 +201,16 @@ def _files(profile: LinkProfile, hosts: Hosts, choices: Choices) -> dict[str, by
             f"{node}/authentication.secret": secret,
             f"{node}/master.key": randomness.draw(MASTER_KEY_BYTES),
             f"{node}/ca.crt": authority.certified.certificate,
+            f"{node}/applications.toml": to_toml(
+                "Which certificate stands for which application; read again on SIGHUP.",
+                {f"sae.sae-{node}": {"fingerprints": [applications[node].fingerprint]}, "revoked": {"fingerprints": []}},
+            ).encode(),
             **_pair(f"{node}/node", certificates[node]),
         }
     files |= {"fibre/config.toml": to_toml("The emulated fibre.", _fibre(hosts, choices)).encode(), "fibre/link.toml": link}
     files |= _pair("ca/ca", authority.certified)
     for node in NODES:
-        files |= _pair(f"sae/sae-{node}", authority.issue(f"sae-{node}"))
+        files |= _pair(f"sae/sae-{node}", applications[node])
     return files
 
 
@@ -222,9 +233,20 @@ def _node(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]
         "stream": {"address": stream, "pausable": True},
         "store": {"path": "state/store.sqlite", "master_key": "master.key"},
         **shares,
+        **_delivery(node, hosts, choices),
         "admin": {"socket": "run/admin.sock"},
         "log": {"level": "info", "format": "json"},
     }
+
+
+def _delivery(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]]:
+    """Return a node's key delivery: on loopback, unless the nodes were given hosts to be reached at."""
+    if choices.delivery_ports is None:
+        return {}
+    address = f"{hosts.named(node)}:{DELIVERY_PORTS['alice']}" if hosts.are_apart else f"127.0.0.1:{choices.delivery_ports[node]}"
+    peer = {"alice": "bob", "bob": "alice"}[node]
+    files = {"certificate": "node.crt", "key": "node.key", "authority": "ca.crt", "applications": "applications.toml"}
+    return {"delivery": {"bind": address} | files | {"kme_id": f"kme-{node}", "peer_kme_id": f"kme-{peer}"}}
 
 
 def _fibre(hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sqlite3
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -21,10 +21,14 @@ from common.channel.codec import Party
 from common.channel.pairs import is_hash_key
 from common.errors import ConfigurationError, KeyStoreError, QkdError
 from common.keystore.database import migrations
+from common.keystore.orders import KEY_ID_BYTES
 from common.keystore.ownership import PAIR_BYTES, Pool
 
 Place = tuple[int, str]
 Stretch = tuple[int, int]
+
+ORDERS_SINCE = 3
+"""Version of the store file from which on it knows of keys for applications."""
 
 
 @dataclass(slots=True)
@@ -47,6 +51,12 @@ class LedgerFile:
         First byte, bytes and kind of each use that was not given back.
     sealed : dict[tuple[int, str], list[tuple[int, int]]]
         First byte and bytes of each sealed piece whose data key is there.
+    keys : dict[bytes, tuple[int, int, int]]
+        Handout, first byte in it and bytes of every key that was ordered by or is held for applications, by number.
+    handouts : dict[int, list[tuple[int, str, int, int]]]
+        Block, pool, first byte and bytes of the pieces of these handouts.
+    given : list[tuple[str, bytes]]
+        Who was given which key at this end; repeated answers count once.
     """
 
     name: str
@@ -57,6 +67,9 @@ class LedgerFile:
     parts: dict[Place, tuple[int, int, int]]
     uses: dict[Place, list[tuple[int, int, str]]]
     sealed: dict[Place, list[Stretch]] = field(default_factory=dict)
+    keys: dict[bytes, tuple[int, int, int]] = field(default_factory=dict)
+    handouts: dict[int, list[tuple[int, str, int, int]]] = field(default_factory=dict)
+    given: list[tuple[str, bytes]] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path) -> LedgerFile:
@@ -101,6 +114,7 @@ class LedgerFile:
             "SELECT block, pool, first_byte, count_bytes FROM pieces JOIN piece_keys USING (piece)"
         ):
             sealed[block, pool].append(tuple(stretch))
+        keys, handouts, given = _orders(connection) if version >= ORDERS_SINCE else ({}, {}, [])
         blocks = connection.execute("SELECT block, state, count_bits, reserve_first, reserve_pairs FROM blocks")
         parts = connection.execute("SELECT block, pool, first_bit, count_bytes, left_bytes FROM parts")
         return cls(
@@ -112,7 +126,21 @@ class LedgerFile:
             parts={(block, pool): (first, count, left) for block, pool, first, count, left in parts},
             uses=dict(uses),
             sealed=dict(sealed),
+            keys=keys,
+            handouts=handouts,
+            given=given,
         )
+
+    def stretches(self, key_id: bytes) -> list[tuple[int, str, int, int]]:
+        """Return where the key ``key_id`` lies: block, pool, first byte and bytes of every stretch of it."""
+        handout, first, count = self.keys[key_id]
+        found, reached = [], 0
+        for block, pool, first_byte, count_bytes in self.handouts.get(handout, []):
+            low, high = max(first, reached), min(first + count, reached + count_bytes)
+            if low < high:
+                found.append((block, pool, first_byte + low - reached, high - low))
+            reached += count_bytes
+        return found
 
     def committed(self) -> set[int]:
         """Return the committed blocks."""
@@ -161,6 +189,7 @@ def faults_within(ledger: LedgerFile) -> list[str]:
         if first < end:
             found.append(f"{ledger.name}: blocks {one} and {other} bring the same mask pairs")
     found += _faults_of_reserve(ledger)
+    found += _faults_of_orders(ledger)
     if ledger.next_block <= max(ledger.blocks, default=0):
         found.append(f"{ledger.name}: block {max(ledger.blocks)} is held but was never opened")
     return found
@@ -202,6 +231,21 @@ def faults_between(one: LedgerFile, other: LedgerFile) -> list[str]:
                     found.append(
                         f"{ours.name}: block {block}, {pool}: received bytes {first} to {end}, which {theirs.name} never handed out"
                     )
+    return [*found, *_faults_between_orders(one, other)]
+
+
+def _faults_between_orders(one: LedgerFile, other: LedgerFile) -> list[str]:
+    """Keys of applications that are not the same bytes at both ends, or that one end holds and the other never ordered."""
+    found = [
+        f"key {key_id.hex()} lies elsewhere at the other end"
+        for key_id in sorted(one.keys.keys() & other.keys.keys())
+        if one.stretches(key_id) != other.stretches(key_id)
+    ]
+    for ours, theirs in ((one, other), (other, one)):
+        for key_id in sorted(ours.keys.keys() - theirs.keys.keys()):
+            pools = {pool for _, pool, _, _ in ours.stretches(key_id)}
+            if any(Pool(pool).asker is theirs.owner for pool in pools):
+                found.append(f"{ours.name}: key {key_id.hex()} is held for an application, {theirs.name} never ordered it")
     return found
 
 
@@ -270,6 +314,50 @@ def _faults_of_reserve(ledger: LedgerFile) -> list[str]:
                 found.append(f"{ledger.name}: block {block}: pair {pair} was used as a {kind}")
             if pair >= ledger.mask_cursor:
                 found.append(f"{ledger.name}: block {block}: pair {pair} was used, and the cursor stands at {ledger.mask_cursor}")
+    return found
+
+
+def _orders(
+    connection: sqlite3.Connection,
+) -> tuple[dict[bytes, tuple[int, int, int]], dict[int, list[tuple[int, str, int, int]]], list[tuple[str, bytes]]]:
+    """Read keys by number, the handouts they were cut from, and who was given which."""
+    keys, handouts, given = {}, defaultdict(list), []
+    ordered = connection.execute("SELECT handout, first_byte, count_bytes, key_ids FROM orders ORDER BY number")
+    for handout, first, count, key_ids in ordered:
+        for index, key_id in enumerate(_numbers(key_ids)):
+            keys[key_id] = (handout, first + index * count, count)
+    for handout, *place in connection.execute(
+        "SELECT handout, block, pool, first_byte, count_bytes FROM uses WHERE handout IN (SELECT handout FROM orders) ORDER BY use"
+    ):
+        handouts[handout].append(tuple(place))
+    for slave, key_ids in connection.execute("SELECT slave, key_ids FROM collections WHERE slave != ''"):
+        given += [(slave, key_id) for key_id in _numbers(key_ids)]
+    return keys, dict(handouts), given
+
+
+def _numbers(key_ids: bytes) -> list[bytes]:
+    return [key_ids[first : first + KEY_ID_BYTES] for first in range(0, len(key_ids), KEY_ID_BYTES)]
+
+
+def _faults_of_orders(ledger: LedgerFile) -> list[str]:
+    """Keys of applications that overlap, are cut from nothing, were given twice to the same, or were given without having been ordered."""
+    found = []
+    stretches = defaultdict(list)
+    for key_id, (_, _, count) in sorted(ledger.keys.items()):
+        places = ledger.stretches(key_id)
+        if sum(length for *_, length in places) != count:
+            found.append(f"{ledger.name}: key {key_id.hex()} has {count} bytes, the ledger does not")
+        for block, pool, first, length in places:
+            stretches[block, pool].append((first, first + length, key_id))
+    for (block, pool), placed in stretches.items():
+        for (_, end, one), (first, _, other) in pairwise(sorted(placed)):
+            if first < end:
+                found.append(f"{ledger.name}: block {block}, {pool}: keys {one.hex()} and {other.hex()} overlap")
+    counts = Counter(ledger.given)
+    found += [
+        f"{ledger.name}: key {key_id.hex()} was given to {slave} {count} times" for (slave, key_id), count in counts.items() if count > 1
+    ]
+    found += [f"{ledger.name}: key {key_id.hex()} was given and is in no order" for _, key_id in counts if key_id not in ledger.keys]
     return found
 
 

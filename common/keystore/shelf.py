@@ -1,7 +1,8 @@
 """Sealed key in the store file: put in, read out, destroyed.
 
 A part of a block lies there in pieces of at most one mebibyte, each under a data key of its own, so that a long part can be read from the
-middle and what has been handed out can be destroyed while the rest stays. Mask pairs lie in a piece each.
+middle and what has been handed out can be destroyed while the rest stays. Mask pairs lie in a piece each,
+and key for applications in small ones.
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ from common.keystore.sealing import DamagedSealError, MasterKey, seal, unseal
 
 PIECE_BYTES = 1 << 20
 """Longest sealed piece."""
+
+DELIVERY_PIECE_BYTES = 1 << 14
+"""Longest sealed piece of key for applications: they take a few bytes at a time, and each time the piece is opened."""
+
+_STEPS = {
+    Pool.RESERVE.value: PAIR_BYTES,
+    Pool.ALICE_DELIVERY.value: DELIVERY_PIECE_BYTES,
+    Pool.BOB_DELIVERY.value: DELIVERY_PIECE_BYTES,
+}
 
 STAGED = "staged"
 """Where a whole block lies before it is shared out."""
@@ -66,7 +76,7 @@ class Shelf:
         key : memoryview
             Bytes of that part, from its beginning.
         """
-        step = PAIR_BYTES if shelf == Pool.RESERVE.value else PIECE_BYTES
+        step = _STEPS.get(shelf, PIECE_BYTES)
         for first in range(0, len(key), step):
             part = key[first : first + step]
             wrapped, sealed = seal(self._master, part, self._context(shelf, Piece(block, first, len(part))))

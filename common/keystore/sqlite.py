@@ -32,7 +32,7 @@ from common.errors import ConfigurationError, KeyStoreError
 from common.keystore.blocks import Blocks
 from common.keystore.book import Book, Share
 from common.keystore.database import Database
-from common.keystore.handing_out import HandingOut
+from common.keystore.delivering import Delivering
 from common.keystore.handouts import OpenHandout, OpenHandouts
 from common.keystore.interface import (
     EXPECTED_GRACE_SECONDS,
@@ -55,7 +55,7 @@ DEFAULT_CAPACITY_BITS = 8 << 30
 _MASTER_CHECK = b"qkdlink master key check"
 
 
-class SqliteKeyStore(HandingOut):
+class SqliteKeyStore(Delivering):
     """Keys of one end in one file.
 
     Parameters
@@ -110,7 +110,8 @@ class SqliteKeyStore(HandingOut):
         self._mutex = threading.RLock()
         self._database = Database(path, most_pages)
         try:
-            store_id = self._identified(master)
+            self._master, self._store_id = master, self._identified(master)
+            store_id = self._store_id
             self._shelf = Shelf(self._database, master, store_id)
             self._book = Book(self._database, owner, clock)
             self._blocks = Blocks(self._database, self._shelf, self._book, clock)
@@ -312,6 +313,7 @@ class SqliteKeyStore(HandingOut):
             self._book.conclude_all()
             if noted > handouts:
                 self._blocks.forgo()
+                self._forgo_held()
                 self._database.rows("UPDATE state SET handouts = ?", (noted,))
             for block, pool in self._database.rows(
                 "SELECT DISTINCT parts.block, parts.pool FROM parts JOIN pieces USING (block, pool) WHERE left_bytes < parts.count_bytes"
@@ -356,6 +358,7 @@ class SqliteKeyStore(HandingOut):
                 if vouched:
                     if is_forgone:
                         self._blocks.forgo()
+                        self._forgo_held()
                     self._database.rows("UPDATE state SET doubted = 0, doubted_next = NULL")
         except DamagedPieceError as damaged:
             # Later blocks are shared out by what earlier ones brought: the session ends, and the next greeting shows what we lack.

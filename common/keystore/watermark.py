@@ -34,6 +34,7 @@ class Watermark:
     def __init__(self, path: Path, store_id: bytes) -> None:
         self._path = path
         self._store_id = store_id
+        self._is_behind = False
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
@@ -46,8 +47,16 @@ class Watermark:
             return int(words[1])
         return 0
 
-    def write(self, handouts: int) -> None:
-        """Note the number of ``handouts``; durable when this returns.
+    def write(self, handouts: int, *, durable: bool = True) -> None:
+        """Note the number of handouts.
+
+        Parameters
+        ----------
+        handouts : int
+            How many.
+        durable : bool
+            Whether to wait for the disk. Otherwise a crash of the process loses nothing, and one of the machine what was noted since
+            ``sync``: a store put back from a copy that is younger than that goes unnoticed here.
 
         Raises
         ------
@@ -57,9 +66,26 @@ class Watermark:
         line = f"{self._store_id.hex()} {handouts}".ljust(_LINE_BYTES - 1) + "\n"
         try:
             os.pwrite(self._descriptor, line.encode(), 0)
-            os.fdatasync(self._descriptor)
         except OSError as error:
             raise KeyStoreError(f"{self._path}: {error.strerror}; nothing is handed out that cannot be noted") from None
+        self._is_behind = True
+        if durable:
+            self.sync()
+
+    def sync(self) -> None:
+        """Wait until what was noted is on the disk.
+
+        Raises
+        ------
+        KeyStoreError
+            If the disk fails.
+        """
+        if self._is_behind:
+            try:
+                os.fdatasync(self._descriptor)
+            except OSError as error:
+                raise KeyStoreError(f"{self._path}: {error.strerror}; nothing is handed out that cannot be noted") from None
+            self._is_behind = False
 
     def close(self) -> None:
         """Let go of the file."""

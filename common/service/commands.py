@@ -100,6 +100,7 @@ class NodeCommands:
             "stream": statistics,
             "drift": statistics.get("drift"),
             "event_loop_lag": node.lag.report(),
+            **{name: application.report() for name, application in node.applications.items()},
         }
         return Answer(result)
 

@@ -65,8 +65,16 @@ def leave(status: int) -> None:
 
 
 async def _until_told(node: Node) -> Exception | None:
-    """Run a node until SIGTERM, SIGINT or the admin socket stops it."""
+    """Run a node until SIGTERM, SIGINT or the admin socket stops it; SIGHUP has it read files again."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    reloading: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(node.reload())
+        reloading.add(task)
+        task.add_done_callback(reloading.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
     return await node.run(stopping)

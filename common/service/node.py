@@ -10,10 +10,10 @@ import contextlib
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol
 
 from common.channel.authentication import ChannelSecrets, GreetingSeal
 from common.channel.codec import Party
@@ -22,6 +22,7 @@ from common.distillation.link_session import Greeting, LinkSession
 from common.distillation.pace import Pace
 from common.distillation.playbook import Playbook
 from common.distillation.recipe import Recipe
+from common.distillation.values import BlockOutcome
 from common.errors import AuthenticationError, KeyStoreError
 from common.kernels.loading import load_kernels
 from common.kernels.polynomial_hash import compile_hash
@@ -46,6 +47,8 @@ from common.service.store import open_store
 from common.service.supervisor import Supervisor
 from common.service.transport import Transport
 from common.service.workers import Workers
+
+P = ParamSpec("P")
 
 LAG_SAMPLE_SECONDS = 0.05
 """How often the lag of the event loop is measured."""
@@ -79,6 +82,25 @@ class Source(Protocol):
         """Stop reading; computations that wait for the stream fail at once."""
 
 
+class Application(Protocol):
+    """What a node runs beside its link, such as key delivery; the mains bring it."""
+
+    async def start(self) -> None:
+        """Begin; the store is open and the channel listens."""
+
+    async def stop(self) -> None:
+        """End."""
+
+    async def reload(self) -> None:
+        """Read files again that may have changed."""
+
+    def note_block(self, outcome: BlockOutcome) -> None:
+        """A block has ended."""
+
+    def report(self) -> dict[str, Any]:
+        """Say for the status how it does."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeKind:
     """What makes a node the one or the other end.
@@ -97,6 +119,8 @@ class NodeKind:
         Its half of the greeting.
     open_source : callable
         Makes its source.
+    applications : Mapping[str, callable]
+        Make what it runs beside its link, by the names under which the status reports it; None for what is not configured.
     """
 
     name: str
@@ -105,6 +129,7 @@ class NodeKind:
     settings: type[NodeSettings]
     greeting: Greeting
     open_source: Callable[[NodeSettings, LinkProfile, Recipe], Source]
+    applications: Mapping[str, Callable[[Node], Application | None]] = dataclasses.field(default_factory=dict)
 
 
 class Node:
@@ -158,6 +183,8 @@ class Node:
         self._reserve = ReserveWatch(self.secrets, settings.resolved(settings.channel.renewal))
         self.recipe = dataclasses.replace(recipe, digest=hashlib.sha256(recipe.digest + settings.store.rule.digest).digest())
         self.source = kind.open_source(settings, self.profile, self.recipe)
+        made = {name: make(self) for name, make in kind.applications.items()}
+        self.applications = {name: application for name, application in made.items() if application is not None}
         self.admin = AdminServer(settings.resolved(settings.admin.socket), NodeCommands(self).handlers)
 
     @property
@@ -204,6 +231,8 @@ class Node:
             await self.transport.start()
             await self.admin.start()
             await self.source.start()
+            for application in self.applications.values():
+                await application.start()
             self.stopping = stopping
             helpers = [asyncio.create_task(task) for task in (self._measure_lag(), self._keep_house(), self._stop_on(stopping))]
             settle_memory()
@@ -236,7 +265,8 @@ class Node:
 
     async def _stop_parts(self) -> None:
         """Stop everything, the store last of what matters; nothing may take longer than its share."""
-        for stop in (self.source.close, self.admin.stop, self.transport.stop):
+        stops = (application.stop for application in self.applications.values())
+        for stop in (*stops, self.source.close, self.admin.stop, self.transport.stop):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop(), STOP_SECONDS)
         if self._store is not None:
@@ -249,13 +279,31 @@ class Node:
     async def _audit(self, event: str, **fields: Any) -> None:
         await self.workers.write(self.audit.record, event, **fields)
 
+    async def reload(self) -> None:
+        """Have everything that runs beside the link read its files again."""
+        for application in self.applications.values():
+            await application.reload()
+        await self._audit("files read again")
+
     def _note(self, event: str, **fields: Any) -> None:
         """Audit what has happened already, without waiting for it."""
         self.workers.write(self.audit.record, event, **fields).add_done_callback(self._complain)
 
+    def write_soon(self, function: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+        """Call a function in the store's thread without waiting for it.
+
+        Parameters
+        ----------
+        function : callable
+            What is called.
+        arguments, named : object
+            With what.
+        """
+        self.workers.write(function, *arguments, **named).add_done_callback(self._complain)
+
     def _complain(self, noted: asyncio.Future[None]) -> None:
         if not noted.cancelled() and (error := noted.exception()) is not None:
-            self._log.warning("audit trail", error=error)
+            self._log.warning("not written", error=error)
 
     async def _before_session(self) -> None:
         """Wait until a session makes sense."""
@@ -316,6 +364,8 @@ class Node:
             self.history.add_block(outcome)
             reason = outcome.reason.label if outcome.reason else None
             logger("node").info("block ended", block=outcome.number, secret_bits=outcome.secret_bits, reason=reason)
+            for application in self.applications.values():
+                application.note_block(outcome)
             if outcome.secret_bits:
                 self._note("key committed", block=outcome.number, secret_bits=outcome.secret_bits)
         self.pace.sifted_bits_per_second = self.counters.rates()["sifted_bits_per_second"] or 0.0

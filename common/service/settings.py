@@ -9,9 +9,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from common.errors import ConfigurationError
 from common.keystore.ownership import OwnershipRule
@@ -165,6 +165,67 @@ class StoreSection(Section):
         return OwnershipRule(self.reserve_target_pairs, weights.alice_pad, weights.bob_pad, weights.alice_delivery, weights.bob_delivery)
 
 
+class DeliverySection(Section):
+    """Key delivery to applications (ETSI GS QKD 014); a node without this table has none.
+
+    Attributes
+    ----------
+    bind : str
+        Where applications connect, ``HOST:PORT``.
+    certificate, key, authority : Path
+        The node's certificate and key, and the authority whose certificates applications show; PEM.
+    revoked : Path | None
+        List of certificates that the authority has revoked (CRL, PEM).
+    applications : Path
+        Which certificate stands for which application.
+    kme_id, peer_kme_id : str
+        What this node and the other are called.
+    key_size_bits, max_key_size_bits : int
+        Length of a key unless asked otherwise, and the longest there is.
+    max_keys_per_request, max_additional_applications : int
+        Keys at a time, and applications beside the first that may share them.
+    repeat_seconds : float
+        How long the same certificate may repeat the same request for keys whose answer was lost; 0 for never.
+    keep_seconds : float
+        How long keys wait for the application at the other end.
+    peer_seconds : float
+        How long the other node may take to hold keys.
+    requests_per_second, requests_at_once : float
+        How often each application may ask, in the long run and after a pause.
+    """
+
+    bind: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):\d{1,5}$")] = "127.0.0.1:8443"
+    certificate: Path = Path("node.crt")
+    key: Path = Path("node.key")
+    authority: Path = Path("ca.crt")
+    revoked: Path | None = None
+    applications: Path = Path("applications.toml")
+    kme_id: Annotated[str, Field(min_length=1, max_length=200)]
+    peer_kme_id: Annotated[str, Field(min_length=1, max_length=200)]
+    key_size_bits: Annotated[int, Field(ge=8, le=1 << 20, multiple_of=8)] = 256
+    max_key_size_bits: Annotated[int, Field(ge=8, le=1 << 20, multiple_of=8)] = 8192
+    max_keys_per_request: Annotated[int, Field(ge=1, le=1024)] = 128
+    max_additional_applications: Annotated[int, Field(ge=0, le=64)] = 8
+    repeat_seconds: Annotated[float, Field(ge=0.0, le=3600.0)] = 30.0
+    keep_seconds: Annotated[float, Field(gt=0.0)] = 86_400.0
+    peer_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 5.0
+    requests_per_second: Annotated[float, Field(gt=0.0)] = 200.0
+    requests_at_once: Annotated[float, Field(ge=1.0)] = 400.0
+
+    @field_validator("bind")
+    @classmethod
+    def _is_address(cls, address: str) -> str:
+        if not 0 < int(address.rpartition(":")[2]) < 1 << 16:
+            raise ValueError("write HOST:PORT with a port from 1 to 65535")
+        return address
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.key_size_bits > self.max_key_size_bits:
+            raise ValueError("key_size_bits must not be above max_key_size_bits")
+        return self
+
+
 class AdminSection(Section):
     """The socket that ``qkd status``, ``qkd keys`` and ``qkd otp`` ask, at the path ``socket``."""
 
@@ -185,6 +246,8 @@ class NodeSettings(FileSettings):
     ----------
     node, channel, stream, store, admin, log : Section
         Its tables.
+    delivery : DeliverySection | None
+        Key delivery to applications, where there is any.
     """
 
     node: NodeSection = NodeSection()
@@ -193,6 +256,7 @@ class NodeSettings(FileSettings):
     store: StoreSection = StoreSection()
     admin: AdminSection = AdminSection()
     log: LogSection = LogSection()
+    delivery: DeliverySection | None = None
 
 
 def load_settings(path: Path, kind: type[S]) -> S:

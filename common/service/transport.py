@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ from common.observability.logs import SparingLogger, logger
 from common.service.credentials import ChannelKeys
 from common.service.loop_socket import LoopSocket
 from common.service.settings import ChannelSection
-from common.service.wire import ALIVE, GREETING, MAXIMUM_FRAME_BYTES, Sign
+from common.service.wire import ALIVE, DELIVERY, GREETING, MAXIMUM_FRAME_BYTES, Sign
 
 PEER = b"peer"
 """Routing id of the connecting end: a new connection of the peer takes the place of a dead one."""
@@ -130,6 +131,11 @@ class Transport:
         Where to bind or connect; intervals.
     keys : ChannelKeys
         Ours, and the peer's.
+
+    Attributes
+    ----------
+    heard_delivery : callable | None
+        Given what the peer says about keys for applications; must return at once.
     """
 
     def __init__(self, settings: ChannelSection, keys: ChannelKeys) -> None:
@@ -156,6 +162,7 @@ class Transport:
         self._is_reading = True
         self._sending = asyncio.Lock()
         self._log = SparingLogger("transport")
+        self.heard_delivery: Callable[[bytes], None] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._followers: list[asyncio.Task[None]] = []
 
@@ -360,6 +367,9 @@ class Transport:
             await self._heard()
             if frame[0] == ALIVE:
                 await self._read_sign(frame)
+                continue
+            if frame[0] == DELIVERY and self.heard_delivery is not None:  # never waits behind a session that is busy
+                self.heard_delivery(frame[1:])
                 continue
             self.counts.received_frames += 1
             self.counts.received_bytes += len(frame)

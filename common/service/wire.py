@@ -35,6 +35,9 @@ OVER = 0x03
 REFUSED = 0x04
 """A greeting had a wrong code."""
 
+DELIVERY = 0x05
+"""A message about keys for applications, under a seal of its own; see ``common.delivery.line``."""
+
 MAXIMUM_FRAME_BYTES = 1 + MAXIMUM_MESSAGE_BYTES + MAC_BYTES
 """Longest frame."""
 

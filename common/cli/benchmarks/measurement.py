@@ -84,6 +84,8 @@ class Measurement:
         Our speed over the peer's in the same run.
     secret_bits : int | None
         Secret key made, where key was made.
+    requests_per_second, latency_p99_ms : float | None
+        Requests of applications, and after how many milliseconds 99 in 100 of them are answered.
     note : str
         What a reader has to know.
     round_trip_ms : float | None
@@ -109,6 +111,8 @@ class Measurement:
     peer: str | None = None
     ratio_to_peer: float | None = None
     secret_bits: int | None = None
+    requests_per_second: float | None = None
+    latency_p99_ms: float | None = None
     note: str = ""
     round_trip_ms: float | None = None
     yardstick_seconds: float | None = None

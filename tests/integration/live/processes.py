@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from common.cli.provisioning import Hosts, provision
+from common.cli.provisioning import Choices, Hosts, provision
 from common.errors import TransportError
 from common.profiles.link import load_profile
 from common.service.admin_client import AdminClient
@@ -30,7 +30,9 @@ class LiveLink:
 
     def __init__(self, folder: Path, *settings: str) -> None:
         self.folder = folder
-        provision(load_profile("niedersachsen", [*self.SETTINGS, *settings]), folder, Hosts())
+        self.delivery_ports = {"alice": free_port(), "bob": free_port()}
+        choices = Choices(delivery_ports=self.delivery_ports)
+        provision(load_profile("niedersachsen", [*self.SETTINGS, *settings]), folder, Hosts(), choices)
         self.port = free_port()
         self.replace("alice", "tcp://127.0.0.1:7701", f"tcp://127.0.0.1:{self.port}")
         self.replace("bob", "tcp://127.0.0.1:7701", f"tcp://127.0.0.1:{self.port}")

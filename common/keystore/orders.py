@@ -1,0 +1,218 @@
+"""Keys that applications ask for: what is ordered, what is held for whom, and what a store has to be able to do about it.
+
+The end that an application asks cuts keys out of its own delivery pool; the other end is told which bytes they are and who may have them,
+and holds each key sealed under a data key of its own until those have come for it. ``common.keystore.delivering`` does it on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from common.errors import KeyStoreError
+from common.keystore.interface import Handout, Levels, Piece
+
+KEY_ID_BYTES = 16
+"""Length of a key's number, a UUID."""
+
+MOST_SAE_LETTERS = 200
+"""Length of the name of an application."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A request of an application for keys, all of the same length.
+
+    Attributes
+    ----------
+    key_ids : tuple[bytes, ...]
+        The keys' numbers, 16 bytes each.
+    count_bytes : int
+        Length of each key.
+    master : str
+        Who asks.
+    slaves : tuple[str, ...]
+        Who may have the same keys at the other end.
+    """
+
+    key_ids: tuple[bytes, ...]
+    count_bytes: int
+    master: str
+    slaves: tuple[str, ...]
+
+    @property
+    def total_bytes(self) -> int:
+        """Length of all keys."""
+        return len(self.key_ids) * self.count_bytes
+
+
+@dataclass(slots=True)
+class Allotment:
+    """Key set aside for orders, durably, and read; nobody is given it before the peer holds it.
+
+    Attributes
+    ----------
+    handout : Handout
+        Where it lies.
+    orders : tuple[Order, ...]
+        For whom.
+    keys : list[list[bytearray]]
+        The keys of each order; never part of the repr.
+    """
+
+    handout: Handout
+    orders: tuple[Order, ...]
+    keys: list[list[bytearray]] = field(repr=False)
+
+    def wipe(self) -> None:
+        """Overwrite the keys with zeros."""
+        for keys in self.keys:
+            for key in keys:
+                key[:] = bytes(len(key))
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Key that the peer has allotted, to be held for applications here.
+
+    Attributes
+    ----------
+    pieces : tuple[Piece, ...]
+        Where it lies in the peer's delivery pool, one behind the other.
+    orders : tuple[Order, ...]
+        What the keys are, and for whom.
+    """
+
+    pieces: tuple[Piece, ...]
+    orders: tuple[Order, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A request of an application for keys that are held for it.
+
+    Attributes
+    ----------
+    slave : str
+        Who asks.
+    master : str
+        Who is said to have ordered the keys.
+    key_ids : tuple[bytes, ...]
+        Which keys.
+    request : bytes
+        32 bytes that name certificate and request: only the very same may be repeated.
+    """
+
+    slave: str
+    master: str
+    key_ids: tuple[bytes, ...]
+    request: bytes = field(repr=False)
+
+
+class NotForYouError(KeyStoreError):
+    """A key is held, but not for who asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What is asked of a store at a time: all of it becomes durable in one change.
+
+    Attributes
+    ----------
+    orders : tuple[Order, ...]
+        Keys to be allotted from our own pool, in order of arrival.
+    announcements : tuple[Announcement, ...]
+        Keys to be held, as the peer says.
+    collections : tuple[Collection, ...]
+        Held keys to be given.
+    settled : tuple[int, ...]
+        Allotments that the peer holds or has given up.
+    repeat_seconds : float
+        How long the very same collection may be repeated; 0 for never.
+    """
+
+    orders: tuple[Order, ...] = ()
+    announcements: tuple[Announcement, ...] = ()
+    collections: tuple[Collection, ...] = ()
+    settled: tuple[int, ...] = ()
+    repeat_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What became of a round.
+
+    Attributes
+    ----------
+    allotment : Allotment | None
+        The orders there was enough key for; None where there was enough for none.
+    short : tuple[Order, ...]
+        The others.
+    held : tuple[KeyStoreError | None, ...]
+        For each announcement None, or why it is not held; nothing of it is, then.
+    collected : tuple[list[bytes] | KeyStoreError, ...]
+        For each collection its keys, or why there are none: ``KeyNotFoundError``, ``NotForYouError``.
+    """
+
+    allotment: Allotment | None
+    short: tuple[Order, ...]
+    held: tuple[KeyStoreError | None, ...]
+    collected: tuple[list[bytes] | KeyStoreError, ...] = field(repr=False)
+
+
+class DeliveryStore(Protocol):
+    """What a key store does for applications, beside what ``KeyStore`` says."""
+
+    def serve(self, asked: Round) -> Served:
+        """Carry out a round: one durable change for all of it, before a bit is unsealed.
+
+        Parameters
+        ----------
+        asked : Round
+            What is asked.
+
+        Returns
+        -------
+        Served
+            What became of it.
+
+        Raises
+        ------
+        KeyStoreError
+            If nothing is handed out at present, or the disk fails; nothing is changed then.
+        """
+
+    def unsettled(self) -> list[tuple[int, tuple[Piece, ...]]]:
+        """Return number and pieces of the allotments of which it is unknown whether the peer holds them."""
+
+    def skip(self, pieces: Iterable[Piece]) -> None:
+        """Spend what the peer has given up of its delivery pool, unless it is held here; ``pieces`` that are not here change nothing."""
+
+    def let_go(self, repeat_seconds: float, keep_seconds: float) -> int:
+        """Destroy held keys that need no longer be kept.
+
+        Parameters
+        ----------
+        repeat_seconds : float
+            How long requests may be repeated.
+        keep_seconds : float
+            How long keys wait for those who may have them.
+
+        Returns
+        -------
+        int
+            Keys for which somebody had not come in time.
+        """
+
+    def deliverable_bytes(self) -> tuple[int, int]:
+        """Return how many bytes are left in our own delivery pool, and in the peer's."""
+
+    def levels(self) -> Levels:
+        """Say how full the store is."""
+
+    def note_facts(self, block: int, facts: str) -> None:
+        """Keep ``facts`` about a ``block``, JSON, to be told with its key."""
+
+    def facts_of(self, blocks: Sequence[int]) -> dict[int, tuple[str, float]]:
+        """Return what was noted of ``blocks`` and when they were committed, Unix time; an empty object where nothing was noted."""

@@ -1,0 +1,30 @@
+"""Twenty applications ask both nodes while these are killed: each key ends at both ends or at neither, and none is given twice.
+
+A short run; ``QKD_DELIVERY_KILLS_SECONDS=600`` makes it the long one, with a kill every twenty seconds on average.
+"""
+
+import os
+
+import pytest
+
+from tests.faults.delivery_kills import run
+from tests.integration.delivery.links import DeliveryLink
+
+SECONDS = float(os.environ.get("QKD_DELIVERY_KILLS_SECONDS", "24"))
+KILLS = max(4, round(SECONDS / 20))
+SEED = 5
+
+
+@pytest.fixture
+def link(tmp_path):
+    made = DeliveryLink(tmp_path / "nodes")
+    yield made
+    made.close()
+
+
+def test_keys_of_many_applications_outlive_kills_at_both_ends_or_at_neither(link):
+    report = run(link, seconds=SECONDS, kills=KILLS, applications=20, seed=SEED)
+
+    assert report.faults == [], "\n".join(report.lines())
+    assert sum(report.kills.values()) >= KILLS
+    assert report.counts["keys fetched"] > 100, "\n".join(report.lines())

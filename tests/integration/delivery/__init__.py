@@ -1,0 +1,1 @@
+"""Key delivery of a running pair, as applications meet it."""

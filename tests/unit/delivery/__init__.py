@@ -1,0 +1,1 @@
+"""Key delivery: rules, names, line, desk."""

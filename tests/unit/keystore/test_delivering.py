@@ -1,0 +1,234 @@
+"""Keys for applications in a pair of store files: allotted at one end, held and given at the other, through crashes and old copies."""
+
+import os
+import shutil
+import time
+
+import pytest
+
+from common.channel.codec import Party
+from common.errors import KeyAlreadyTakenError, KeyNotFoundError, PeerNotMetError
+from common.keystore import check
+from common.keystore.interface import Piece
+from common.keystore.orders import Announcement, Collection, NotForYouError, Order, Round
+from tests.support.keystores import distil, greet, opened
+
+WINDOW = 30.0
+
+
+def order(count_keys=1, count_bytes=32, slaves=("slave",)):
+    return Order(tuple(os.urandom(16) for _ in range(count_keys)), count_bytes, "master", slaves)
+
+
+def collection(asked, slave="slave", request=b"r" * 32, master="master"):
+    return Collection(slave, master, asked.key_ids, request)
+
+
+class Pair:
+    """Two store files with a clock of their own."""
+
+    def __init__(self, folder):
+        self.now = time.time()
+        self.paths = folder / "alice.sqlite", folder / "bob.sqlite"
+        self.open()
+        distil((self.alice, self.bob), 80_000, greet((self.alice, self.bob)))
+
+    def open(self):
+        self.alice = opened(self.paths[0], clock=lambda: self.now)
+        self.bob = opened(self.paths[1], Party.BOB, clock=lambda: self.now)
+
+    def close(self):
+        self.alice.close()
+        self.bob.close()
+
+    def deliver(self, *orders):
+        """The keys as the master gets them, held for the slaves at the other end."""
+        allotment = self.alice.serve(Round(orders)).allotment
+        assert allotment is not None
+        held = self.bob.serve(Round(announcements=(Announcement(allotment.handout.pieces, allotment.orders),))).held
+        assert held == (None,)
+        return allotment.keys
+
+    def collect(self, *collections, window=WINDOW):
+        return self.bob.serve(Round(collections=collections, repeat_seconds=window)).collected
+
+
+@pytest.fixture
+def pair(tmp_path):
+    made = Pair(tmp_path)
+    yield made
+    made.close()
+    assert check.faults(*made.paths) == []
+
+
+def test_what_one_end_gives_the_other_holds_in_the_order_asked_for(pair):
+    one, other = order(3, 5), order(1, 1000)
+    keys = pair.deliver(one, other)
+    turned = Collection("slave", "master", one.key_ids[::-1], b"q" * 32)
+
+    assert [len(key) for key in keys[0]] == [5, 5, 5]
+    assert pair.collect(turned, collection(other)) == (keys[0][::-1], keys[1])
+
+
+def test_a_key_is_given_once_and_the_same_request_is_repeated_only_within_the_window(pair):
+    asked = order()
+    (keys,) = pair.deliver(asked)
+
+    assert pair.collect(collection(asked)) == (keys,)
+    pair.now += WINDOW - 1
+    assert pair.collect(collection(asked)) == (keys,)
+    (other,) = pair.collect(collection(asked, request=b"o" * 32))
+    assert isinstance(other, KeyNotFoundError)
+    pair.now += 2
+    assert isinstance(pair.collect(collection(asked))[0], KeyNotFoundError)
+    assert pair.bob.let_go(WINDOW, 1e6) == 0
+    assert pair.bob._database.integer("SELECT COUNT(*) FROM held_keys") == 0
+
+
+def test_without_a_window_nothing_is_repeated(pair):
+    asked = order()
+    pair.deliver(asked)
+
+    first, again = pair.collect(collection(asked), collection(asked), window=0.0)
+
+    assert not isinstance(first, Exception)
+    assert isinstance(again, KeyNotFoundError)
+
+
+def test_a_clock_that_was_set_back_repeats_nothing(pair):
+    asked = order()
+    pair.deliver(asked)
+    pair.collect(collection(asked))
+    pair.now -= 3600
+
+    assert isinstance(pair.collect(collection(asked))[0], KeyNotFoundError)
+
+
+def test_only_those_named_get_a_key_and_each_of_them_once(pair):
+    asked = order(slaves=("one", "two"))
+    (keys,) = pair.deliver(asked)
+
+    assert isinstance(pair.collect(collection(asked, "three"))[0], NotForYouError)
+    assert isinstance(pair.collect(collection(asked, "one", master="another"))[0], NotForYouError)
+    assert pair.collect(collection(asked, "one"), window=0.0) == (keys,)
+    assert isinstance(pair.collect(collection(asked, "one"), window=0.0)[0], KeyNotFoundError)
+    assert pair.collect(collection(asked, "two"), window=0.0) == (keys,)
+    assert pair.bob._database.integer("SELECT COUNT(*) FROM held_keys") == 0
+
+
+def test_a_request_gets_all_of_its_keys_or_none(pair):
+    asked = order(2)
+    (keys,) = pair.deliver(asked)
+    mixed = Collection("slave", "master", (asked.key_ids[0], os.urandom(16)), b"m" * 32)
+
+    assert isinstance(pair.collect(mixed)[0], KeyNotFoundError)
+    assert pair.collect(collection(asked)) == (keys,)
+
+
+def test_held_keys_and_repeated_requests_outlive_a_restart(pair):
+    given, waiting = order(), order()
+    keys = pair.deliver(given, waiting)
+    pair.collect(collection(given))
+    pair.close()
+    pair.open()
+    with pytest.raises(PeerNotMetError):
+        pair.collect(collection(given))
+    greet((pair.alice, pair.bob))
+
+    assert pair.collect(collection(given), collection(waiting)) == (keys[0], keys[1])
+
+
+def test_keys_that_nobody_fetches_are_destroyed_after_their_time(pair):
+    asked = order(2)
+    pair.deliver(asked)
+    pair.now += 101
+
+    assert pair.bob.let_go(WINDOW, 100.0) == 2
+    assert isinstance(pair.collect(collection(asked))[0], KeyNotFoundError)
+
+
+def test_orders_beyond_what_is_left_are_short_and_smaller_ones_behind_them_are_served(pair):
+    left, _ = pair.alice.deliverable_bytes()
+    too_long, last = order(1, left + 1), order(1, left)
+
+    served = pair.alice.serve(Round((too_long, last)))
+
+    assert served.short == (too_long,)
+    assert served.allotment.orders == (last,)
+    assert pair.alice.deliverable_bytes()[0] == 0
+
+
+def test_key_that_was_allotted_and_never_held_is_skipped_at_the_other_end(pair):
+    allotment = pair.alice.serve(Round((order(1, 100),))).allotment
+    pair.close()
+    pair.open()
+    greet((pair.alice, pair.bob))
+    ((handout, pieces),) = pair.alice.unsettled()
+
+    pair.bob.skip(pieces)
+    pair.bob.skip(pieces)
+    pair.alice.serve(Round(settled=(handout,)))
+
+    assert pieces == allotment.handout.pieces
+    assert pair.alice.unsettled() == []
+    assert pair.alice.deliverable_bytes() == tuple(reversed(pair.bob.deliverable_bytes()))
+    announced = Announcement(allotment.handout.pieces, allotment.orders)
+    assert isinstance(pair.bob.serve(Round(announcements=(announced,))).held[0], KeyAlreadyTakenError)
+
+
+def test_key_that_is_held_stays_held_when_the_peer_settles(pair):
+    asked = order()
+    allotment = pair.alice.serve(Round((asked,))).allotment
+    pair.bob.serve(Round(announcements=(Announcement(allotment.handout.pieces, allotment.orders),)))
+
+    pair.bob.skip(allotment.handout.pieces)
+
+    assert pair.collect(collection(asked)) == tuple(allotment.keys)
+
+
+@pytest.mark.parametrize("length", [31, 33])
+def test_pieces_that_are_not_as_long_as_the_keys_are_refused(pair, length):
+    allotment = pair.alice.serve(Round((order(),))).allotment
+    (piece,) = allotment.handout.pieces
+    wrong = Announcement((Piece(piece.block, piece.first_byte, length),), allotment.orders)
+
+    assert isinstance(pair.bob.serve(Round(announcements=(wrong,))).held[0], KeyNotFoundError)
+
+
+def test_one_announcement_that_is_refused_leaves_the_others_of_its_round_alone(pair):
+    first, second = order(), order()
+    one, two = (pair.alice.serve(Round((asked,))).allotment for asked in (first, second))
+    stolen = Announcement(two.handout.pieces, (Order(first.key_ids, 32, "master", ("slave",)),))
+    announced = (Announcement(one.handout.pieces, one.orders), stolen, Announcement(two.handout.pieces, two.orders))
+
+    held = pair.bob.serve(Round(announcements=announced)).held
+
+    assert [type(refused) for refused in held] == [type(None), KeyAlreadyTakenError, type(None)]
+    assert pair.collect(collection(first), collection(second)) == (one.keys[0], two.keys[0])
+
+
+def test_an_old_copy_forgoes_what_it_held(pair, tmp_path):
+    asked = order()
+    pair.deliver(asked)
+    pair.close()
+    copy = tmp_path / "copy"
+    shutil.copy(pair.paths[1], copy)
+    pair.open()
+    greet((pair.alice, pair.bob))
+    pair.collect(collection(asked), window=0.0)
+    pair.bob.close()
+    shutil.copy(copy, pair.paths[1])
+    pair.bob = opened(pair.paths[1], Party.BOB)
+    greet((pair.alice, pair.bob))
+
+    assert isinstance(pair.collect(collection(asked))[0], KeyNotFoundError)
+
+
+def test_no_key_is_in_a_repr(pair):
+    asked = order()
+    allotment = pair.alice.serve(Round((asked,))).allotment
+
+    assert bytes(allotment.keys[0][0]).hex() not in repr(allotment)
+    assert repr(bytes(allotment.keys[0][0])) not in repr(allotment)
+    allotment.wipe()
+    assert allotment.keys == [[bytearray(32)]]
