@@ -102,7 +102,7 @@ def choose_parameters(slots: _Slots, first: int, parameters: _Bytes) -> int:
         count = min(CHUNK_SLOTS, slots.size - begin)
         behind = slots[begin + count - 1] + 1
         empty = behind - lower - count
-        if not 0 <= empty < MOST_EMPTY:
+        if not 0 <= empty <= MOST_EMPTY - count:
             return _DISORDER
         parameter = _parameter(empty, count)
         parameters[chunk] = parameter

@@ -55,7 +55,6 @@ class LoopSocket:
                 parts = self.socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 self._count_at_once = 0
-                self._look_after(_SEND)
                 await self._wait(_RECEIVE)
             else:
                 self._count_at_once += 1
@@ -85,7 +84,7 @@ class LoopSocket:
         except zmq.Again:
             return False
         finally:
-            self._look_after(_RECEIVE)
+            self._look_after(_RECEIVE)  # a sender that waits looks once more itself
         return True
 
     async def send(self, parts: list[bytes]) -> None:
@@ -99,9 +98,13 @@ class LoopSocket:
         self.socket.close()
 
     async def _wait(self, what: int) -> None:
-        self._waiting[what] = self._loop.create_future()
+        """Wait until ``what`` may be possible; looked at only once we are known to wait, for looking consumes the word."""
+        waiter = self._waiting[what] = self._loop.create_future()
         try:
-            await self._waiting[what]
+            self._look()
+            if waiter.done():
+                await asyncio.sleep(0)  # whatever the state promises, everybody else gets a turn before the next try
+            await waiter
         finally:
             del self._waiting[what]
 

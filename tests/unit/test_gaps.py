@@ -31,7 +31,7 @@ def test_a_single_slot_at_either_end_of_the_range_is_decoded():
         assert decode_gaps(data, 1, -7, 2**61).tolist() == [slot]
 
 
-@pytest.mark.parametrize("slots", [[3, 3], [4, 3], [-1, 3], [0, 2**62]])
+@pytest.mark.parametrize("slots", [[3, 3], [4, 3], [-1, 3], [0, 2**62], [*range(255), 2**62 + 254, 300], [5, -(2**63), 9]])
 def test_slots_that_do_not_increase_from_the_first_are_refused(slots):
     with pytest.raises(LocalProtocolError):
         encode_gaps(np.array(slots, np.int64), 0)

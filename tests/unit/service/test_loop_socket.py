@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 import zmq
@@ -66,6 +67,42 @@ def test_without_room_nothing_is_sent_at_once_and_whoever_waits_goes_on_when_the
 
     assert was_waiting
     assert received == [bytes((number,)) for number in range(sent)] + [b"late"]
+
+
+def test_a_message_that_comes_between_a_vain_look_and_the_wait_is_received_while_another_waits_to_send():
+    async def scenario():
+        with pair() as (near, far):
+            while near.send_at_once([b"queued"]):
+                pass
+            waiting = asyncio.create_task(near.send([b"late"]))
+            await asyncio.sleep(0.05)
+            near.socket = _Late(near.socket, lambda: far.send_at_once([b"word"]))
+            received = await asyncio.wait_for(near.receive(), 5)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            return received
+
+    assert asyncio.run(scenario()) == [b"word"]
+
+
+class _Late:
+    """A socket on which a message arrives just after nothing was found there."""
+
+    def __init__(self, socket, arrive):
+        self._socket = socket
+        self._arrive = arrive
+
+    def recv_multipart(self, flags):
+        try:
+            return self._socket.recv_multipart(flags)
+        except zmq.Again:
+            arrive, self._arrive = self._arrive, lambda: None
+            arrive()
+            time.sleep(0.05)
+            raise
+
+    def __getattr__(self, name):
+        return getattr(self._socket, name)
 
 
 def test_a_receiver_that_was_cancelled_loses_nothing():
