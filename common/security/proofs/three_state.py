@@ -4,8 +4,9 @@ In every round, given all earlier ones, the probability of a phase error among t
 probabilities of clicks that are counted (``ThreeStateSetting.weights``). Sums of conditional probabilities are bounded from the
 counts, and the phase errors from their sum, by inequalities that hold whatever the eavesdropper does between rounds
 (``martingales``). Multi-photon pulses and, in a passive receiver, clicks of several photons are given away as in
-``bb84_single_photon``, and so are the noise clicks by which Z exceeds X, for no click in X speaks about them. Comes from
-``BlockCounts`` with the table of all X clicks, goes to ``key_length.length_of``.
+``bb84_single_photon``, and so are the clicks by which Z exceeds X, for no click in X speaks about them: where both bases are read on the
+same detectors, as many as the counts themselves show, be they noise or light that no middle window sees. Comes from ``BlockCounts`` with
+the table of all X clicks, goes to ``key_length.length_of``.
 
 References
 ----------
@@ -15,6 +16,8 @@ are certified within an uncertainty.
 
 from __future__ import annotations
 
+import sys
+from math import ceil
 from typing import TYPE_CHECKING
 
 from common.errors import AbortReason, LocalProtocolError
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 PROTOCOL = "three-state"
 
+NO_BOUND = sys.maxsize
+"""Phase errors where nothing bounds them."""
+
 
 def events(setting: ThreeStateSetting) -> tuple[str, ...]:
     """Names of the bounds the proof relies on under ``setting``.
@@ -41,7 +47,11 @@ def events(setting: ThreeStateSetting) -> tuple[str, ...]:
     ----------
     ``docs/explanation/three-state``; status: rigorous.
     """
-    names = ["phase errors Z", "multi-photon key Z", *(("excess noise key Z",) if setting.probability_noisy_key else ())]
+    names = ["phase errors Z", "multi-photon key Z"]
+    if setting.windows_share_ports:
+        names += ["clicks key Z", "clicks X sent in Z", "excess key Z"]
+    elif setting.probability_noisy_key:
+        names.append("excess noise key Z")
     for weight, classes in setting.weights().items():
         label = "+".join(f"{state}:{outcome}" for state, outcome in classes)
         names.append(f"clicks {label}")
@@ -92,7 +102,12 @@ def estimate(counts: BlockCounts, setting: ThreeStateSetting, budget: EpsilonBud
         return most(per_pulse * setting.probability_multi_photon)
 
     key = setting.probability_z_alice * setting.probability_z_bob * (1.0 - setting.test_fraction_z)
-    count_tagged = min(counts.z.key, tagged(key) + most(setting.probability_noisy_key) + inside)
+    if setting.windows_share_ports:
+        sent_in_z = sum(count for (state, _), count in clicks.items() if state != "X0")
+        excess = excess_bound(setting, counts.z.key, max(0, sent_in_z - inside), probability)
+    else:
+        excess = most(setting.probability_noisy_key)
+    count_tagged = min(counts.z.key, tagged(key) + excess + inside)
     lowest = {
         (state, outcome): clicks[state, outcome] - inside - tagged(setting.probability_of_state(state) * (1.0 - setting.probability_z_bob))
         for weight, classes in setting.weights().items()
@@ -102,6 +117,37 @@ def estimate(counts: BlockCounts, setting: ThreeStateSetting, budget: EpsilonBud
     phase_errors = min(phase_error_bound(setting, clicks, lowest, probability), counts.z.key - count_tagged)
     entry = BasisEstimate("Z", counts.z.key, counts.z.kept, count_tagged, sum(clicks.values()), phase_errors)
     return Estimate((entry,), inside, *failure([entry], {"X": sum(clicks.values())}))
+
+
+def excess_bound(setting: ThreeStateSetting, count_key: int, count_x: int, epsilon: float) -> int:
+    """Bound the key bits that X does not speak about, from how many more there are than X shows.
+
+    Light in the two bins, one photon of it, clicks in Z and in X in the ratio of the splitter, whatever it is; noise and light beside the
+    bins click in Z at least as often as that. What exceeds the ratio is neither bounded nor measured by any click in X.
+
+    Parameters
+    ----------
+    setting : ThreeStateSetting
+        Fixed before the block.
+    count_key : int
+        Z key bits.
+    count_x : int
+        Clicks in X of states sent in Z, at least so many from slots with one photon.
+    epsilon : float
+        Probability of failure of each of three bounds.
+
+    Returns
+    -------
+    int
+        Key bits.
+
+    References
+    ----------
+    ``docs/explanation/three-state``, section "Time bins"; status: rigorous where nothing clicks in X more than its share.
+    """
+    ratio = setting.probability_z_bob * (1.0 - setting.test_fraction_z) / (1.0 - setting.probability_z_bob)
+    most = compensator_upper_bound(count_key, epsilon) - ratio * compensator_lower_bound(count_x, epsilon)
+    return ceil(count_upper_bound(max(0.0, most), epsilon))
 
 
 def phase_error_bound(
@@ -124,7 +170,7 @@ def phase_error_bound(
     Returns
     -------
     int
-        Phase errors.
+        Phase errors; more than any block has bits where the counts contradict states and probabilities.
 
     References
     ----------
@@ -136,7 +182,8 @@ def phase_error_bound(
             total += weight * compensator_upper_bound(sum(most[entry] for entry in classes), epsilon)
         else:
             total += weight * compensator_lower_bound(sum(max(0, least[entry]) for entry in classes), epsilon)
-    return int(count_upper_bound(max(0.0, total), epsilon))
+    # An upper bound of a sum of probabilities is not negative, unless a bound has failed or the setting is not that of the block.
+    return int(count_upper_bound(total, epsilon)) if total >= 0.0 else NO_BOUND
 
 
 def x_clicks(counts: BlockCounts, setting: ThreeStateSetting) -> dict[tuple[str, int], int]:
