@@ -43,13 +43,13 @@ class Emission:
     Raises
     ------
     ConfigurationError
-        If the record's settings or clock are not those of the link.
+        If the record's settings, their probabilities or its clock are not those of the link.
     """
 
     __slots__ = ("_record", "clock_hz", "count_slots", "first_slot", "settings", "settings_randomness")
 
     def __init__(self, record: EmissionRecord, profile: LinkProfile) -> None:
-        require_settings(record, profile.prepared.settings, profile.source.clock_hz)
+        require_settings(record, profile.prepared.settings, profile.setting_probabilities, profile.source.clock_hz)
         self._record = record
         self.clock_hz = record.header.clock_hz
         self.first_slot = record.header.first_slot

@@ -387,7 +387,8 @@ class LiveEmissionStation:
         self._problem = ""
 
     def _open(self, opened: EmissionStream) -> None:
-        require_settings(_described(opened.header), self._profile.prepared.settings, self._profile.source.clock_hz)
+        profile = self._profile
+        require_settings(_described(opened.header), profile.prepared.settings, profile.setting_probabilities, profile.source.clock_hz)
         before = self._opened
         goes_on = before is not None and before.run == opened.run and before.expander_key == opened.expander_key and bool(opened.run)
         if goes_on and (opened.expander_key is not None or (self._record and opened.header.first_slot == self._record.end_slot)):

@@ -57,6 +57,10 @@ MOST_BURST_BYTES = 16 << 20
 MOST_DETECTIONS = 1 << 20
 """Detections in one announcement at most, where they lie so dense that their slots take few bits."""
 
+MOST_WITH_INTENSITIES = 4 * MAXIMUM_FIELD_BYTES
+"""Detections whose intensities fit one answer, at two bits each. An honest announcement has ``MOST_DETECTIONS``, a quarter of it, and what
+its last frame has beyond."""
+
 MOST_GROUP_BLOCKS = 64
 """Blocks that are distilled together at most."""
 
@@ -279,6 +283,8 @@ def _answered(recipe: Recipe, ours: _Announced, reply: SiftingReply) -> SiftedBa
         raise RemoteProtocolError("sifting reply discloses a round that it does not keep")
     if recipe.protocol.counts_all_x and np.any(ours.bases.words & ~tested.words):
         raise RemoteProtocolError("sifting reply leaves out a click in X: all of them are disclosed and counted")
+    if recipe.test_fractions[1] == 1.0 and np.any(kept.words & ours.bases.words & ~tested.words):
+        raise RemoteProtocolError("sifting reply keeps a round in X that it does not disclose: X makes no key on this link")
     return _sifted(recipe, ours, kept, tested, planes_from_bytes(recipe.protocol, reply.intensities, kept))
 
 
@@ -382,6 +388,8 @@ def _checked_count(recipe: Recipe, said: DetectionAnnouncement, progress: GroupP
     count = sum(said.count_per_frame)
     if count_bytes(count) != len(said.bases):  # before anything is made in that number
         raise RemoteProtocolError(f"{count} detections announced with {len(said.bases)} bytes of bases")
+    if recipe.protocol.count_intensities > 1 and count > MOST_WITH_INTENSITIES:
+        raise RemoteProtocolError(f"{count} detections announced, {MOST_WITH_INTENSITIES} at most where their intensities are to be said")
     if said.first_frame != progress.next_frame or frames > progress.frames_left or (frames == 0 and not said.ends_stream):
         raise RemoteProtocolError("announced frames do not follow the last ones, or are too many for the block")
     if frames and count - said.count_per_frame[-1] >= progress.detections_left:

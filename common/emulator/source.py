@@ -158,7 +158,6 @@ def emission_header(profile: LinkProfile, first_slot: int, count_slots: int, clo
     EmissionHeader
         Both bits of a basis equally likely, intensities apart from them.
     """
-    source, protocol = profile.source, profile.prepared
-    probabilities = protocol.probabilities(source.probability_z, source.probability_intensity or (1.0,))
-    bits = next(width for width in (2, 4, 8) if len(protocol.settings) <= 1 << width)
-    return EmissionHeader(clock_hz, first_slot, count_slots, protocol.settings, probabilities, bits)
+    settings = profile.prepared.settings
+    bits = next(width for width in (2, 4, 8) if len(settings) <= 1 << width)
+    return EmissionHeader(clock_hz, first_slot, count_slots, settings, profile.setting_probabilities, bits)

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Literal
 from common.errors import AbortReason
 from common.planning.counts import basis_shares, decoy_shares, expected_counts, x_click_shares
 from common.planning.leakage import answer_share, expected_efficiency, expected_leakage
-from common.profiles.setting import bb84_setting, block_setting, decoy_setting, three_state_setting
+from common.profiles.setting import block_setting
 from common.security.entropy import binary_entropy
 from common.security.epsilons import EpsilonBudget
 from common.security.key_length import KeyLength, key_length
 from common.security.proofs import limits
+from common.security.proofs.bb84_setting import Bb84Setting
+from common.security.proofs.deciding import ThreeStateDecoySetting
+from common.security.proofs.decoy_setting import DecoySetting
 from common.security.proofs.registry import ComposableProof, require_composable
+from common.security.proofs.three_state_setting import ThreeStateSetting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,17 +140,19 @@ def composable_yield(profile: LinkProfile, model: LinkModel, count_pulses: int |
 
 
 def _limit(profile: LinkProfile, model: LinkModel) -> limits.Limit:
-    cross, shares = model.probability_cross, basis_shares(profile, model)
-    if profile.protocol == "bb84":
-        return limits.bb84_limit(shares["Z"], shares["X"], cross, bb84_setting(profile))
-    if profile.protocol == "three-state":
-        clicks = {entry: sum(values) for entry, values in x_click_shares(model).items()}
-        return limits.three_state_limit(shares["Z"].key, clicks, cross, three_state_setting(profile))
-    key, key_errors, tested, errors = decoy_shares(profile, model)
-    decoys = decoy_setting(profile)
-    if profile.protocol == "bb84-decoy":
-        return limits.decoy_limit(key, key_errors, tested, errors, cross, decoys)
-    return limits.three_state_decoy_limit(key, x_click_shares(model), cross, decoys, three_state_setting(profile))
+    cross, setting = model.probability_cross, block_setting(profile)
+    match setting:
+        case Bb84Setting():
+            shares = basis_shares(profile, model)
+            return limits.bb84_limit(shares["Z"], shares["X"], cross, setting)
+        case ThreeStateSetting():
+            clicks = {entry: sum(values) for entry, values in x_click_shares(model).items()}
+            return limits.three_state_limit(basis_shares(profile, model)["Z"].key, clicks, cross, setting)
+        case DecoySetting():
+            return limits.decoy_limit(*decoy_shares(profile, model), cross, setting)
+        case ThreeStateDecoySetting(decoys, states):
+            key, *_ = decoy_shares(profile, model)
+            return limits.three_state_decoy_limit(key, x_click_shares(model), cross, decoys, states)
 
 
 def _limit_yield(

@@ -212,7 +212,7 @@ def _single(profile: LinkProfile, name: str, mode: str) -> tuple[Axis, float]:
     if name == "receiver.probability_z":
         if profile.encoding == "time-bin":
             raise ConfigurationError(f"{name} of link {profile.name!r}: with time bins the interferometer chooses the basis, it is 1/2")
-        return Axis(name, *_PROBABILITY, "logit"), receiver.probability_z
+        return _bias(profile, mode), receiver.probability_z
     if name == "source.pre_attenuation":
         if source.kind != "single-photon":
             raise ConfigurationError(f"{name} of link {profile.name!r}: laser light is attenuated by source.intensities, choose those")
@@ -225,6 +225,17 @@ def _single(profile: LinkProfile, name: str, mode: str) -> tuple[Axis, float]:
         )
     widest = receiver.time_bin_separation_ps if profile.encoding == "time-bin" else 1e12 / source.clock_hz
     return Axis(name, widest * _NARROWEST_GATE, widest, "log"), widest if receiver.gate_ps is None else receiver.gate_ps
+
+
+def _bias(profile: LinkProfile, mode: str) -> Axis:
+    """Bias of the receiver; where it is passive, most proofs take no key from the basis with less light (``profiles.setting``)."""
+    name, (low, high), receiver = "receiver.probability_z", _PROBABILITY, profile.receiver
+    has_noise = receiver.dark_rate_hz + profile.channel.background_hz > 0.0
+    if mode == "composable" and receiver.basis_choice == "passive" and has_noise and profile.protocol != "three-state":
+        if profile.security.key_bases == "both":
+            raise ConfigurationError(f"{name} of link {profile.name!r}: passive with key from both bases, it is 1/2")
+        low = 0.5
+    return Axis(name, low, high, "logit")
 
 
 def _intensities(profile: LinkProfile) -> _Choice:

@@ -253,6 +253,11 @@ class LinkProfile:
         """The protocol as Alice's record names its settings: with intensities, where her light has several."""
         return find_protocol(self.protocol).with_intensities(len(self.source.intensities))
 
+    @property
+    def setting_probabilities(self) -> tuple[float, ...]:
+        """Probability of each setting of ``prepared``, which the proofs divide by: an emission record has to have the same ones."""
+        return self.prepared.probabilities(self.source.probability_z, self.source.probability_intensity or (1.0,))
+
 
 _ADAPTER = TypeAdapter(LinkProfile)
 

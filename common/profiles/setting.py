@@ -10,11 +10,13 @@ from collections.abc import Callable
 from math import radians
 from typing import TYPE_CHECKING
 
+from common.errors import ConfigurationError
 from common.protocols.encoding import ENCODINGS
 from common.security.multi_photon import source_multi_photon
 from common.security.proofs.bb84_setting import Bb84Setting
-from common.security.proofs.deciding import BlockSetting, ThreeStateDecoySetting
+from common.security.proofs.deciding import BlockSetting, ThreeStateDecoySetting, key_bases_of
 from common.security.proofs.decoy_setting import DecoySetting
+from common.security.proofs.estimate import OTHER_BASIS
 from common.security.proofs.three_state_setting import QubitStates, ThreeStateSetting
 
 if TYPE_CHECKING:
@@ -37,13 +39,32 @@ def block_setting(profile: LinkProfile) -> BlockSetting:
     Raises
     ------
     ConfigurationError
-        If the entries do not suit the proof; the message names them.
+        If the entries do not suit the proof, or it does not give away the noise that a key basis of the receiver has beyond its share;
+        the message names them.
 
     References
     ----------
     ``docs/explanation/proofs``; status: rigorous.
     """
-    return _SETTINGS[profile.protocol](profile)
+    setting = _SETTINGS[profile.protocol](profile)
+    if not isinstance(setting, ThreeStateSetting):  # which gives it away itself
+        for basis in key_bases_of(setting):
+            _refuse_excess_noise(profile, basis)
+    return setting
+
+
+def _refuse_excess_noise(profile: LinkProfile, basis: str) -> None:
+    noise, receiver = _excess_noise(profile, basis), profile.receiver
+    if noise == 0.0:
+        return
+    fitting = "of at least 0.5" if basis == "Z" else "of at most 0.5, security.key_bases = 'z'"
+    remedy = f"receiver.probability_z {fitting}, an active receiver, or " if profile.encoding == "polarisation" else ""
+    raise ConfigurationError(
+        f"receiver.probability_z = {receiver.probability_z:g} with receiver.dark_rate_hz = {receiver.dark_rate_hz:g} and"
+        f" channel.background_hz = {profile.channel.background_hz:g}: key basis {basis} of this passive receiver has {noise:.2g} noise"
+        f" clicks a pulse of which {OTHER_BASIS[basis]} shows nothing, and security.proof = {profile.security.proof!r} does not give them away;"
+        f" choose {remedy}single photons with protocol = 'three-state' and security.proof = 'three-state-single-photon', which does"
+    )
 
 
 def bb84_setting(profile: LinkProfile) -> Bb84Setting:
@@ -100,12 +121,13 @@ def three_state_setting(profile: LinkProfile) -> ThreeStateSetting:
         maximum_frames=security.maximum_frames,
         states=QubitStates((one, two, three), radians(source.state_uncertainty_deg)),
         windows_share_ports=len(ENCODINGS[profile.encoding].windows) > 1,
-        probability_excess_noise=_excess_noise(profile),
+        probability_excess_noise=_excess_noise(profile, "Z"),
     )
 
 
-def _excess_noise(profile: LinkProfile) -> float:
-    """Noise clicks a pulse by which Z exceeds what X shows of them: a passive receiver's X clicks speak for Z in the ratio of the bases.
+def _excess_noise(profile: LinkProfile, basis: str) -> float:
+    """Noise clicks a pulse by which a key basis exceeds what the other shows: a passive receiver's clicks in one speak for the other in
+    the ratio of the bases.
 
     Each window is read on some of the detectors, and each of these has its share of all noise while its gate is open.
     """
@@ -115,8 +137,11 @@ def _excess_noise(profile: LinkProfile) -> float:
     room_ps = receiver.time_bin_separation_ps or 1e12 / profile.source.clock_hz
     rate_hz = (receiver.dark_rate_hz + profile.channel.background_hz) / len(encoding.detectors)
     per_click = rate_hz * min(receiver.gate_ps or room_ps, room_ps) * 1e-12
-    z, x = (per_click * sum(outcome >> 1 == basis for window in encoding.outcomes for outcome in window) for basis in (0, 1))
-    return min(1.0, max(0.0, z - x * receiver.probability_z / (1.0 - receiver.probability_z)))
+    noise = {
+        name: per_click * sum(outcome >> 1 == code for window in encoding.outcomes for outcome in window) for code, name in enumerate("ZX")
+    }
+    light, other = {"Z": receiver.probability_z, "X": 1.0 - receiver.probability_z}, OTHER_BASIS[basis]
+    return min(1.0, max(0.0, noise[basis] - noise[other] * light[basis] / light[other]))
 
 
 def decoy_setting(profile: LinkProfile) -> DecoySetting:

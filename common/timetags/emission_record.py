@@ -29,6 +29,9 @@ SETTINGS_LABEL: Final = "emission-settings"
 BITS_PER_SETTING: Final = (1, 2, 4, 8)
 """Widths a packed setting may have."""
 
+_PROBABILITY_TOLERANCE: Final = 1e-9
+"""By how much a record's probabilities may differ from the profile's: what decimal text and sums of floats lose, and no more."""
+
 _WINDOW_SLOTS: Final = 1 << 17
 """Slots expanded together: 512 KiB of random words, which stay in the second cache (measured)."""
 
@@ -267,8 +270,11 @@ def setting_thresholds(probabilities: tuple[float, ...]) -> NDArray[np.uint32]:
     return np.array([min(floor(total * 2**32), 2**32 - 1) for total in sums], np.uint32)
 
 
-def require_settings(record: EmissionRecord, settings: tuple[str, ...], clock_hz: float) -> None:
+def require_settings(record: EmissionRecord, settings: tuple[str, ...], probabilities: tuple[float, ...], clock_hz: float) -> None:
     """Refuse a record that does not belong to a link.
+
+    The probabilities are no label: proofs of three states and of decoys divide by them. What is compared is what the record says of
+    itself; every record has to say it (``EmissionHeader``).
 
     Parameters
     ----------
@@ -276,15 +282,23 @@ def require_settings(record: EmissionRecord, settings: tuple[str, ...], clock_hz
         The record.
     settings : tuple[str, ...]
         Settings the protocol prepares, in its order.
+    probabilities : tuple[float, ...]
+        Probability of each of them by the link's profile.
     clock_hz : float
         Clock of the link's profile.
 
     Raises
     ------
     ConfigurationError
-        If the settings or the clock differ.
+        If the settings, a probability (by more than 1e-9) or the clock (by more than 1e-9 of it) differ.
     """
     if record.header.settings != settings:
         raise ConfigurationError(f"emission record: settings {list(record.header.settings)}, the link's protocol prepares {list(settings)}")
+    for name, recorded, expected in zip(settings, record.header.probabilities, probabilities, strict=True):
+        if not abs(recorded - expected) <= _PROBABILITY_TOLERANCE:
+            raise ConfigurationError(
+                f"emission record: probability {recorded!r} of setting {name}, the link's profile gives {expected!r}; the bounds rely on"
+                " it: correct source.probability_z or source.probability_intensity, or take the profile the record was made with"
+            )
     if abs(record.header.clock_hz - clock_hz) > 1e-9 * clock_hz:
         raise ConfigurationError(f"emission record: clock {record.header.clock_hz!r} Hz, source.clock_hz of the link is {clock_hz!r} Hz")

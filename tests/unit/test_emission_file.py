@@ -180,8 +180,34 @@ def test_a_record_does_not_print_its_key():
 
 
 def test_a_record_of_another_link_is_refused():
-    require_settings(EXPANDED, BB84, 228e6)
+    even = (0.25,) * 4
+    require_settings(EXPANDED, BB84, even, 228e6)
+    require_settings(EXPANDED, BB84, (0.25 + 5e-10, 0.25 - 5e-10, 0.25, 0.25), 228e6)
     with pytest.raises(ConfigurationError, match="settings"):
-        require_settings(EXPANDED, ("Z0", "Z1", "X0"), 228e6)
+        require_settings(EXPANDED, ("Z0", "Z1", "X0"), (0.45, 0.45, 0.1), 228e6)
+    with pytest.raises(ConfigurationError, match=r"probability 0\.25\d* of setting X1, the link's profile gives 0\.250000002"):
+        require_settings(EXPANDED, BB84, (0.25, 0.25, 0.25 - 5e-10, 0.25 + 2e-9), 228e6)
     with pytest.raises(ConfigurationError, match="clock"):
-        require_settings(EXPANDED, BB84, 76e6)
+        require_settings(EXPANDED, BB84, even, 76e6)
+
+
+@pytest.mark.parametrize(
+    ("said_of_them", "refusal"),
+    [
+        ({}, "lacks 'probabilities'"),
+        ({"probabilities": None}, "wrong type"),
+        ({"probabilities": []}, "one for each setting"),
+        ({"probabilities": [0.25, 0.25, 0.25, float("nan")]}, "one for each setting"),
+        ({"probabilities": [0.25, 0.25, 0.25, None]}, "wrong type"),
+    ],
+    ids=["absent", "null", "empty", "no-number", "null-within"],
+)
+def test_a_file_that_does_not_say_its_probabilities_is_refused_and_never_taken_to_agree(tmp_path, said_of_them, refusal):
+    path = tmp_path / "emission.h5"
+    write_emission(path, EXPANDED)
+    with h5py.File(path, "r+") as file:
+        attribute = json.loads(file.attrs["qkdlink"])
+        del attribute["probabilities"]
+        file.attrs["qkdlink"] = json.dumps(attribute | said_of_them)
+    with pytest.raises(StreamError, match=refusal):
+        read_emission(path)

@@ -91,6 +91,9 @@ def test_packed_settings_are_kept_as_long_as_there_is_room():
 def test_a_source_of_another_link_is_refused():
     with pytest.raises(ConfigurationError, match="clock"):
         emission_station(EmissionStream(dataclasses.replace(HEADER, clock_hz=1e6), KEY, "r"))
+    biased = dataclasses.replace(HEADER, probabilities=(0.3, 0.3, 0.2, 0.2))
+    with pytest.raises(ConfigurationError, match=r"probability 0\.3 of setting Z0, the link's profile gives 0\.25"):
+        emission_station(EmissionStream(biased, KEY, "r"))
     with pytest.raises(StreamError, match="time tags"):
         emission_station(TagStream({"H": 0}, 0))
 

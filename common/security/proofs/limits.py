@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from common.errors import AbortReason, ConfigurationError
+from common.errors import AbortReason
 from common.security.checks import check_number
 from common.security.entropy import saturated_entropy
 from common.security.proofs.decoy_bounds import (
@@ -21,6 +21,7 @@ from common.security.proofs.decoy_bounds import (
 )
 from common.security.proofs.decoy_setting import Exact, scaled
 from common.security.proofs.estimate import OTHER_BASIS
+from common.security.proofs.three_state_decoys import require_covered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -259,14 +260,13 @@ def three_state_decoy_limit(
     Raises
     ------
     ConfigurationError
-        If there are not two decoys, or the probability of a cross-basis click is out of range.
+        If ``three_state_decoys.require_covered`` refuses, or the probability of a cross-basis click is out of range.
 
     References
     ----------
     ``docs/explanation/decoy-states`` without its margins; status: planning.
     """
-    if len(decoys.intensities) != 3:
-        raise ConfigurationError(f"source.intensities {decoys.intensities}: the three-state decoy proof needs a signal and two decoys")
+    require_covered(decoys, setting)
     inside = _multi_clicks(cross, decoys.probability_z_bob, decoys.basis_choice)
     untagged = max(0.0, single_lower_two_decoys(decoys, *scaled(decoys, key, Exact())) - inside)
     wrong = 0.0

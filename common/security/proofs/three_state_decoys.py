@@ -53,6 +53,41 @@ class ThreeStateDecoyCounts:
     cross_clicks: int = 0
 
 
+def require_covered(decoys: DecoySetting, setting: ThreeStateSetting) -> None:
+    """Refuse light and receivers that the proof says nothing about.
+
+    Parameters
+    ----------
+    decoys : DecoySetting
+        The light.
+    setting : ThreeStateSetting
+        States and receiver.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are not two decoys, the settings disagree, both bases are read on the same ports as with time bins, or Z of a passive
+        receiver has noise that X does not show.
+
+    References
+    ----------
+    ``docs/explanation/decoy-states``; status: rigorous.
+    """
+    if len(decoys.intensities) != 3:
+        raise ConfigurationError(f"source.intensities {decoys.intensities}: the three-state decoy proof needs a signal and two decoys")
+    if setting.probability_multi_photon != 0.0 or (decoys.probability_z_bob, decoys.basis_choice) != (
+        setting.probability_z_bob,
+        setting.basis_choice,
+    ):
+        raise ConfigurationError("probability_multi_photon must be 0 with decoys, and both settings name one receiver")
+    if setting.windows_share_ports or setting.probability_excess_noise:
+        raise ConfigurationError(
+            "the three-state decoy proof covers neither time bins (encoding = 'time-bin') nor a passive receiver whose Z has noise that X"
+            f" does not show (probability_excess_noise = {setting.probability_excess_noise:.2g}); choose encoding = 'polarisation' with"
+            " receiver.probability_z of at least 0.5, or single photons with security.proof = 'three-state-single-photon'"
+        )
+
+
 def events(decoys: DecoySetting, setting: ThreeStateSetting) -> tuple[str, ...]:
     """Names of the bounds the proof relies on under ``decoys`` and ``setting``.
 
@@ -91,7 +126,7 @@ def estimate(counts: ThreeStateDecoyCounts, decoys: DecoySetting, setting: Three
     Raises
     ------
     ConfigurationError
-        If there are not two decoys, or the two settings disagree.
+        If ``require_covered`` refuses.
     LocalProtocolError
         If a class of clicks is missing.
 
@@ -99,13 +134,7 @@ def estimate(counts: ThreeStateDecoyCounts, decoys: DecoySetting, setting: Three
     ----------
     ``docs/explanation/decoy-states``; status: rigorous.
     """
-    if len(decoys.intensities) != 3:
-        raise ConfigurationError(f"source.intensities {decoys.intensities}: the three-state decoy proof needs a signal and two decoys")
-    if setting.probability_multi_photon != 0.0 or (decoys.probability_z_bob, decoys.basis_choice) != (
-        setting.probability_z_bob,
-        setting.basis_choice,
-    ):
-        raise ConfigurationError("probability_multi_photon must be 0 with decoys, and both settings name one receiver")
+    require_covered(decoys, setting)
     needed = {entry for classes in setting.weights().values() for entry in classes}
     if missing := needed - counts.clicks.keys():
         raise LocalProtocolError(f"three-state decoy counts lack the clicks {sorted(missing)}")

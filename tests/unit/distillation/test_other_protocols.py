@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from common.bits import Bits
+from common.bits import Bits, count_bytes
 from common.channel import messages
+from common.channel.fields import MAXIMUM_FIELD_BYTES
 from common.conversation.rehearsal import rehearse
 from common.distillation.disclosure import disclose, errors_by_basis, tally
 from common.distillation.recipe import Recipe
-from common.distillation.sifting import GroupProgress, announce, sift
+from common.distillation.sifting import MOST_DETECTIONS, MOST_WITH_INTENSITIES, GroupProgress, announce, sift
 from common.distillation.values import FramedDetections
 from common.errors import ConfigurationError, RemoteProtocolError
 from common.profiles.link import load_profile
@@ -112,6 +113,12 @@ def without_an_x_click(reply):
     return dataclasses.replace(reply, kept=kept, tested=tested)
 
 
+def with_an_x_round_kept_back(reply):
+    """A round in X that was to be disclosed is kept as if it were key."""
+    place = int(np.flatnonzero(Bits.from_bytes(reply.tested, SLOTS.size).to_flags() & (OUTCOMES >= 2))[7])
+    return dataclasses.replace(reply, tested=with_bits(reply.tested, SLOTS.size, place))
+
+
 def with_a_fourth_intensity(reply):
     size, place = len(reply.kept), int(np.flatnonzero(Bits.from_bytes(reply.kept, SLOTS.size).to_flags())[5])
     planes = [Bits.from_bytes(reply.intensities[part : part + size], SLOTS.size).to_flags() for part in (0, size)]
@@ -134,6 +141,8 @@ def with_an_intensity_too_many(reply):
         ("hefei", lambda reply: dataclasses.replace(reply, intensities=bytes(188)), "intensities of 1500 detections take 0 bytes"),
         ("decoy", lambda reply: dataclasses.replace(reply, intensities=reply.intensities[:-1]), "take 376 bytes, received 375"),
         ("decoy", lambda reply: dataclasses.replace(reply, intensities=b""), "take 376 bytes, received 0"),
+        ("decoy", with_an_x_round_kept_back, "keeps a round in X that it does not disclose"),
+        ("niedersachsen", with_an_x_round_kept_back, "keeps a round in X that it does not disclose"),
         ("decoy", with_a_fourth_intensity, "there is none of this number"),
         ("decoy", with_an_intensity_too_many, "of a round that is not kept"),
     ],
@@ -141,6 +150,31 @@ def with_an_intensity_too_many(reply):
 def test_a_reply_that_would_change_the_counts_of_the_proof_is_refused(name, change, said):
     with pytest.raises(RemoteProtocolError, match=said):
         answered(recipe_of(name), change)
+
+
+def test_key_of_both_bases_keeps_rounds_in_x():
+    recipe = recipe_of("hbn")
+    assert recipe.test_fractions[1] < 1.0
+    answer = halves(recipe, settings_of(recipe))
+    (ours,), _, _ = rehearse(*answer)
+    assert ours.key.bases.ones() > 0
+
+
+@pytest.mark.parametrize(("name", "excess", "refused"), [("decoy", 0, False), ("decoy", 1, True), ("niedersachsen", 1, False)])
+def test_no_more_detections_are_answered_than_intensities_fit_one_message(name, excess, refused):
+    """A lying Bob; an honest one announces ``MOST_DETECTIONS`` and what the last frame has beyond."""
+    count = MOST_WITH_INTENSITIES + excess
+    recipe = dataclasses.replace(recipe_of(name), target_detections=1)
+    half: Any = sift(recipe, GroupProgress.opened(recipe, 0, 0, 1), lambda slots: np.zeros(slots.size, np.uint8))
+    next(half)
+    said = messages.DetectionAnnouncement(0, bytes(16), (count,), b"", bytes(-(-count // 8)), 0, b"", True, True, False, False)
+    if refused:
+        with pytest.raises(RemoteProtocolError, match=f"{count} detections announced, {MOST_WITH_INTENSITIES} at most"):
+            half.send(said)
+    else:
+        half.send(said)
+    assert 2 * count_bytes(MOST_WITH_INTENSITIES) == MAXIMUM_FIELD_BYTES
+    assert MOST_DETECTIONS == MOST_WITH_INTENSITIES // 4
 
 
 def test_a_round_counted_at_another_intensity_is_refused():

@@ -9,6 +9,7 @@ from common.planning.search_space import Axis, default_over, search_space
 from common.planning.settings import with_entries
 from common.profiles.consistency import check_consistency
 from common.profiles.link import load_profile, profile_names
+from common.profiles.setting import block_setting
 
 LASER = ("source.intensities", "source.probability_intensity")
 DECOY = load_profile("decoy")
@@ -80,6 +81,7 @@ def test_a_gate_is_at_most_a_period_or_the_room_of_a_time_bin():
         ("hbn", ["source.intensities"], "composable", "source.intensities.*single-photon"),
         ("decoy", ["source.pre_attenuation"], "composable", "source.pre_attenuation.*laser"),
         ("decoy", ["source.intensities=0.1:0.2"], "composable", "source.intensities.*cannot be given"),
+        ("niedersachsen", ["receiver.probability_z=0.3:0.8"], "composable", "between 0.5 and 0.999"),
         ("timebin-120km", ["receiver.probability_z"], "composable", "receiver.probability_z.*interferometer"),
         ("niedersachsen", ["receiver.gate_ps"], "paper", "receiver.gate_ps.*shape"),
         ("hbn", ["source.probability_z=0.2"], "composable", "LOW:HIGH"),
@@ -93,6 +95,31 @@ def test_a_gate_is_at_most_a_period_or_the_room_of_a_time_bin():
 def test_what_cannot_be_chosen_is_refused_by_name(link, over, mode, said):
     with pytest.raises(ConfigurationError, match=said):
         search_space(load_profile(link), over, mode)
+
+
+@pytest.mark.parametrize(
+    ("link", "changes", "mode", "low"),
+    [
+        ("niedersachsen", {}, "composable", 0.5),
+        ("niedersachsen", {}, "paper", 0.001),
+        ("niedersachsen", {"receiver.dark_rate_hz": 0.0}, "composable", 0.001),
+        ("hefei", {}, "composable", 0.001),
+        ("hbn", {}, "composable", 0.001),
+    ],
+)
+def test_a_splitter_is_chosen_among_those_whose_noise_the_proof_covers(link, changes, mode, low):
+    profile = with_entries(load_profile(link), changes)
+    space = search_space(profile, ["receiver.probability_z"], mode)
+    assert space.axes[0].low == low
+    if mode == "composable":
+        for unit in (0.0, 1e-12, 0.5, 1.0):
+            block_setting(space.profile_at((unit,)))
+
+
+def test_a_splitter_that_makes_key_from_both_bases_is_even():
+    profile = with_entries(load_profile("niedersachsen"), {"security.key_bases": "both"})
+    with pytest.raises(ConfigurationError, match=r"receiver.probability_z.*both bases.*1/2"):
+        search_space(profile, ["receiver.probability_z"])
 
 
 def test_a_gate_without_a_pulse_of_some_width_is_refused():

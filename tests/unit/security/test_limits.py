@@ -1,5 +1,6 @@
 """Limits of the composable proofs: finite lengths tend to them from below, and they are nothing where the proofs give nothing."""
 
+from dataclasses import replace
 from math import log10
 
 import pytest
@@ -174,3 +175,16 @@ def test_nonsense_is_refused_with_the_name_of_the_parameter():
         limits.three_state_limit(2.0, CLICKS, 0.0, three_states())
     with pytest.raises(ConfigurationError, match="two decoys"):
         limits.three_state_decoy_limit((0.1, 0.1), {}, 0.0, decoys(2), three_states(multi=0.0))
+
+
+@pytest.mark.parametrize("change", [{"windows_share_ports": True}, {"probability_excess_noise": 1e-9}], ids=["time-bins", "noise"])
+def test_three_states_with_decoys_make_no_key_where_nobody_proved_it(change):
+    """Time bins part several photons in 3/8 of the slots, not in half of them, and noise that Z alone has is not given away."""
+    light, setting = decoys(3, "passive"), replace(three_states("passive", multi=0.0), **change)
+    clicks = dict.fromkeys(CLICKS, (0.01, 0.01, 0.01))
+
+    with pytest.raises(ConfigurationError, match="covers neither time bins"):
+        limits.three_state_decoy_limit((0.1, 0.1, 0.1), clicks, 0.0, light, setting)
+    block = ThreeStateDecoyCounts((100, 100, 100), 300, dict.fromkeys(CLICKS, (10, 10, 10)))
+    with pytest.raises(ConfigurationError, match="covers neither time bins"):
+        three_state_decoys.estimate(block, light, setting, BUDGET)

@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from common.distillation.recipe import Recipe
+from common.errors import ConfigurationError
 from common.leakage import Leakage
 from common.planning.expected import expected_block
-from common.profiles.link import load_profile
-from common.profiles.setting import three_state_setting
+from common.planning.rate import rate_point
+from common.profiles.link import load_profile, profile_names
+from common.profiles.setting import block_setting, three_state_setting
 from common.security.bounds import binomial_upper_bound
 from common.security.epsilons import EpsilonBudget
 from common.security.key_length import key_length
@@ -97,3 +100,50 @@ def test_counts_that_contradict_the_probabilities_of_the_settings_make_no_key():
     found = key_length(counts, Leakage(), told, EpsilonBudget.of(profile.security))
     assert found.secret_bits == 0
     assert found.phase_error_bound["Z"] == 1.0
+
+
+DECOYS = ("receiver.basis_choice=passive",)
+THREE_STATE_DECOYS = ("protocol=three-state-decoy", "security.proof=three-state-decoy", "security.paper_proof=three-state-laser", *DECOYS)
+
+
+@pytest.mark.parametrize(
+    ("link", "settings", "basis"),
+    [
+        ("niedersachsen", ("receiver.probability_z=0.1",), "Z"),
+        ("niedersachsen", ("receiver.probability_z=0.9", "security.key_bases=both"), "X"),
+        ("niedersachsen", ("receiver.probability_z=0.1", "security.key_bases=both"), "Z"),
+        ("niedersachsen", ("receiver.probability_z=0.1", "receiver.dark_rate_hz=0", "channel.background_hz=10"), "Z"),
+        ("niedersachsen", ("encoding=time-bin", "receiver.time_bin_separation_ps=1000", "receiver.gate_ps=900"), "Z"),
+        ("decoy", (*DECOYS, "receiver.probability_z=0.2"), "Z"),
+        ("decoy", (*THREE_STATE_DECOYS, "receiver.probability_z=0.2"), "Z"),
+    ],
+)
+def test_a_proof_that_gives_no_excess_noise_away_refuses_the_receiver(link, settings, basis):
+    """Noise comes at the rate of open detectors: of a basis with less light than noise the other one shows too little of it."""
+    profile = load_profile(link, settings)
+
+    with pytest.raises(ConfigurationError, match=f"receiver.probability_z = .* key basis {basis} of this passive receiver has") as refused:
+        block_setting(profile)
+    assert "protocol = 'three-state'" in str(refused.value)
+    for asymptotic in (False, True):
+        with pytest.raises(ConfigurationError, match=f"key basis {basis}"):
+            rate_point(profile, asymptotic=asymptotic)
+    with pytest.raises(ConfigurationError):
+        Recipe.of(profile)
+
+
+@pytest.mark.parametrize(
+    ("link", "settings"),
+    [
+        *((name, ()) for name in profile_names()),
+        ("niedersachsen", ("receiver.probability_z=0.9",)),
+        ("niedersachsen", ("security.key_bases=both",)),
+        ("niedersachsen", ("receiver.probability_z=0.1", "receiver.basis_choice=active")),
+        ("niedersachsen", ("receiver.probability_z=0.1", "receiver.dark_rate_hz=0")),
+        ("hefei", ("receiver.probability_z=0.2",)),
+        ("decoy", (*DECOYS,)),
+        ("decoy", THREE_STATE_DECOYS),
+    ],
+)
+def test_a_receiver_without_excess_noise_or_a_proof_that_gives_it_away_is_taken(link, settings):
+    assert block_setting(load_profile(link, settings)) is not None
