@@ -51,7 +51,7 @@ class DetectionCounts:
     out_of_gate, in_gate : int
         Detector tags outside and inside the gate.
     dead_rounds : int
-        Rounds with a click dropped because a detector may have been dead.
+        Rounds with a click dropped because a detector may have been dead, or because the lock of the clock ended in them.
     doubles : int
         Same-basis doubles among the kept rounds, each given a random bit.
     cross_clicks : int

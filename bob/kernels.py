@@ -33,6 +33,9 @@ NOT_A_DETECTOR = 255
 CROSS = 4
 """Verdict on a round in which both bases clicked, or several photons for another reason; never keyed."""
 
+NO_ROUND = 5
+"""Verdict on a slot in which nothing clicked but between its gates; nothing is said of it."""
+
 
 @kernel
 def locate_slots(
@@ -230,8 +233,9 @@ def detect_clicks(
 ) -> tuple[int, int]:
     """Tags to detections in one pass: slot, gate, dead time, multi-clicks.
 
-    Tags of one slot's gates form a round. The round is dropped if any detector tag, of whatever slot, phase or outcome, lies less than
-    the dead time before the first gate opens, or between two gates of the slot. What clicked in it decides what it says.
+    Tags of one slot, from the opening of its first gate to the closing of its last, form a round. What clicked in it decides what it says;
+    a click between two gates is one as well. The round is dropped if any detector tag, of whatever slot, phase or outcome, lies less than
+    the dead time before the first gate opens, or if one falls in it after the clock's lock has ended: where that one belongs, nobody knows.
 
     Parameters
     ----------
@@ -241,8 +245,9 @@ def detect_clicks(
         Channel of each tag.
     click_of_channel : uint8[windows, 256]
         Number of a click by the window it falls in and its channel, 0 to 7, or ``NOT_A_DETECTOR``.
-    outcome_of_pattern, flags_of_pattern : uint8[2^clicks]
-        Verdict on a round by the set of its clicks, number 0 the lowest bit: Z0=0 Z1=1 X0=2 X1=3 or ``CROSS``, and flags.
+    outcome_of_pattern, flags_of_pattern : uint8[2^clicks], with several windows uint8[2^(clicks + 1)]
+        Verdict on a round by the set of its clicks, number 0 the lowest bit: Z0=0 Z1=1 X0=2 X1=3, ``CROSS`` or ``NO_ROUND``, and flags.
+        With several windows the highest bit stands for clicks between the gates.
     pitch_ps : float, picoseconds
         From the opening of one window to that of the next; of no account where there is one.
     knot_t_ps, knot_slot, knot_fraction, slots_per_ps : int64, int64, float64, float64 [k]
@@ -277,6 +282,10 @@ def detect_clicks(
     last_window = click_of_channel.shape[0] - 1
     span_ps = gate_width_ps + last_window * pitch_ps  # from the opening of the first gate to the closing of the last one
     open_live = False
+    open_first_ps = open_lock_ends_ps = np.int64(0)  # its first tag, and the end of the lock in which that was
+    open_since_ps = 0.0  # from its opening to its first tag
+    open_knot = 0
+    between_gates = outcome_of_pattern.size >> 1
     before_ps = previous_ps
     count_located = count_in_gate = doubles = np.int64(0)  # in registers: counters lie in memory
     for i in range(t_ps.size + 1):
@@ -311,27 +320,33 @@ def detect_clicks(
                     code = click_of_channel[window, channel[i]]
                 count_located += 1
                 count_in_gate += np.int64(in_gate)
-        if open_pattern != 0 and in_span and not in_gate and here == open_slot:
-            open_live = False  # a click between two gates leaves its detector dead for the next
-        elif open_pattern != 0 and not (in_gate and here == open_slot):
-            if not open_live:
-                counters[COUNT_DEAD_ROUNDS] += 1
-            elif outcome_of_pattern[open_pattern] == CROSS:
-                cross_slot[count_cross] = open_slot
-                count_cross += 1
-            else:
-                slot[count] = open_slot
-                outcome[count] = outcome_of_pattern[open_pattern]
-                flags[count] = flags_of_pattern[open_pattern]
-                doubles += np.int64(flags_of_pattern[open_pattern] & FLAG_DOUBLE)
-                count += 1
+        if open_pattern != 0 and not (in_span and here == open_slot):
+            # slots of another lock are numbered anew, but Bob's own time goes on
+            if i < t_ps.size and t_ps[i] > open_lock_ends_ps:
+                passed_ps = (t_ps[i] - open_first_ps) + open_since_ps
+                open_live = open_live and passed_ps >= min(span_ps, 1.0 / slots_per_ps[open_knot])
+            verdict = outcome_of_pattern[open_pattern]
+            if verdict != NO_ROUND:
+                if not open_live:
+                    counters[COUNT_DEAD_ROUNDS] += 1
+                elif verdict == CROSS:
+                    cross_slot[count_cross] = open_slot
+                    count_cross += 1
+                else:
+                    slot[count] = open_slot
+                    outcome[count] = verdict
+                    flags[count] = flags_of_pattern[open_pattern]
+                    doubles += np.int64(flags_of_pattern[open_pattern] & FLAG_DOUBLE)
+                    count += 1
             open_pattern = 0
-        if in_gate:
+        if in_span:
             if open_pattern == 0:
                 open_slot = here
                 # the tag before the round's first lies before the gate opened, else it would belong to the round
                 open_live = (t_ps[i] - before_ps) - since_opening_ps >= dead_time_ps
-            open_pattern |= 1 << code
+                open_first_ps, open_lock_ends_ps = t_ps[i], locked_to_ps[stretch]
+                open_since_ps, open_knot = since_opening_ps, knot
+            open_pattern |= 1 << code if in_gate else between_gates
         if i < t_ps.size:
             before_ps = t_ps[i]
     counters[COUNT_IN_GATE] += count_in_gate

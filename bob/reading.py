@@ -1,8 +1,9 @@
 """What the clicks of Bob's receiver mean: which of them belong to which outcome, and what a round with several of them says.
 
 With polarisation both detectors of one basis become a random bit, and detectors of both bases make a cross click. With time bins two
-detectors, the ports of the interferometer, are open in three windows, and *any* second click makes a cross click: bright light would
-make both ports click early and hide that it would have clicked in the middle too (``docs/explanation/multi-photons``). Names of channels
+detectors, the ports of the interferometer, are open in three windows, and *any* second click makes a cross click, also one between the
+windows: bright light would make both ports click early and hide that it would have clicked in the middle too
+(``docs/explanation/multi-photons``). Names of channels
 come from the recording or the stream; ``detection`` and ``gating`` read by what comes out.
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from bob.kernels import CROSS, FLAG_DOUBLE, NOT_A_DETECTOR
+from bob.kernels import CROSS, FLAG_DOUBLE, NO_ROUND, NOT_A_DETECTOR
 from common.errors import ConfigurationError
 from common.protocols.encoding import ENCODINGS, TIME_BIN
 
@@ -43,8 +44,8 @@ class Reading:
     ----------
     click_of_channel : uint8[windows, 256]
         Number of a click by window and channel, or ``NOT_A_DETECTOR``.
-    outcome_of_pattern, flags_of_pattern : uint8[2^clicks]
-        Verdict on a round by the set of its clicks, and its flags.
+    outcome_of_pattern, flags_of_pattern : uint8[2^clicks], with several windows uint8[2^(clicks + 1)]
+        Verdict on a round by the set of its clicks, and its flags; with several windows the highest bit stands for clicks between them.
     pitch_ps : float, picoseconds
         From one window to the next; 0 where there is one.
     """
@@ -129,7 +130,9 @@ class Reading:
                 f"channels: {dict(channels)} must name the interferometer's ports {' and '.join(ports)} by two numbers from 0 to 255"
             )
         clicks = np.full((count_windows, 256), NOT_A_DETECTOR, np.uint8)
-        verdicts = np.full(1 << count_windows * len(ports), CROSS, np.uint8)
+        between_gates = 1 << count_windows * len(ports)
+        verdicts = np.full(2 * between_gates, CROSS, np.uint8)
+        verdicts[between_gates] = NO_ROUND
         for window, outcomes in enumerate(TIME_BIN.outcomes):
             for port, outcome in enumerate(outcomes):
                 click = window * len(ports) + port

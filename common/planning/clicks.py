@@ -3,8 +3,8 @@
 A receiver is a list of detectors, with time bins one for each port and window; photons of a pulse find their way independently. The
 generating function of the photon number then gives the probability that a set of detectors stays silent, inclusion and exclusion the
 probability of each pattern, and the rules of the receiver its outcome: both bits of one basis become a fair coin, both bases a cross
-click, and so does any second click where detectors are opened in several windows. Nothing is neglected, neither pairs nor coincidences
-with noise. Serves ``link_model``.
+click, and so does any second click where detectors are opened in several windows, be it between two of them. Nothing is neglected,
+neither pairs nor coincidences with noise. Serves ``link_model``.
 
 References
 ----------
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 CROSS = len(OUTCOMES)
 """Column of cross clicks, behind those of the outcomes."""
 
+BETWEEN = -1
+"""In place of an outcome: a click between two gates of a slot, which says nothing by itself but is a second click beside another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Detectors:
@@ -39,16 +42,21 @@ class Detectors:
     Attributes
     ----------
     outcome : tuple[int, ...]
-        Outcome each announces, index into ``OUTCOMES``.
+        Outcome each announces, index into ``OUTCOMES``, or ``BETWEEN``.
     port : tuple[int, ...]
         The piece of hardware: windows of one port share its dead time.
-    window : tuple[int, ...]
-        Time bin in which each is opened: -1 early, 0 middle, 1 late.
+    window : tuple[float, ...]
+        Time bin in which each is opened: -1 early, 0 middle, 1 late; -0.5 and 0.5 between them.
     """
 
     outcome: tuple[int, ...]
     port: tuple[int, ...]
-    window: tuple[int, ...]
+    window: tuple[float, ...]
+
+    @property
+    def is_between(self) -> NDArray[np.bool_]:
+        """Which of them stand for a gap between two gates, bool[detectors]."""
+        return np.asarray(np.array(self.outcome) == BETWEEN, np.bool_)
 
     @property
     def ports(self) -> NDArray[np.float64]:
@@ -64,6 +72,11 @@ ACTIVE = tuple(Detectors((2 * basis, 2 * basis + 1), (0, 1), (0, 0)) for basis i
 
 TIME_BINS = Detectors((0, 0, 1, 1, 2, 3), (0, 1, 0, 1, 0, 1), (-1, -1, 1, 1, 0, 0))
 """Two ports of one interferometer in three windows: outer ones are Z on either port, the middle one is X."""
+
+TIME_BINS_AND_GAPS = Detectors(
+    (*TIME_BINS.outcome, *[BETWEEN] * 4), (*TIME_BINS.port, 0, 1, 0, 1), (*TIME_BINS.window, -0.5, -0.5, 0.5, 0.5)
+)
+"""The same with gates that do not fill the bins: what clicks between them is seen, too."""
 
 
 def announced(
@@ -125,15 +138,18 @@ def _rules(detectors: Detectors, dead_windows: float) -> tuple[NDArray[np.float6
 def _verdict(detectors: Detectors, pattern: int, dead_windows: float) -> NDArray[np.float64]:
     """Distribution over the announcements of one pattern of clicks."""
     last: dict[int, float] = {}
-    outcomes, count_clicks = set(), 0
+    outcomes: set[int] = set()
+    count_clicks = 0
     for which in sorted(range(len(detectors.outcome)), key=lambda which: detectors.window[which]):
         window, port = detectors.window[which], detectors.port[which]
         if pattern >> which & 1 and window - last.get(port, -inf) >= dead_windows:
             last[port] = window
-            outcomes.add(detectors.outcome[which])
+            outcomes |= {detectors.outcome[which]} - {BETWEEN}
             count_clicks += 1
     shares_ports = len(set(detectors.port)) < len(detectors.port)  # then two clicks say nothing, whatever their outcomes
     verdict = np.zeros(CROSS + 1)
+    if not outcomes:
+        return verdict
     if len({outcome >> 1 for outcome in outcomes}) == 2 or (shares_ports and count_clicks > 1):
         verdict[CROSS] = 1.0
     else:

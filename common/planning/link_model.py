@@ -200,7 +200,8 @@ def _span(
         efficiencies = arriving[:, None, None] * reading.ways
         own, others = landing(detectors, gate, separation_ps, period_ps)
         stragglers = mean * np.einsum("s,nsd->nd", sent, efficiencies) @ others
-        noise = stragglers + noise_hz * gate.width_ps * 1e-12
+        open_ps = np.where(detectors.is_between, separation_ps - gate.width_ps, gate.width_ps)
+        noise = stragglers + noise_hz * open_ps * 1e-12
         dead_windows = dead_ps / separation_ps if separation_ps else 0.0
         announcements.append(reading.probability * announced(detectors, light, efficiencies @ own, noise, dead_windows))
         ones, pairs = _port_clicks(light, sent, efficiencies @ ports)

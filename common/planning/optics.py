@@ -8,12 +8,12 @@ passive receiver is one reading of all detectors, an active one two readings, on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, radians
+from math import cos, inf, radians
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.planning.clicks import ACTIVE, PASSIVE, TIME_BINS, Detectors
+from common.planning.clicks import ACTIVE, BETWEEN, PASSIVE, TIME_BINS, TIME_BINS_AND_GAPS, Detectors
 from common.planning.gate import REACH_SLOTS
 from common.protocols.protocol import OUTCOME_ANGLES_DEG
 
@@ -71,6 +71,8 @@ def readings(profile: LinkProfile, protocol: Protocol) -> tuple[Reading, ...]:
 
     def ways(detectors: Detectors, weights: tuple[float, float]) -> NDArray[np.float64]:
         def way(angle: float, outcome: int) -> float:
+            if outcome == BETWEEN:
+                return 0.0
             basis, alike = outcome >> 1, detectors.outcome.count(outcome)
             between = radians(angle - OUTCOME_ANGLES_DEG[outcome])
             return weights[basis] * (1.0 + visibility[basis] * cos(between)) / 2.0 / alike
@@ -78,7 +80,9 @@ def readings(profile: LinkProfile, protocol: Protocol) -> tuple[Reading, ...]:
         return np.array([[way(angle, outcome) for outcome in detectors.outcome] for angle in angles])
 
     if profile.encoding == "time-bin":
-        return (Reading(1.0, TIME_BINS, ways(TIME_BINS, in_basis)),)
+        has_gaps = (receiver.gate_ps or inf) < receiver.time_bin_separation_ps
+        detectors = TIME_BINS_AND_GAPS if has_gaps else TIME_BINS
+        return (Reading(1.0, detectors, ways(detectors, in_basis)),)
     if receiver.basis_choice == "passive":
         return (Reading(1.0, PASSIVE, ways(PASSIVE, in_basis)),)
     return tuple(
@@ -105,14 +109,21 @@ def landing(detectors: Detectors, gate: Gate, separation_ps: float, period_ps: f
 
     References
     ----------
-    Gates are shut in between; only windows of the same port are open to the photon; status: planning.
+    What comes between two gates is counted there; only windows and gaps of the same port see the photon; status: planning.
     """
-    port, window = np.array(detectors.port), np.array(detectors.window)
-    same_port = port[:, None] == port[None, :]
-    steps = window[None, :] - window[:, None]
+    port, window, is_between = np.array(detectors.port), np.array(detectors.window), detectors.is_between
+    seen = (port[:, None] == port[None, :]) & ~is_between[:, None]  # no photon is on its way to a gap
+    steps = np.floor(window)[None, :] - window[:, None]
     own, others = np.zeros(steps.shape), np.zeros(steps.shape)
-    for step in set(steps.flat):
-        offset_ps, moved = step * separation_ps, same_port & (steps == step)
-        own[moved] = gate.share(offset_ps)
-        others[moved] = sum(gate.share(offset_ps + slot * period_ps) for slot in range(-REACH_SLOTS, REACH_SLOTS + 1) if slot)
+    for is_gap in np.unique(is_between):
+        opens_ps, closes_ps = (gate.width_ps, separation_ps) if is_gap else (0.0, gate.width_ps)
+        for step in np.unique(steps[seen & (is_between == is_gap)]):
+            moved = seen & (is_between == is_gap) & (steps == step)
+            shares = {
+                slot: gate.arrived(since_ps + closes_ps) - gate.arrived(since_ps + opens_ps)
+                for slot in range(-REACH_SLOTS, REACH_SLOTS + 1)
+                for since_ps in (step * separation_ps + slot * period_ps,)
+            }
+            own[moved] = shares.pop(0)
+            others[moved] = sum(shares.values())
     return own, others

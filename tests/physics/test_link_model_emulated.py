@@ -101,6 +101,16 @@ CASES = {
     "time bins, noisy": ("timebin-120km", ("channel.loss_db=15", "receiver.dark_rate_hz=20000", "receiver.gate_ps=2500"), 6.0),
     "time bins, bright": ("timebin-120km", ("channel.loss_db=0", *PAIRS, "receiver.dead_time_ps=0"), 0.1),
     "time bins, bright and slow": ("timebin-120km", ("channel.loss_db=3", *PAIRS, "receiver.dead_time_ps=9000"), 0.1),
+    "time bins, light between the gates": (
+        "timebin-120km",
+        ("channel.loss_db=0", *PAIRS, "source.lifetime_ps=1500", "receiver.gate_ps=1500", "receiver.dead_time_ps=0"),
+        0.1,
+    ),
+    "time bins, light between the gates of slow ports": (
+        "timebin-120km",
+        ("channel.loss_db=3", *PAIRS, "source.lifetime_ps=1500", "receiver.gate_ps=1500", "receiver.dead_time_ps=13000"),
+        0.1,
+    ),
     "slow source": ("hbn", (), 60.0),
     "slow source, dead for five slots": ("hbn", ("channel.loss_db=0", "receiver.dead_time_ps=1e7", "receiver.dark_rate_hz=2e4"), 10.0),
 }

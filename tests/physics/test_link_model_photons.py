@@ -29,6 +29,7 @@ LASER = (
     "source.mean_photon_number=0",
     "source.g2=0",
 )
+PAIRS = ("source.mean_photon_number=0.6", "source.g2=1.0", "receiver.efficiency=0.8")
 STEADY = ("channel.fading_sigma_db=0",)
 ACTIVE = ('receiver.basis_choice="active"', "receiver.probability_z=0.7")
 PASSIVE = ('receiver.basis_choice="passive"', "receiver.probability_z=0.7")
@@ -54,6 +55,14 @@ CASES = {
     "time bins": (
         "timebin-120km",
         (*BRIGHT, "source.mean_photon_number=0.3", "source.g2=0.5", "channel.misalignment=0.05", "receiver.efficiency=0.6"),
+    ),
+    "time bins, narrow gates": (
+        "timebin-120km",
+        (*BRIGHT, *PAIRS, "source.lifetime_ps=2000", "receiver.dead_time_ps=0", "receiver.gate_ps=1500"),
+    ),
+    "time bins, narrow gates and dead ports": (
+        "timebin-120km",
+        (*BRIGHT, *PAIRS, "source.lifetime_ps=2000", "receiver.dead_time_ps=20000", "receiver.gate_ps=1500"),
     ),
     "time bins with long tails": (
         "timebin-120km",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.planning.clicks import ACTIVE, CROSS, PASSIVE, TIME_BINS, announced
+from common.planning.clicks import ACTIVE, BETWEEN, CROSS, PASSIVE, TIME_BINS, TIME_BINS_AND_GAPS, announced
 from common.planning.light import Light
 from common.planning.link_model import link_model
 from common.profiles.link import load_profile
@@ -113,7 +113,7 @@ def slow_announced(detectors, pulse, efficiencies, noise, dead_windows):
         else:
             weights = []
             by_noise = np.prod([1.0 - exp(-d) if hit else exp(-d) for d, hit in zip(noise, pattern, strict=True)])
-            for photons, probability in enumerate(numbers):
+            for photons, probability in enumerate(numbers) if by_noise else ():
                 for ways in product(range(count + 1), repeat=photons):
                     chance = np.prod([lost if way == count else efficiencies[way] for way in ways])
                     hits = tuple(int(hit or place in ways) for place, hit in enumerate(pattern))
@@ -127,16 +127,17 @@ def slow_verdict(detectors, hits, dead_windows):
     shown, count_clicks = set(), 0
     for port in set(detectors.port):
         blind_until = -9.0
-        for window in (-1, 0, 1):
+        for window in (-1, -0.5, 0, 0.5, 1):
             for which, hit in enumerate(hits):
                 if hit and detectors.port[which] == port and detectors.window[which] == window and window >= blind_until:
                     blind_until = window + dead_windows
-                    shown.add(detectors.outcome[which])
+                    if detectors.outcome[which] != BETWEEN:
+                        shown.add(detectors.outcome[which])
                     count_clicks += 1
     result = np.zeros(CROSS + 1)
     if not shown:
         return result
-    if min(shown) < 2 <= max(shown) or (detectors is TIME_BINS and count_clicks > 1):
+    if min(shown) < 2 <= max(shown) or (detectors in (TIME_BINS, TIME_BINS_AND_GAPS) and count_clicks > 1):
         result[CROSS] = 1.0
     else:
         for outcome in shown:
@@ -154,3 +155,15 @@ def test_announcements_are_the_sum_over_all_ways_of_all_photons(detectors, data,
     pulse = data.draw(st.sampled_from((Light(0.7, None), Light(0.4, 0.05), Light(1.0, 0.5), Light(0.0, 0.0))))
     found = announced(detectors, [pulse], efficiencies[None, None, :], noise[None, :], dead_windows)[0, 0, 0]
     assert found == pytest.approx(slow_announced(detectors, pulse, efficiencies, noise, dead_windows), rel=1e-9, abs=1e-12)
+
+
+@given(st.data(), small, st.sampled_from((0.0, 0.7, 5.0)), st.sampled_from((Light(0.7, None), Light(0.4, 0.05))))
+@settings(max_examples=4, deadline=None)
+def test_what_clicks_between_two_gates_is_in_the_sum(data, scale, dead_windows, pulse):
+    """Noise only in some places, so that the sum over all ways of two photons has an end."""
+    count = len(TIME_BINS_AND_GAPS.outcome)
+    raw = np.array(data.draw(st.lists(st.floats(0.01, 1.0), min_size=count, max_size=count)))
+    efficiencies = scale * raw / raw.sum()
+    noise = np.where(np.arange(count) % 3 == 0, data.draw(st.floats(0.0, 0.5)), 0.0)
+    found = announced(TIME_BINS_AND_GAPS, [pulse], efficiencies[None, None, :], noise[None, :], dead_windows)[0, 0, 0]
+    assert found == pytest.approx(slow_announced(TIME_BINS_AND_GAPS, pulse, efficiencies, noise, dead_windows), rel=1e-9, abs=1e-12)

@@ -9,7 +9,13 @@ from bob.reading import Reading
 from tests.reference.receiver import slow_count_phases, slow_detect_clicks, slow_detect_time_bins, slow_locate_slots
 
 LIMITS = np.iinfo(np.int64)
+lock_ends = st.none() | st.integers(0, 59)
 READING = Reading.of_polarisation({"H": 0, "V": 1, "D": 2, "A": 3})
+
+
+def lock_end(t_ps, last_locked):
+    """Time of the last tag of which the clock knows."""
+    return LIMITS.max if last_locked is None else int(t_ps[last_locked % t_ps.size])
 
 
 @given(
@@ -51,14 +57,15 @@ def test_the_phase_histogram_counts_each_detector_tag_once(phases, seed, bins):
 
 
 @given(
-    tags=st.lists(st.tuples(st.integers(-3000, 3000), st.integers(0, 4)), min_size=1, max_size=60).map(sorted),
+    tags=st.lists(st.tuples(st.integers(-800, 800), st.integers(0, 4)), min_size=1, max_size=60).map(sorted),
     low_ps=st.sampled_from([-64, -40, 0, 30]),
     width_ps=st.sampled_from([1, 20, 64, 128]),
     dead_time_ps=st.sampled_from([0, 1, 50, 200, 1000]),
     before_ps=st.integers(0, 300),
+    last_locked=lock_ends,
 )
-def test_detections_are_those_of_a_round_by_round_account(tags, low_ps, width_ps, dead_time_ps, before_ps):
-    """A period of 128 ps and a slope of 2^-7 make every border exact, so that the two must agree on it."""
+def test_detections_are_those_of_a_round_by_round_account(tags, low_ps, width_ps, dead_time_ps, before_ps, last_locked):
+    """A period of 128 ps and a slope of 2^-7 make every border exact, so that the two must agree on it. The lock may end."""
     period_ps = 128
     t_ps, channel = np.array([t for t, _ in tags], np.int64), np.array([c for _, c in tags], np.uint8)
     outcomes = np.full(256, 255, np.uint8)
@@ -69,14 +76,14 @@ def test_detections_are_those_of_a_round_by_round_account(tags, low_ps, width_ps
     detector_tags = [(t, c) for t, c in tags if c < 4]
     # the last tag before the stream must lie before the gate that the first round belongs to
     previous_ps = int(t_ps[0]) - period_ps - before_ps
-    zero, everything = np.zeros(1, np.int64), np.array([LIMITS.max], np.int64)
+    zero, locked_to_ps = np.zeros(1, np.int64), lock_end(t_ps, last_locked)
 
     kept, crossed = detect_clicks(
         t_ps, channel, outcomes[np.newaxis], READING.outcome_of_pattern, READING.flags_of_pattern, 0.0,
-        zero, zero, np.zeros(1), np.array([1.0 / period_ps]), np.array([LIMITS.min]), everything,
+        zero, zero, np.zeros(1), np.array([1.0 / period_ps]), np.array([LIMITS.min]), np.array([locked_to_ps]),
         float(low_ps), float(width_ps), dead_time_ps, previous_ps, slot, outcome, flags, cross, counters,
     )  # fmt: skip
-    rounds, crosses, dead = slow_detect_clicks(detector_tags, period_ps, low_ps, width_ps, dead_time_ps, previous_ps)
+    rounds, crosses, dead = slow_detect_clicks(detector_tags, period_ps, low_ps, width_ps, dead_time_ps, previous_ps, locked_to_ps)
 
     assert cross[:crossed].tolist() == crosses
     assert counters[COUNT_DEAD_ROUNDS] == dead
@@ -93,22 +100,26 @@ def test_detections_are_those_of_a_round_by_round_account(tags, low_ps, width_ps
     width_ps=st.sampled_from([32, 64, 80]),
     dead_time_ps=st.sampled_from([0, 50, 100, 300, 1000]),
     before_ps=st.integers(0, 2000),
+    last_locked=lock_ends,
 )
-def test_time_bins_are_read_as_the_reference_reads_them(tags, low_ps, width_ps, dead_time_ps, before_ps):
+def test_time_bins_are_read_as_the_reference_reads_them(tags, low_ps, width_ps, dead_time_ps, before_ps, last_locked):
     period_ps, pitch_ps = 256, 80
     reading = Reading.of_time_bins({"M": 1, "P": 0}, pitch_ps)
     t_ps, channel = np.array([t for t, _ in tags], np.int64), np.array([number for _, number in tags], np.uint8)
     slot, cross = np.empty(t_ps.size, np.int64), np.empty(t_ps.size, np.int64)
     outcome, flags, counters = np.empty(t_ps.size, np.uint8), np.empty(t_ps.size, np.uint8), np.zeros(COUNT_COUNTERS, np.int64)
     zero, previous_ps = np.zeros(1, np.int64), int(t_ps[0]) - period_ps - before_ps
+    locked_to_ps = lock_end(t_ps, last_locked)
 
     kept, crossed = detect_clicks(
         t_ps, channel, reading.click_of_channel, reading.outcome_of_pattern, reading.flags_of_pattern, float(pitch_ps),
-        zero, zero, np.zeros(1), np.array([1.0 / period_ps]), np.array([LIMITS.min]), np.array([LIMITS.max]),
+        zero, zero, np.zeros(1), np.array([1.0 / period_ps]), np.array([LIMITS.min]), np.array([locked_to_ps]),
         float(low_ps), float(width_ps), dead_time_ps, previous_ps, slot, outcome, flags, cross, counters,
     )  # fmt: skip
     detector_tags = [tag for tag in tags if tag[1] < 2]
-    singles, crosses, dead = slow_detect_time_bins(detector_tags, period_ps, low_ps, width_ps, pitch_ps, dead_time_ps, previous_ps)
+    singles, crosses, dead = slow_detect_time_bins(
+        detector_tags, period_ps, low_ps, width_ps, pitch_ps, dead_time_ps, previous_ps, locked_to_ps
+    )
 
     assert cross[:crossed].tolist() == crosses
     assert counters[COUNT_DEAD_ROUNDS] == dead

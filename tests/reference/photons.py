@@ -11,6 +11,10 @@ FADING_SLOTS = 50
 OUTCOME_STATES = {0: (1.0, 0.0), 1: (0.0, 1.0), 2: (sqrt(0.5), sqrt(0.5)), 3: (sqrt(0.5), -sqrt(0.5))}
 
 
+BETWEEN = 8
+"""A click between two gates of a slot: a second one beside another, nothing by itself."""
+
+
 def simulate_photons(profile, gate_start_ps, count_pulses, seed):
     """Count announcements: int64[intensities, settings, 5] for Z0 Z1 X0 X1 and cross clicks; int64[intensities, settings] pulses sent."""
     rng = np.random.default_rng(seed)
@@ -59,6 +63,8 @@ def simulate_photons(profile, gate_start_ps, count_pulses, seed):
         if not 0 <= slot < count_pulses or (before > 0 and registered[before - 1][0] > opens_ps - receiver.dead_time_ps):
             continue
         if len(windows) == 3:  # any second click is a cross click there; each is a port in a window
+            if outcomes == {BETWEEN}:
+                continue
             announced = 4 if len(outcomes) > 1 else min(outcomes) >> 1
         else:
             announced = 4 if len({outcome >> 1 for outcome in outcomes}) == 2 else rng.choice(sorted(outcomes))
@@ -113,9 +119,10 @@ def _rounds(registered, gate_start_ps, width_ps, windows, step_ps, period_ps, ba
         inside_ps = time_ps - first_ps - slot * period_ps
         if len(windows) == 3:
             window = min(2, floor(inside_ps / step_ps))
-            if inside_ps - window * step_ps >= width_ps:
+            if inside_ps >= 2 * step_ps + width_ps:
                 continue
-            outcome = (0, 2 + port, 1)[window] << 1 | port
+            is_between = inside_ps - window * step_ps >= width_ps
+            outcome = BETWEEN if is_between else (0, 2 + port, 1)[window] << 1 | port
         elif inside_ps >= width_ps:
             continue
         elif receiver.basis_choice == "active":

@@ -26,22 +26,23 @@ def slow_count_phases(phase_ps, channel, row_of_channel, period_ps, rows, bins):
     return counts
 
 
-def slow_detect_clicks(tags, period_ps, low_ps, width_ps, dead_time_ps, previous_ps):
+def slow_detect_clicks(tags, period_ps, low_ps, width_ps, dead_time_ps, previous_ps, locked_to_ps=math.inf):
     """Rounds of a steady clock with a whole period, slot 0 centred at time 0; ``tags`` are (time, outcome) in order of time.
 
-    For every slot the gate is an interval of time; a round is live if no tag lies within the dead time before the gate opens. Stands for
-    ``detect_clicks``. Returns kept rounds as (slot, basis, set of bits), slots of cross clicks, and the number of dead rounds.
+    For every slot the gate is an interval of time; a round is live if no tag lies within the dead time before the gate opens, and none
+    within the gate after the lock has ended, whose tags make no clicks. Stands for ``detect_clicks``. Returns kept rounds as
+    (slot, basis, set of bits), slots of cross clicks, and the number of dead rounds.
     """
     rounds = defaultdict(set)
     for t, outcome in tags:
         slot = (t - low_ps) // period_ps
-        if t < slot * period_ps + low_ps + width_ps:
+        if t < slot * period_ps + low_ps + width_ps and t <= locked_to_ps:
             rounds[slot].add(outcome)
     times = [previous_ps] + [t for t, _ in tags]
     kept, crossed, dead = [], [], 0
     for slot in sorted(rounds):
         opening = slot * period_ps + low_ps
-        if any(t < opening < t + dead_time_ps for t in times):
+        if any(t < opening < t + dead_time_ps or locked_to_ps < t < opening + width_ps for t in times):
             dead += 1
         elif len({outcome >> 1 for outcome in rounds[slot]}) == 2:
             crossed.append(slot)
@@ -50,27 +51,30 @@ def slow_detect_clicks(tags, period_ps, low_ps, width_ps, dead_time_ps, previous
     return kept, crossed, dead
 
 
-def slow_detect_time_bins(tags, period_ps, low_ps, width_ps, pitch_ps, dead_time_ps, previous_ps):
+def slow_detect_time_bins(tags, period_ps, low_ps, width_ps, pitch_ps, dead_time_ps, previous_ps, locked_to_ps=math.inf):
     """The same with two ports and three windows; ``tags`` are (time, port), the first window opens at ``low_ps`` in slot 0.
 
-    Returns single clicks as (slot, outcome), slots with several clicks, and the number of dead rounds.
+    Returns single clicks as (slot, outcome), slots with several clicks, in windows or between them, and the number of dead rounds.
     """
-    clicks, disturbed = defaultdict(set), set()
+    clicks, between = defaultdict(set), set()
+    span_ps = 2 * pitch_ps + width_ps
     for t, port in tags:
         slot = (t - low_ps) // period_ps
         since_ps = t - low_ps - slot * period_ps
         window = since_ps // pitch_ps
-        if window < 3 and since_ps - window * pitch_ps < width_ps:
+        if t > locked_to_ps or since_ps >= span_ps:
+            continue
+        if since_ps - window * pitch_ps < width_ps:
             clicks[slot].add((window, port))
-        elif since_ps < 2 * pitch_ps + width_ps:
-            disturbed.add(slot)
+        else:
+            between.add(slot)
     times = [previous_ps] + [t for t, _ in tags]
     kept, crossed, dead = [], [], 0
     for slot in sorted(clicks):
         opening = slot * period_ps + low_ps
-        if slot in disturbed or any(t < opening < t + dead_time_ps for t in times):
+        if any(t < opening < t + dead_time_ps or locked_to_ps < t < opening + span_ps for t in times):
             dead += 1
-        elif len(clicks[slot]) > 1:
+        elif len(clicks[slot]) > 1 or slot in between:
             crossed.append(slot)
         else:
             ((window, port),) = clicks[slot]

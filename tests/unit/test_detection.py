@@ -27,9 +27,9 @@ class ScriptedRandomness:
         return self.data[:count_bytes]
 
 
-def detections(tags, *, gate=GATE, dead_time_ps=0, previous_ps=-(10**9), randomness=None, clock=CLOCK):
+def detections(tags, *, gate=GATE, dead_time_ps=0, previous_ps=-(10**9), randomness=None, clock=CLOCK, reading=READING):
     t_ps, channel = np.array([t for t, _ in tags], np.int64), np.array([c for _, c in tags], np.uint8)
-    return detect(t_ps, channel, clock, gate, READING, dead_time_ps, randomness or ScriptedRandomness(), previous_ps=previous_ps)
+    return detect(t_ps, channel, clock, gate, reading, dead_time_ps, randomness or ScriptedRandomness(), previous_ps=previous_ps)
 
 
 def test_clicks_in_the_gate_are_detections_and_others_are_counted():
@@ -119,6 +119,43 @@ def test_nothing_is_detected_where_the_clock_was_not_locked():
 
     assert found.slot.tolist() == [0, 2, 5, 9]
     assert found.counts.unlocked == 3
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends"),
+    [([0], [2000]), ([0, 2010], [2000, 9000]), ([0, 7000], [2000, 9000])],
+    ids=["at its end", "another lock", "in a gap"],
+)
+def test_a_round_in_which_a_click_comes_after_the_lock_has_ended_is_not_used(begins, ends):
+    clock = PulseClock(
+        np.array([0, 2005]), np.array([0, 7]), np.array([0.0, 0.3]), np.full(2, 1e-3), np.array(begins), np.array(ends), 1e9, 1e9
+    )  # behind the jump slots have other numbers and borders
+    found = detections([(0, 0), (2000, 1), (2010, 2)], clock=clock)
+
+    assert (found.slot.tolist(), found.cross_slot.tolist(), found.counts.dead_rounds) == ([0], [], 1)
+
+
+TIME_BINS = Reading.of_time_bins({"P": 0, "M": 1}, 300.0)
+"""Gates of 100 ps open at -350, -50 and 250 ps of every slot."""
+
+
+@pytest.mark.parametrize("tags", [[(-300, 0), (-150, 1)], [(-150, 0), (0, 1)], [(100, 0), (150, 1), (300, 0)]])
+def test_a_click_between_two_gates_is_a_second_click(tags):
+    found = detections([*tags, (1000, 0)], gate=Gate(0.0, 100.0), reading=TIME_BINS, dead_time_ps=300)
+
+    assert (found.slot.tolist(), found.cross_slot.tolist(), found.counts.dead_rounds) == ([1], [0], 0)
+
+
+def test_clicks_between_two_gates_alone_say_nothing():
+    found = detections([(-150, 0), (150, 1), (2000, 0)], gate=Gate(0.0, 100.0), reading=TIME_BINS)
+
+    assert (found.slot.tolist(), found.cross_slot.tolist(), found.counts.dead_rounds) == ([2], [], 0)
+
+
+def test_a_dead_slot_counts_no_second_click_either():
+    found = detections([(-400, 0), (-300, 1), (-150, 0)], gate=Gate(0.0, 100.0), reading=TIME_BINS, dead_time_ps=100)
+
+    assert (found.slot.size, found.cross_slot.size, found.counts.dead_rounds) == (0, 0, 1)
 
 
 def test_no_tags_make_no_detections():

@@ -95,7 +95,7 @@ _PROOFS: dict[tuple[str, str], ComposableProof | PaperProof] = {
             (
                 *_DEVICES,
                 "pure states in one plane of the Bloch sphere, their angles certified within the stated uncertainty",
-                "time bins: light enters in the two bins only, both splitters are even, both arms lose alike, noise is at most as stated",
+                "time bins: both splitters are even, both arms lose alike, and nothing clicks in the middle window alone",
             ),
             "both halves",
         ),
