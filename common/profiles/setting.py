@@ -62,8 +62,8 @@ def _refuse_excess_noise(profile: LinkProfile, basis: str) -> None:
     raise ConfigurationError(
         f"receiver.probability_z = {receiver.probability_z:g} with receiver.dark_rate_hz = {receiver.dark_rate_hz:g} and"
         f" channel.background_hz = {profile.channel.background_hz:g}: key basis {basis} of this passive receiver has {noise:.2g} noise"
-        f" clicks a pulse of which {OTHER_BASIS[basis]} shows nothing, and security.proof = {profile.security.proof!r} does not give them away;"
-        f" choose {remedy}single photons with protocol = 'three-state' and security.proof = 'three-state-single-photon', which does"
+        f" clicks a pulse of which {OTHER_BASIS[basis]} shows nothing, and security.proof = {profile.security.proof!r} does not give them"
+        f" away; choose {remedy}single photons with protocol = 'three-state' and security.proof = 'three-state-single-photon', which does"
     )
 
 
