@@ -106,8 +106,8 @@ class Book:
             reached = first + count
         return [*gaps, Piece(share.block, reached, share.count_bytes - reached)] if reached < share.count_bytes else gaps
 
-    def is_spent(self, pool: Pool, place: Piece) -> bool:
-        """Tell whether every byte of a place is spent.
+    def unspent(self, pool: Pool, place: Piece) -> list[Piece]:
+        """Find what is unspent of a place.
 
         Parameters
         ----------
@@ -118,20 +118,25 @@ class Book:
 
         Returns
         -------
-        bool
-            Whether all of them are in the ledger.
+        list[Piece]
+            In order of place; none if all of it is in the ledger.
         """
         if pool.asker in {None, self._owner}:
-            spent = self._database.integer(
-                "SELECT count_bytes - left_bytes FROM parts WHERE block = ? AND pool = ?", (place.block, pool.value)
+            uses = self._database.integers(
+                "SELECT 0, count_bytes - left_bytes FROM parts WHERE block = ? AND pool = ?", (place.block, pool.value)
             )
-            return place.end_byte <= spent
-        spent = self._database.integer(
-            "SELECT SUM(min(first_byte + count_bytes, ?) - max(first_byte, ?)) FROM uses "
-            "WHERE block = ? AND pool = ? AND returned = 0 AND first_byte < ? AND first_byte + count_bytes > ?",
-            (place.end_byte, place.first_byte, place.block, pool.value, place.end_byte, place.first_byte),
-        )
-        return spent == place.count_bytes
+        else:
+            uses = self._database.integers(
+                "SELECT first_byte, first_byte + count_bytes FROM uses "
+                "WHERE block = ? AND pool = ? AND returned = 0 AND first_byte < ? AND first_byte + count_bytes > ? ORDER BY first_byte",
+                (place.block, pool.value, place.end_byte, place.first_byte),
+            )
+        unspent, reached = [], place.first_byte
+        for first, end in uses:
+            if first > reached:
+                unspent.append(Piece(place.block, reached, first - reached))
+            reached = max(reached, end)
+        return [*unspent, Piece(place.block, reached, place.end_byte - reached)] if reached < place.end_byte else unspent
 
     def front(self, pool: Pool, count_bytes: int) -> list[Piece]:
         """Choose key from the front of one of our pools; changes nothing.

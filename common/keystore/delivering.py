@@ -66,12 +66,14 @@ class Delivering(HandingOut):
         for order in asked.orders:
             check_request(DELIVERIES[self._owner], self._owner, self._owner, order.total_bytes, PURPOSE)
         now = self._clock()
-        with self._mutex:
+        allotment: Allotment | None = None
+        with self._mutex, _wiping(lambda: allotment):
             self._refuse_strangers()
             with self._database.transaction():
                 for number in asked.settled:
                     self._database.rows("DELETE FROM unsettled WHERE handout = ?", (number,))
                 handout, served, short = self._allot(asked.orders)
+                allotment = None if handout is None else self._drawn(handout, served)
                 held = tuple(self._held(announcement) for announcement in asked.announcements)
                 sealed = [self._claim(collection, asked.repeat_seconds, now) for collection in asked.collections]
                 if asked.collections:
@@ -80,7 +82,6 @@ class Delivering(HandingOut):
             if handout is not None or asked.collections:
                 self._watermark.write(count_handouts, durable=False)  # one wait for the disk a round; ``let_go`` makes up for it
             self._shelf.sweep()
-            allotment = None if handout is None else self._drawn(handout, served)
             return Served(
                 allotment,
                 short if allotment or handout is None else (*served, *short),
@@ -145,6 +146,8 @@ class Delivering(HandingOut):
                 self._database.rows("DELETE FROM claims WHERE key_id = ?", (key_id,))
             if late:
                 self._note_collection("", [key_id for key_id in late if isinstance(key_id, bytes)], now)
+        with self._mutex:
+            self._database.write_back()
         return len(late)
 
     def note_facts(self, block: int, facts: str) -> None:
@@ -182,16 +185,22 @@ class Delivering(HandingOut):
         return handout, tuple(served), tuple(short)
 
     def _drawn(self, handout: Handout, orders: tuple[Order, ...]) -> Allotment | None:
-        """Read the key of an allotment, now that the ledger has it on disk; None where it is damaged: the next one goes past it."""
-        self._open.add(OpenHandout(handout, is_final=True, step_bytes=PIECE_BYTES))
+        """Read the key of an allotment and destroy it on disk, inside the caller's transaction; None where it is damaged.
+
+        What is read leaves this store only once the transaction is on disk, and by then the disk no longer holds it.
+        """
+        opened = OpenHandout(handout, is_final=True, step_bytes=PIECE_BYTES)
+        key = bytearray(handout.count_bytes)
         try:
-            key = self.read(handout.number, handout.count_bytes)
-        except DamagedPieceError:
-            return None
-        try:
+            opened.read(memoryview(key), self._unseal)
             return Allotment(handout, orders, _cut(key, orders))
+        except DamagedPieceError as damaged:
+            self._blocks.set_aside(handout.pool, damaged.piece)  # the next one goes past it
+            return None
         finally:
             key[:] = bytes(len(key))
+            opened.forget()
+            self._blocks.destroy_read(handout.pool, opened.take_behind(), self._open.awaits)
 
     # ---------------------------------------------------------------------------------------------------- the end that holds
 
@@ -322,6 +331,17 @@ class Delivering(HandingOut):
 
     def _held_context(self, key_id: bytes, master: str) -> bytes:
         return b"qkdlink held key 1" + self._store_id + struct.pack("<I", len(key_id)) + key_id + master.encode()
+
+
+@contextmanager
+def _wiping(drawn: Callable[[], Allotment | None]) -> Iterator[None]:
+    """Overwrite what was ``drawn`` if the body fails."""
+    try:
+        yield
+    except BaseException:
+        if (allotment := drawn()) is not None:
+            allotment.wipe()
+        raise
 
 
 def _cut(key: bytearray, orders: Sequence[Order]) -> list[list[bytearray]]:

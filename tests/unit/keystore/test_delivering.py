@@ -207,6 +207,77 @@ def test_one_announcement_that_is_refused_leaves_the_others_of_its_round_alone(p
     assert pair.collect(collection(first), collection(second)) == (one.keys[0], two.keys[0])
 
 
+def seized(store):
+    """All key that who takes the file, its log and the master key can read, sealed pieces opened one by one."""
+    database = store._database
+    places = database.rows("SELECT pool, block, first_byte, count_bytes FROM pieces JOIN piece_keys USING (piece)")
+    readable = []
+    for pool, *place in places:
+        key = bytearray(place[-1])
+        store._shelf.read(pool, Piece(*place), memoryview(key))
+        readable.append(bytes(key))
+    return readable
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_key_that_was_given_is_in_neither_file_and_what_is_left_is_served(pair, is_held):
+    asked = [order() for _ in range(3)]
+    given = []
+    for one in asked:
+        if is_held:
+            given += pair.deliver(one)[0]
+        else:
+            allotment = pair.alice.serve(Round((one,))).allotment
+            pair.bob.skip(allotment.handout.pieces)
+            given += allotment.keys[0]
+    pair.collect(*map(collection, asked), window=0.0)
+
+    assert not any(bytes(key) in piece for store in (pair.alice, pair.bob) for piece in seized(store) for key in given)
+    left, _ = pair.alice.deliverable_bytes()
+    whole = order(1, left)
+    assert pair.deliver(whole) == list(pair.collect(collection(whole)))
+    assert pair.alice.deliverable_bytes()[0] == 0
+
+
+def test_a_piece_spent_out_of_order_keeps_its_gaps_and_nothing_else(pair):
+    asked = [order(1, 100) for _ in range(4)]
+    allotments = [pair.alice.serve(Round((one,))).allotment for one in asked]
+    announced = [Announcement(one.handout.pieces, one.orders) for one in allotments]
+
+    assert pair.bob.serve(Round(announcements=(announced[2], announced[0]))).held == (None, None)
+    held_back = [any(bytes(one.keys[0][0]) in piece for piece in seized(pair.bob)) for one in allotments]
+    assert held_back == [False, True, False, True]
+    assert pair.bob.serve(Round(announcements=(announced[1], announced[3]))).held == (None, None)
+    assert not any(bytes(one.keys[0][0]) in piece for piece in seized(pair.bob) for one in allotments)
+    assert pair.collect(*map(collection, asked)) == tuple(one.keys[0] for one in allotments)
+
+
+def test_a_store_of_before_destroys_when_it_is_opened_what_it_has_given(pair, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr("common.keystore.blocks.RESEALED", frozenset())
+        (keys,) = pair.deliver(order())
+    assert any(bytes(keys[0]) in piece for piece in seized(pair.alice))
+    pair.close()
+    pair.open()
+    greet((pair.alice, pair.bob))
+
+    assert not any(bytes(keys[0]) in piece for store in (pair.alice, pair.bob) for piece in seized(store))
+    again = order()
+    assert pair.deliver(again) == list(pair.collect(collection(again)))
+
+
+def test_wrapped_keys_that_were_destroyed_are_neither_in_file_nor_log_after_tidying(pair):
+    ((wrapped,),) = pair.alice._database.rows(
+        "SELECT wrapped FROM piece_keys JOIN pieces USING (piece) WHERE pool = 'alice-delivery' ORDER BY block, first_byte LIMIT 1"
+    )
+    pair.deliver(order())
+    pair.alice.let_go(WINDOW, 1e6)
+
+    files = [path.read_bytes() for path in pair.paths[0].parent.glob("alice.sqlite*")]
+    assert len(files) > 1
+    assert not any(wrapped in content for content in files)
+
+
 def test_an_old_copy_forgoes_what_it_held(pair, tmp_path):
     asked = order()
     pair.deliver(asked)
