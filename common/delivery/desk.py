@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from common.channel.delivery_messages import DeliveryState
 from common.delivery.peer import FAILED, HELD, NOT_HERE, NOT_READY, SEPARATOR, TAKEN_BEFORE, PeerLink
@@ -28,6 +28,9 @@ MOST_WAITING = 1024
 
 MOST_ROUND_KEYS = 8192
 """Keys in one round, so that a message to the peer stays short of its limit."""
+
+MOST_DELIVERIES = 4
+"""Allotments at a time of which the peer has not said yet whether it holds them; orders wait meanwhile, and gather."""
 
 MOST_ROUND_NAMES = 1 << 18
 """Letters of names in one round, for the same reason."""
@@ -71,6 +74,8 @@ class _Waiting:
     order: Order
     answer: asyncio.Future[Delivered] = field(repr=False)
 
+
+_T = TypeVar("_T")
 
 _Collections = list[tuple[Collection, "asyncio.Future[list[bytes]]"]]
 _Announced = list[tuple[Announcement, "asyncio.Future[int]"]]
@@ -228,10 +233,13 @@ class Desk:
         while True:
             await self._due.wait()
             self._due.clear()
-            orders, collections, announced = self._take_orders(), self._collections[:MOST_WAITING], self._announced[:MOST_WAITING]
-            del self._collections[: len(collections)], self._announced[: len(announced)]
-            if self._orders or self._collections or self._announced:
+            orders = self._take_orders() if len(self._deliveries) < MOST_DELIVERIES else []
+            collections = _taken(self._collections, lambda waiting: len(waiting[0].key_ids))
+            announced = _taken(self._announced, lambda waiting: sum(len(order.key_ids) for order in waiting[0].orders))
+            if self._collections or self._announced or (self._orders and len(self._deliveries) < MOST_DELIVERIES):
                 self._due.set()
+            if not (orders or collections or announced):
+                continue
             settled = tuple(self._settled)
             asked = Round(
                 tuple(waiting.order for waiting in orders),
@@ -295,7 +303,12 @@ class Desk:
         self._under_way.add(allotment.handout.number)
         delivery = asyncio.create_task(self._delivery(allotment, {id(waiting.order): waiting.answer for waiting in orders}))
         self._deliveries.add(delivery)
-        delivery.add_done_callback(self._deliveries.discard)
+        delivery.add_done_callback(self._delivered)
+
+    def _delivered(self, delivery: asyncio.Task[None]) -> None:
+        """Let the next orders have their turn."""
+        self._deliveries.discard(delivery)
+        self._due.set()
 
     async def _delivery(self, allotment: Allotment, answers: dict[int, asyncio.Future[Delivered]]) -> None:
         """Give the keys of an allotment once the peer holds them."""
@@ -403,6 +416,19 @@ def new_key_id(now_s: Callable[[], float] = time.time) -> bytes:
     drawn[6] = KEY_ID_VERSION << 4 | drawn[6] & 0x0F
     drawn[8] = 0x80 | drawn[8] & 0x3F
     return bytes(drawn)
+
+
+def _taken(waiting: list[_T], count_keys: Callable[[_T], int]) -> list[_T]:
+    """Take from the front of what is ``waiting`` as much as goes into one round; one at least."""
+    count, total = 0, 0
+    for one in waiting[:MOST_WAITING]:
+        total += count_keys(one)
+        if count and total > MOST_ROUND_KEYS:
+            break
+        count += 1
+    taken = waiting[:count]
+    del waiting[:count]
+    return taken
 
 
 _REFUSALS = {NOT_HERE: "it lacks the key", TAKEN_BEFORE: "it has handed the key out", NOT_READY: "it has not met us yet"}

@@ -112,11 +112,14 @@ class Certificate:
             If it is no certificate.
         """
         read = x509.load_der_x509_certificate(encoded)
+        names: list[str] = []
         try:
             listed = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             names = [*listed.get_values_for_type(x509.DNSName), *listed.get_values_for_type(x509.UniformResourceIdentifier)]
         except x509.ExtensionNotFound:
-            names = []
+            pass
+        except (x509.UnsupportedGeneralNameType, x509.DuplicateExtension):
+            pass  # whoever issues such names knows the certificate by its fingerprint
         common = [str(name.value) for name in read.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
         fingerprint = hashlib.sha256(encoded).hexdigest()
         return cls(fingerprint, frozenset(names), common[0] if len(common) == 1 else None, read.not_valid_after_utc.timestamp())
