@@ -92,7 +92,13 @@ class Connection(RequestHandler):
             self.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Look at the certificate that ``transport`` was opened with; the handshake has verified it."""
+        """Look at the certificate that was shown; the handshake has verified it.
+
+        Parameters
+        ----------
+        transport : asyncio.BaseTransport
+            Of the connection.
+        """
         super().connection_made(transport)
         secured = transport.get_extra_info("ssl_object")
         encoded = secured.getpeercert(binary_form=True) if secured is not None else None

@@ -31,6 +31,7 @@ from common.delivery.rules import (
     Limits,
     Target,
     extension_message,
+    judged,
     key_ids,
     key_request,
     not_found,
@@ -189,6 +190,8 @@ class Api:
         if target.action == "enc_keys":
             wanted = key_request(target, request.method, query, body, self._limits)
             await self._count(sae, wanted.number * (1 + len(wanted.slaves)) / KEYS_OF_A_REQUEST - 1.0)
+            if wanted.epsilon is not None or wanted.epsilon_wished is not None:
+                wanted = judged(wanted, await self._desk.worst_epsilon())
             return await self._encryption_keys(sae, wanted)
         asked = key_ids(request.method, query, body, self._limits)
         await self._count(sae, len(asked) / KEYS_OF_A_REQUEST - 1.0)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from common.channel.codec import Party
-from common.errors import KeyAlreadyTakenError, KeyExhaustedError, KeyNotFoundError, KeyStoreError
+from common.errors import KeyAlreadyTakenError, KeyExhaustedError, KeyNotCommittedError, KeyNotFoundError, KeyStoreError
 from common.keystore.database import Database
 from common.keystore.interface import MOST_PIECES, AuditEntry, Piece, UseKind
 from common.keystore.ownership import Pool
@@ -194,7 +194,7 @@ class Book:
         Raises
         ------
         KeyNotFoundError
-            If a piece names no key that is here.
+            If a piece names no key that is here; ``KeyNotCommittedError`` where it may be in a moment.
         KeyAlreadyTakenError
             If any byte was spent before.
         """
@@ -203,6 +203,8 @@ class Book:
                 "SELECT count_bytes FROM parts JOIN blocks USING (block) WHERE block = ? AND pool = ? AND state = 'committed'",
                 (piece.block, pool.value),
             )
+            if not found and self._database.rows("SELECT 1 FROM blocks WHERE block = ? AND state = 'staged'", (piece.block,)):
+                raise KeyNotCommittedError(f"block {piece.block} is not committed here yet")
             if not found or piece.end_byte > _number(found[0][0]):
                 raise KeyNotFoundError(
                     f"block {piece.block}, {pool.value}, bytes {piece.first_byte} to {piece.end_byte}: no such key is committed here"

@@ -124,3 +124,13 @@ def test_a_certificate_with_names_of_a_kind_that_nobody_reads_is_known_by_its_fi
 
     assert (shown.names, shown.common_name) == (frozenset(), "odd")
     assert identities(sae={"first": {"fingerprints": [shown.fingerprint]}}).sae_of(shown) == "first"
+
+
+def test_a_name_is_no_uri_and_a_uri_no_name():
+    known = identities(sae={"first": {"names": ["one.example", "urn:one"]}})
+    shown = [
+        Certificate("00" * 32, frozenset(names), frozenset(uris), None, 0.0)
+        for names, uris in ((["one.example"], []), ([], ["urn:one"]), ([], ["one.example"]), (["urn:one"], []))
+    ]
+
+    assert [known.sae_of(one) for one in shown] == ["first", "first", None, None]

@@ -1,5 +1,6 @@
 """Keys for applications in a pair of store files: allotted at one end, held and given at the other, through crashes and old copies."""
 
+import json
 import os
 import shutil
 import time
@@ -7,11 +8,12 @@ import time
 import pytest
 
 from common.channel.codec import Party
-from common.errors import KeyAlreadyTakenError, KeyNotFoundError, PeerNotMetError
-from common.keystore import check
+from common.conversation.operations import CommitKeys, OpenBlock, ReadLedger, StageKeys
+from common.errors import KeyAlreadyTakenError, KeyNotCommittedError, KeyNotFoundError, PeerNotMetError
+from common.keystore import check, delivering
 from common.keystore.interface import Piece
-from common.keystore.orders import Announcement, Collection, NotForYouError, Order, Round
-from tests.support.keystores import distil, greet, opened
+from common.keystore.orders import Announcement, Collection, HoldsTooMuchError, NotForYouError, Order, Round
+from tests.support.keystores import distil, greet, opened, secret
 
 WINDOW = 30.0
 
@@ -276,6 +278,94 @@ def test_wrapped_keys_that_were_destroyed_are_neither_in_file_nor_log_after_tidy
     files = [path.read_bytes() for path in pair.paths[0].parent.glob("alice.sqlite*")]
     assert len(files) > 1
     assert not any(wrapped in content for content in files)
+
+
+def staged_at_bob(pair, count_bits=80_000):
+    """A block that Alice has committed and Bob has only staged; what was there before is allotted."""
+    block = pair.alice.apply(ReadLedger()).next_block
+    for store in (pair.alice, pair.bob):
+        store.apply(OpenBlock(block))
+        store.apply(StageKeys({block: secret(block, count_bits)}))
+    pair.deliver(order(1, pair.alice.deliverable_bytes()[0]))
+    pair.alice.apply(CommitKeys((block,)))
+    return block
+
+
+def test_key_of_a_block_that_is_staged_here_is_held_once_it_is_committed(pair):
+    block, asked = staged_at_bob(pair), order()
+    allotment = pair.alice.serve(Round((asked,))).allotment
+    announced = Announcement(allotment.handout.pieces, allotment.orders)
+
+    assert isinstance(pair.bob.serve(Round(announcements=(announced,))).held[0], KeyNotCommittedError)
+    with pytest.raises(KeyNotCommittedError):
+        pair.bob.skip(allotment.handout.pieces)
+    pair.bob.apply(CommitKeys((block,)))
+    assert pair.bob.serve(Round(announcements=(announced,))).held == (None,)
+    assert pair.collect(collection(asked)) == tuple(allotment.keys)
+
+
+def test_no_more_keys_are_held_than_may_be(pair, monkeypatch):
+    monkeypatch.setattr(delivering, "MOST_HELD_KEYS", 3)
+    first, second = order(2), order(2)
+    pair.deliver(first)
+    allotment = pair.alice.serve(Round((second,))).allotment
+    announced = Round(announcements=(Announcement(allotment.handout.pieces, allotment.orders),))
+
+    assert isinstance(pair.bob.serve(announced).held[0], HoldsTooMuchError)
+    pair.collect(collection(first), window=0.0)
+    pair.bob.let_go(0.0, 1e6)
+    assert pair.bob.serve(announced).held == (None,)
+
+
+def test_what_is_let_go_at_a_time_is_bounded_and_all_of_it_goes(pair, monkeypatch):
+    monkeypatch.setattr(delivering, "MOST_LET_GO", 2)
+    given, late = order(3), order(3)
+    pair.deliver(given, late)
+    pair.collect(collection(given), window=0.0)
+    pair.now += 101
+
+    assert [pair.bob.let_go(0.0, 100.0) for _ in range(3)] == [2, 1, 0]
+    assert pair.bob._database.integer("SELECT COUNT(*) FROM held_keys") == 0
+
+
+def test_repeated_keys_behind_their_window_are_let_go_a_few_at_a_time(pair, monkeypatch):
+    monkeypatch.setattr(delivering, "MOST_LET_GO", 2)
+    given = order(3)
+    pair.deliver(given)
+    pair.collect(collection(given))
+    pair.now += WINDOW + 1
+    left = []
+    for _ in range(2):
+        pair.bob.let_go(WINDOW, 1e6)
+        left.append(pair.bob._database.integer("SELECT COUNT(*) FROM held_keys"))
+
+    assert left == [1, 0]
+    assert pair.bob._database.integer("SELECT COUNT(*) FROM claims") == 0
+
+
+def test_allotments_that_are_unsettled_are_listed_whole_and_page_by_page(pair, monkeypatch):
+    monkeypatch.setattr(delivering, "MOST_UNSETTLED", 2)
+    handouts = [pair.alice.serve(Round((order(),))).allotment.handout for _ in range(3)]
+
+    first = pair.alice.unsettled()
+    second = pair.alice.unsettled(first[-1][0])
+    assert [*first, *second] == [(handout.number, handout.pieces) for handout in handouts]
+    assert pair.alice.unsettled(second[-1][0]) == []
+    for _, pieces in (*first, *second):
+        pair.bob.skip(pieces)
+
+
+def test_the_worst_epsilon_is_that_of_the_blocks_left_and_a_block_without_facts_has_none(pair):
+    distil((pair.alice, pair.bob), 80_000)
+    epsilons = [pair.alice.worst_epsilon()]
+    for block, value in ((1, 1e-6), (2, 1e-10)):
+        pair.alice.note_facts(block, json.dumps({"epsilon": {"secrecy": value}}))
+        epsilons.append(pair.alice.worst_epsilon())
+    ((left,),) = pair.alice._database.integers("SELECT left_bytes FROM parts WHERE block = 1 AND pool = 'alice-delivery'")
+    pair.deliver(order(1, left))
+
+    assert epsilons == [1.0, 1.0, 1e-6]
+    assert pair.alice.worst_epsilon() == 1e-10
 
 
 def test_an_old_copy_forgoes_what_it_held(pair, tmp_path):
