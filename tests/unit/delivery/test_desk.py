@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from typing import Any
 
 from common.delivery import desk as desk_module
 from common.delivery.desk import MOST_DELIVERIES, Desk
@@ -71,7 +72,8 @@ class Peer:
 
 
 def open_desk(store):
-    made = Desk(Workers(), lambda: store, lambda: ("slave",), repeat_seconds=0.0, keep_seconds=1.0, peer_seconds=1.0)
+    workers: Any = Workers()
+    made: Any = Desk(workers, lambda: store, lambda: ("slave",), repeat_seconds=0.0, keep_seconds=1.0, peer_seconds=1.0)
     made.peer = Peer()
     made.start()
     return made

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 
 from common.cli.certificates import Authority
 from common.delivery import connection, door, http
+from common.delivery.desk import Delivered
 from common.delivery.door import Door, tls_context
 from common.delivery.http import Api, Names
 from common.delivery.identities import Identities, SaeFile
@@ -48,6 +49,9 @@ class Counter:
             raise self.answer
         return self.answer
 
+    async def order(self, _master, _slaves, number, count_bytes):
+        return Delivered([(bytes(16), bytes(count_bytes))] * number)
+
 
 class Running:
     """A door with an interface behind it."""
@@ -56,9 +60,13 @@ class Running:
         self.folder, self.revoked, self.streams = folder, None, []
         identities = Identities(SaeFile.model_validate({"sae": ONE_AND_TWO}))
         limits = Limits()
-        self.api = Api(desk, lambda: identities, limits, Names("here", "there"), rates, 10_000, None, {})
+        self.api = Api(desk, lambda: identities, limits, Names("here", "there"), rates, 10_000, self.provenance, {})
         self.read_again()
         self.door = Door("127.0.0.1", 0, lambda: self.context, self.api.connection)
+
+    @staticmethod
+    async def provenance(_blocks):
+        raise KeyStoreError("the disk is full")
 
     def read_again(self):
         self.context = tls_context(self.folder / "node.crt", self.folder / "node.key", self.folder / "ca.crt", self.revoked)
@@ -225,7 +233,7 @@ def test_an_answer_that_is_one_too_many_is_a_while_in_coming(folder, monkeypatch
         async with running(folder, rates=Rates(1e-6, 1.0)) as made:
             streams = await made.connected()
             first = await asked(streams)
-            monkeypatch.setattr(http.asyncio, "sleep", noted)
+            monkeypatch.setattr(asyncio, "sleep", noted)
             return first[0], (await asked(streams))[0]
 
     async def noted(seconds):
@@ -244,6 +252,17 @@ def test_a_store_that_fails_is_an_answer_and_no_answer_is_kept_on_the_way(folder
 
     assert status == 503
     assert b"cache-control: no-store" in head.lower()
+
+
+def test_keys_whose_provenance_cannot_be_found_are_given_without_it(folder):
+    body = b'{"number": 2, "extension_optional": [{"provenance": true}]}'
+    request = b"POST /api/v1/keys/x/enc_keys HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+    async def scenario():
+        async with running(folder) as made:
+            return await asked(await made.connected(), request)
+
+    assert asyncio.run(scenario())[0] == 200
 
 
 def test_a_key_under_a_password_is_refused_and_nobody_is_asked_for_it(folder, tmp_path):

@@ -1,6 +1,7 @@
 """The line to the peer as a service: what breaks is logged, and the next message is taken in all the same."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ class Wire:
     """Joins two links in memory."""
 
     def __init__(self):
-        self.heard_delivery = None
-        self.other = None
+        self.heard_delivery: Any = None
+        self.other: Any = None
         self.count_sent = 0
         self.failures = 0
 
@@ -40,6 +41,12 @@ class Host:
     def __init__(self, fails):
         self.fails = fails
         self.count_opened = 0
+
+    async def hold(self, _announced):
+        raise RuntimeError("not asked here")
+
+    async def settle(self, _pieces):
+        raise RuntimeError("not asked here")
 
     async def state(self):
         raise RuntimeError("a store that fails")
