@@ -58,6 +58,10 @@ class KeyNotFoundError(KeyStoreError):
     """No such key."""
 
 
+class KeyNotCommittedError(KeyNotFoundError):
+    """The key is of a block that is staged: whether it becomes key is known in a moment."""
+
+
 class KeyAlreadyTakenError(KeyStoreError):
     """The key was handed out before; it is never given twice."""
 

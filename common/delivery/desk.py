@@ -8,34 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from common.channel.delivery_messages import DeliveryState
-from common.delivery.peer import FAILED, HELD, NOT_HERE, NOT_READY, SEPARATOR, TAKEN_BEFORE, PeerLink
+from common.delivery.peer import FAILED, HELD, NOT_HERE, NOT_READY, SEPARATOR, PeerLink
 from common.delivery.refusals import KEYS_NOT_FOUND, RefusalError, bad_request, unauthorised, unavailable
-from common.errors import KeyAlreadyTakenError, KeyNotFoundError, KeyStoreError, PeerNotMetError, QkdError, TransportError
+from common.delivery.rounds import MOST_ROUND_KEYS, MOST_WAITING, NOT_YET, REFUSALS, answer_to, new_key_id, taken
+from common.errors import (
+    KeyStoreError,
+    PeerNotMetError,
+    QkdError,
+    TransportError,
+)
 from common.keystore.interface import Piece
 from common.keystore.orders import Allotment, Announcement, Collection, DeliveryStore, NotForYouError, Order, Round
 from common.observability.logs import SparingLogger, logger
 from common.service.workers import Workers
 
-MOST_WAITING = 1024
-"""Requests that wait at a time; more are refused, to be asked again."""
+COMMIT_SECONDS, COMMIT_TRIES = 0.25, 8
+"""How often, and how many times, keys are tried to be held of a block that the peer has committed and we are about to."""
 
-MOST_ROUND_KEYS = 8192
-"""Keys in one round, so that a message to the peer stays short of its limit."""
+MOST_DELIVERIES = 4
+"""Allotments at a time of which the peer has not said yet whether it holds them; orders wait meanwhile, and gather."""
 
 MOST_ROUND_NAMES = 1 << 18
 """Letters of names in one round, for the same reason."""
 
 TIDY_SECONDS = 2.0
 """How often held keys that need no longer be kept are destroyed, and the peer is told how we stand."""
-
-KEY_ID_VERSION = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +194,22 @@ class Desk:
         ours, _ = await self._workers.write(self._open_store().deliverable_bytes)
         return min(ours, self.peer.state.our_pool_bytes) if self.peer is not None and self.peer.is_ready else 0
 
+    async def worst_epsilon(self) -> float:
+        """Return the highest secrecy parameter of the blocks that key for who asks here may come from."""
+        return await self._workers.write(self._open_store().worst_epsilon)
+
     # ------------------------------------------------------------------------------------------------------- for the peer
 
     async def hold(self, announced: Announcement) -> int:
         """Hold keys, as ``announced`` by the peer; return one of its answers."""
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._announced.append((announced, answer))
-        self._due.set()
-        return await answer
+        for _ in range(COMMIT_TRIES):
+            answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            self._announced.append((announced, answer))
+            self._due.set()
+            if (said := await answer) != NOT_YET:
+                return said
+            await asyncio.sleep(COMMIT_SECONDS)
+        return NOT_HERE
 
     async def settle(self, pieces: tuple[Piece, ...]) -> None:
         """Give up what is not held of ``pieces``."""
@@ -228,10 +238,13 @@ class Desk:
         while True:
             await self._due.wait()
             self._due.clear()
-            orders, collections, announced = self._take_orders(), self._collections[:MOST_WAITING], self._announced[:MOST_WAITING]
-            del self._collections[: len(collections)], self._announced[: len(announced)]
-            if self._orders or self._collections or self._announced:
+            orders = self._take_orders() if len(self._deliveries) < MOST_DELIVERIES else []
+            collections = taken(self._collections, lambda waiting: len(waiting[0].key_ids))
+            announced = taken(self._announced, lambda waiting: sum(len(order.key_ids) for order in waiting[0].orders))
+            if self._collections or self._announced or (self._orders and len(self._deliveries) < MOST_DELIVERIES):
                 self._due.set()
+            if not (orders or collections or announced):
+                continue
             settled = tuple(self._settled)
             asked = Round(
                 tuple(waiting.order for waiting in orders),
@@ -248,7 +261,7 @@ class Desk:
             self._settled.difference_update(settled)
             self.counts["rounds"] += 1
             for (_, held), refused in zip(announced, served.held, strict=True):
-                _resolve(held, HELD if refused is None else _answer_to(refused))
+                _resolve(held, HELD if refused is None else answer_to(refused))
             self.counts["keys_held"] += sum(
                 len(order.key_ids)
                 for (announcement, _), refused in zip(announced, served.held, strict=True)
@@ -295,7 +308,12 @@ class Desk:
         self._under_way.add(allotment.handout.number)
         delivery = asyncio.create_task(self._delivery(allotment, {id(waiting.order): waiting.answer for waiting in orders}))
         self._deliveries.add(delivery)
-        delivery.add_done_callback(self._deliveries.discard)
+        delivery.add_done_callback(self._delivered)
+
+    def _delivered(self, delivery: asyncio.Task[None]) -> None:
+        """Let the next orders have their turn."""
+        self._deliveries.discard(delivery)
+        self._due.set()
 
     async def _delivery(self, allotment: Allotment, answers: dict[int, asyncio.Future[Delivered]]) -> None:
         """Give the keys of an allotment once the peer holds them."""
@@ -312,7 +330,7 @@ class Desk:
                     _resolve(answer, Delivered(given, allotment.handout.pieces, first_byte))
                     first_byte += order.total_bytes
             else:
-                self._lose(waiting, unavailable("the other KME could not hold the keys", refusal=_REFUSALS.get(verdict, "failed")))
+                self._lose(waiting, unavailable("the other KME could not hold the keys", refusal=REFUSALS.get(verdict, "failed")))
         except TransportError as lost:
             self._lose(waiting, unavailable("the other KME is away", reason=str(lost)))
         except RefusalError as lost:
@@ -363,12 +381,14 @@ class Desk:
             await self._to_settle.wait()
             self._to_settle.clear()
             try:
-                unsettled = await self._workers.write(self._open_store().unsettled)
-                for handout, pieces in unsettled:
-                    if handout not in self._under_way and handout not in self._settled and self.peer is not None:
-                        await self.peer.settle(handout, pieces, self._peer_seconds)
-                        self._settled.add(handout)
-            except QkdError as failed:
+                last = 0
+                while unsettled := await self._workers.write(self._open_store().unsettled, last):
+                    for handout, pieces in unsettled:
+                        last = handout
+                        if handout not in self._under_way and handout not in self._settled and self.peer is not None:
+                            await self.peer.settle(handout, pieces, self._peer_seconds)
+                            self._settled.add(handout)
+            except Exception as failed:  # noqa: BLE001 - whatever it is, it is tried again
                 self._log.warning("not settled with the peer yet", error=failed)
                 await asyncio.sleep(TIDY_SECONDS)
                 if self.peer is not None and self.peer.line.is_open:
@@ -385,31 +405,11 @@ class Desk:
                 self.counts["keys_expired"] += expired
                 if self.peer is not None:
                     await self.peer.tell_state()
-            except QkdError as failed:
+            except Exception as failed:  # noqa: BLE001 - whatever it is, the next time has to come
                 logger("delivery").error("key store", error=failed)
             self._has_changed.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._has_changed.wait(), TIDY_SECONDS)
-
-
-def new_key_id(now_s: Callable[[], float] = time.time) -> bytes:
-    """Return a fresh number for a key: a UUID of version 7, by the time in ``now_s``, so that those of a moment lie together on disk.
-
-    References
-    ----------
-    RFC 9562, section 5.7.
-    """
-    drawn = bytearray(round(now_s() * 1000).to_bytes(6, "big") + os.urandom(10))
-    drawn[6] = KEY_ID_VERSION << 4 | drawn[6] & 0x0F
-    drawn[8] = 0x80 | drawn[8] & 0x3F
-    return bytes(drawn)
-
-
-_REFUSALS = {NOT_HERE: "it lacks the key", TAKEN_BEFORE: "it has handed the key out", NOT_READY: "it has not met us yet"}
-
-
-def _answer_to(refused: KeyStoreError) -> int:
-    return NOT_HERE if isinstance(refused, KeyNotFoundError) else TAKEN_BEFORE if isinstance(refused, KeyAlreadyTakenError) else FAILED
 
 
 def _resolve(answer: asyncio.Future[Any], value: object) -> None:

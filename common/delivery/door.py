@@ -1,7 +1,8 @@
 """Lets applications in: TLS 1.2 or later, with a certificate of our authority or not at all; who is refused is counted and logged.
 
 The handshake is done here and not by the server behind, which would refuse in silence. Authority, certificate and list of revoked
-certificates are read again on request; connections that are open then stay so, and every request on them is judged anew.
+certificates are read again on request; where any of them is another, connections that were judged by the old ones end. Strangers who
+dawdle over the handshake take places of their own, few for each address, and none of those whom the handshake has let in.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from common.delivery.connection import Connection
 from common.errors import ConfigurationError
 from common.observability.logs import SparingLogger
 
@@ -23,7 +27,13 @@ HANDSHAKE_SECONDS = 5.0
 """How long a handshake may take."""
 
 MOST_CONNECTIONS = 512
-"""Connections at a time."""
+"""Connections at a time that the handshake has let in."""
+
+MOST_HANDSHAKES = 64
+"""Handshakes at a time."""
+
+MOST_HANDSHAKES_OF_ONE = 32
+"""Handshakes at a time with one address."""
 
 BACKLOG = 256
 
@@ -58,7 +68,7 @@ def tls_context(certificate: Path, key: Path, authority: Path, revoked: Path | N
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(["http/1.1"])
     try:
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password=lambda: "")  # a key under a password is refused; nobody sits there to type it
     except (OSError, ssl.SSLError) as refused:
         raise ConfigurationError(f"delivery.certificate {certificate}, delivery.key {key}: {_reason(refused)}") from None
     for entry, path in (("authority", authority), ("revoked", revoked)):
@@ -70,6 +80,14 @@ def tls_context(certificate: Path, key: Path, authority: Path, revoked: Path | N
     if revoked is not None:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
     return context
+
+
+@dataclass(eq=False, slots=True)
+class _Place:
+    """A connection, and what its handshake was judged by."""
+
+    context: ssl.SSLContext
+    connection: Connection | None = None
 
 
 class Door:
@@ -86,14 +104,15 @@ class Door:
     """
 
     def __init__(
-        self, host: str, port: int, context: Callable[[], ssl.SSLContext], receive: Callable[[Callable[[], None]], asyncio.Protocol]
+        self, host: str, port: int, context: Callable[[], ssl.SSLContext], receive: Callable[[Callable[[], None]], Connection]
     ) -> None:
         self.count_refused = 0
         self.count_crowded = 0
         self._host, self._port = host, port
         self._context = context
         self._receive = receive
-        self._count_open = 0
+        self._shaking: Counter[str] = Counter()
+        self._places: set[_Place] = set()
         self._listening: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._log = SparingLogger("delivery")
@@ -127,6 +146,12 @@ class Door:
         for listening in self._listening:
             listening.close()
 
+    def renew(self) -> None:
+        """End connections that were judged by another context than the one that holds now, once what is under way there is answered."""
+        for place in tuple(self._places):
+            if place.connection is not None and place.context is not self._context():
+                place.connection.finish()
+
     async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -136,26 +161,35 @@ class Door:
                 self._log.warning("connection not accepted", error=refused)
                 await asyncio.sleep(0.1)
                 continue
-            if self._count_open >= MOST_CONNECTIONS:
+            if crowd := self._crowd(str(address[0])):
                 self.count_crowded += 1
-                self._log.warning("too many connections", refused=self.count_crowded)
+                self._log.warning(crowd, address=str(address[0]), refused=self.count_crowded)
                 connection.close()
                 continue
-            self._count_open += 1
+            self._shaking[str(address[0])] += 1
             self._begin(self._shake_hands(connection, str(address[0])))
 
+    def _crowd(self, address: str) -> str | None:
+        """Say why nobody else is let in, or None."""
+        if len(self._places) >= MOST_CONNECTIONS:
+            return "too many connections"
+        if self._shaking.total() >= MOST_HANDSHAKES or self._shaking[address] >= MOST_HANDSHAKES_OF_ONE:
+            return "too many handshakes at a time"
+        return None
+
     async def _shake_hands(self, connection: socket.socket, address: str) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        place = _Place(self._context())
+        served = self._receive(lambda: self._places.discard(place))
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._receive(self._left),
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: served,
                 connection,
-                ssl=self._context(),
+                ssl=place.context,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
                 ssl_shutdown_timeout=1.0,
             )
         except (OSError, ssl.SSLError) as refused:
-            self._left()
             self.count_refused += 1
             self._log.warning(
                 "application refused at the door",
@@ -165,14 +199,24 @@ class Door:
                 advice="it needs a certificate of the authority in delivery.authority that is valid now, and TLS 1.2 or later",
             )
             connection.close()
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            if place.context is not self._context():
+                transport.close()  # read again meanwhile
+            elif served.is_open:
+                place.connection = served
+                self._places.add(place)
+        finally:
+            self._shaking[address] -= 1
+            if not self._shaking[address]:
+                del self._shaking[address]
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    def _left(self) -> None:
-        self._count_open -= 1
 
 
 def _reason(refused: OSError) -> str:

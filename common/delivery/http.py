@@ -18,9 +18,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web_protocol import RequestHandler
 
+from common.delivery.connection import HEADERS, JSON, Connection
 from common.delivery.desk import Delivered, Desk
 from common.delivery.identities import Certificate, Identities
 from common.delivery.rates import Rates
@@ -32,35 +31,30 @@ from common.delivery.rules import (
     Limits,
     Target,
     extension_message,
+    judged,
     key_ids,
     key_request,
     not_found,
     target_of,
     wrong_method,
 )
+from common.errors import QkdError
 from common.keystore.orders import Collection
 from common.observability.logs import SparingLogger, logger
 
 BODY_SECONDS = 5.0
 """How long a body may take to arrive."""
 
-HEADER_SECONDS = 10.0
-"""How long the headers of a request may take, from the first byte of it or the handshake on."""
-
-IDLE_SECONDS = 75.0
-"""How long a connection may be quiet between requests."""
-
-MOST_HEADER_BYTES = 8190
-"""Longest line of a request, and longest header."""
-
-MOST_HEADERS = 64
-
 DESCRIPTION_PATH = "/api/v1/openapi.json"
 
-_JSON = "application/json"
+MOST_OF_ONE = 64
+"""Connections at a time of one application, and of all certificates together that stand for none."""
 
-_SERVER = {"Server": "qkdlink"}
-"""Says no versions."""
+PUT_OFF_SECONDS = 0.5
+"""How long the answer to a request waits that is one too many, so that asking again at once gains nothing."""
+
+KEYS_OF_A_REQUEST = 32
+"""So many keys, each counted once for everybody who gets it, are as much work as a request without any, and count as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +110,27 @@ class Api:
         self._description = json.dumps(description).encode()
         self._log = SparingLogger("delivery")
         self._server: web.Server | None = None
+        self._open: Counter[str | None] = Counter()
 
-    def connection(self, left: Callable[[], None]) -> asyncio.Protocol:
+    def connection(self, left: Callable[[], None]) -> Connection:
         """Make what serves one connection, and calls ``left`` when it has ended."""
         self._server = self._server or web.Server(self.handle)  # belongs to the loop that runs now
-        return Connection(self._server, left, loop=asyncio.get_running_loop())
+        return Connection(self._server, self._arrived, left, loop=asyncio.get_running_loop())
+
+    def _arrived(self, certificate: Certificate | None) -> Callable[[], None] | None:
+        """Count a connection of whom a ``certificate`` stands for; return what is called when it ends, or None if it is one too many."""
+        sae = self._identities().sae_of(certificate) if certificate is not None else None
+        if self._open[sae] >= MOST_OF_ONE:
+            self._log.warning("too many connections of one application", sae=sae)
+            return None
+        self._open[sae] += 1
+
+        def ended() -> None:
+            self._open[sae] -= 1
+            if not self._open[sae]:
+                del self._open[sae]
+
+        return ended
 
     async def stop(self) -> None:
         """End all connections."""
@@ -147,6 +157,9 @@ class Api:
             status, body, headers = 200, await self._answer(request), {}
         except RefusalError as refusal:
             status, body, headers = refusal.status, json.dumps(refusal.body).encode(), refusal.headers
+        except QkdError as failed:
+            self._log.warning("request failed", error=failed)
+            status, body, headers = 503, json.dumps(unavailable("no answer can be given at present").body).encode(), {}
         except Exception as bug:  # noqa: BLE001 - a mistake of ours is one answer, never the service
             logger("delivery").error("request failed on a mistake of ours", error=bug)
             status, body, headers = 503, json.dumps(unavailable("mistake of ours").body).encode(), {}
@@ -154,18 +167,14 @@ class Api:
             if isinstance(connection, Connection):
                 connection.is_answered()
         self.counts[str(status)] += 1
-        response = web.Response(status=status, body=body, content_type=_JSON, headers=headers | _SERVER)
-        if status in {413, 408} or (request.can_read_body and not request.content.is_eof()):
+        response = web.Response(status=status, body=body, content_type=JSON, headers=headers | HEADERS)
+        if status in {413, 408} or "Connection" in headers or (request.can_read_body and not request.content.is_eof()):
             response.force_close()
         return response
 
     async def _answer(self, request: web.BaseRequest) -> bytes:
         sae, fingerprint = self._asker(request)
-        if not self._rates.allow(sae):
-            self._log.warning("application asks too often", sae=sae)
-            refusal = unavailable("too many requests of this SAE", per_second=self._rates.per_second)
-            refusal.headers = {"Retry-After": "1"}
-            raise refusal
+        await self._count(sae, 1.0)
         path = request.rel_url.raw_path
         if path == DESCRIPTION_PATH and request.method == "GET":
             return self._description
@@ -179,11 +188,26 @@ class Api:
         if target.action == "status":
             return json.dumps(await self._status(sae, target)).encode()
         if target.action == "enc_keys":
-            return await self._encryption_keys(sae, key_request(target, request.method, query, body, self._limits))
+            wanted = key_request(target, request.method, query, body, self._limits)
+            await self._count(sae, wanted.number * (1 + len(wanted.slaves)) / KEYS_OF_A_REQUEST - 1.0)
+            if wanted.epsilon is not None or wanted.epsilon_wished is not None:
+                wanted = judged(wanted, await self._desk.worst_epsilon())
+            return await self._encryption_keys(sae, wanted)
         asked = key_ids(request.method, query, body, self._limits)
+        await self._count(sae, len(asked) / KEYS_OF_A_REQUEST - 1.0)
         digest = hashlib.sha256(b"\0".join((fingerprint.encode(), target.sae.encode(), b"".join(asked)))).digest()
         keys = await self._desk.collect(Collection(sae, target.sae, asked, digest))
         return container(list(zip(asked, keys, strict=True)))
+
+    async def _count(self, sae: str, cost: float) -> None:
+        """Take what a request costs from the rate of ``sae``; a refusal is a while in coming."""
+        if cost <= 0.0 or self._rates.allow(sae, cost):
+            return
+        self._log.warning("application asks too often", sae=sae)
+        await asyncio.sleep(PUT_OFF_SECONDS)
+        refusal = unavailable("too many requests of this SAE", per_second=self._rates.per_second, keys_counted_as_one=KEYS_OF_A_REQUEST)
+        refusal.headers = {"Retry-After": "1"}
+        raise refusal
 
     def _asker(self, request: web.BaseRequest) -> tuple[str, str]:
         """Return which application asks, and by which certificate."""
@@ -197,7 +221,9 @@ class Api:
             self._log.warning(
                 "certificate refused", certificate=fingerprint, why="revoked" if is_revoked else "expired, or stands for no application"
             )
-            raise unauthorised("the certificate stands for no SAE of this KME")
+            refusal = unauthorised("the certificate stands for no SAE of this KME")
+            refusal.headers = {"Connection": "close"}
+            raise refusal
         return sae, certificate.fingerprint
 
     async def _status(self, sae: str, target: Target) -> dict[str, Any]:
@@ -218,7 +244,12 @@ class Api:
 
     async def _encryption_keys(self, sae: str, asked: KeyRequest) -> bytes:
         delivered = await self._desk.order(sae, asked.slaves, asked.number, asked.size_bits // 8)
-        extensions = await self._extensions(delivered, asked.size_bits // 8) if asked.provenance else None
+        extensions = None
+        if asked.provenance:
+            try:
+                extensions = await self._extensions(delivered, asked.size_bits // 8)
+            except (QkdError, ValueError) as failed:  # the keys are spent: better without than lost
+                self._log.warning("provenance not found", error=failed)
         return container(delivered.keys, extensions, extension_message(asked))
 
     async def _extensions(self, delivered: Delivered, count_bytes: int) -> list[dict[str, Any]]:
@@ -226,108 +257,6 @@ class Api:
         blocks = [delivered.blocks_of(index, count_bytes) for index in range(len(delivered.keys))]
         known = await self._provenance(sorted({block for each in blocks for block in each}))
         return [{"provenance": [known[block] for block in each if block in known]} for each in blocks]
-
-
-class Connection(RequestHandler):
-    """Serves one connection, and hangs up where a client dawdles.
-
-    Parameters
-    ----------
-    server : web.Server
-        Answers.
-    left : callable
-        Called when the connection has ended.
-    loop : asyncio.AbstractEventLoop
-        Runs it.
-    """
-
-    __slots__ = ("_deadline", "_left", "certificate")
-
-    def __init__(self, server: web.Server, left: Callable[[], None], *, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(
-            server,
-            loop=loop,
-            keepalive_timeout=IDLE_SECONDS,
-            access_log=None,  # type: ignore[arg-type]  # none is what the server itself passes for no log
-            max_line_size=MOST_HEADER_BYTES,
-            max_field_size=MOST_HEADER_BYTES,
-            max_headers=MOST_HEADERS,
-            lingering_time=1.0,
-            auto_decompress=False,
-        )
-        self.certificate: Certificate | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._left = left
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Look at the certificate that ``transport`` was opened with; the handshake has verified it."""
-        super().connection_made(transport)
-        secured = transport.get_extra_info("ssl_object")
-        encoded = secured.getpeercert(binary_form=True) if secured is not None else None
-        if encoded is not None:
-            try:
-                self.certificate = Certificate.of(encoded)
-            except ValueError:
-                self.certificate = None  # stands for nobody
-        self._expect()
-
-    def data_received(self, data: bytes) -> None:
-        """Take in ``data``; the headers of a request have to come soon after its first byte."""
-        if self._deadline is None and self.current_request is None:
-            self._expect()
-        super().data_received(data)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the deadline; ``exc`` says what broke the connection."""
-        self.is_asked()
-        self._left()
-        super().connection_lost(exc)
-
-    def is_asked(self) -> None:
-        """The headers of a request are there."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def is_answered(self) -> None:
-        """A request has been answered; what comes next may take as long as it likes to begin."""
-        self.is_asked()
-
-    def handle_error(
-        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
-        """Answer what is no request, in JSON.
-
-        Parameters
-        ----------
-        request : web.BaseRequest
-            What could be read of it.
-        status : int
-            HTTP status.
-        exc, message : Exception | None, str | None
-            What was wrong; not shown, for it may quote what was sent.
-
-        Returns
-        -------
-        web.StreamResponse
-            Closes the connection.
-        """
-        del message
-        if request.writer.output_size > 0:
-            raise ConnectionError("an answer was begun before") from exc
-        said = exc.message.split("\n")[0][:80] if isinstance(exc, HttpProcessingError) else "the request is not HTTP that can be understood"
-        refusal = bad_request("bad request", reason=said) if status < 500 else unavailable("mistake of ours")
-        response = web.Response(status=refusal.status, body=json.dumps(refusal.body).encode(), content_type=_JSON, headers=_SERVER)
-        response.force_close()
-        return response
-
-    @property
-    def current_request(self) -> web.BaseRequest | None:
-        """The request that is being answered."""
-        return self._current_request
-
-    def _expect(self) -> None:
-        self._deadline = asyncio.get_running_loop().call_later(HEADER_SECONDS, self.force_close)
 
 
 def container(

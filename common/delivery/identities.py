@@ -7,7 +7,7 @@ revoked are nobody, whatever else is said.
 
     [sae.sae-alice]
     fingerprints = ["5d0c…"]           # SHA-256 of the certificate (DER), hexadecimal
-    names = ["sae-alice.example"]      # alternative names: DNS or URI
+    names = ["sae-alice.example"]      # alternative names: DNS, or URI where there is a colon in it
     common_names = ["sae-alice"]
 
     [revoked]
@@ -79,8 +79,8 @@ class Certificate:
     ----------
     fingerprint : str
         SHA-256 of it, hexadecimal.
-    names : frozenset[str]
-        Alternative names, DNS and URI.
+    names, uris : frozenset[str]
+        Alternative names: DNS, and URI.
     common_name : str | None
         Of its subject.
     valid_through_s : float
@@ -89,6 +89,7 @@ class Certificate:
 
     fingerprint: str
     names: frozenset[str]
+    uris: frozenset[str]
     common_name: str | None
     valid_through_s: float
 
@@ -112,14 +113,20 @@ class Certificate:
             If it is no certificate.
         """
         read = x509.load_der_x509_certificate(encoded)
+        names: list[str] = []
+        uris: list[str] = []
         try:
             listed = read.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            names = [*listed.get_values_for_type(x509.DNSName), *listed.get_values_for_type(x509.UniformResourceIdentifier)]
+            names, uris = listed.get_values_for_type(x509.DNSName), listed.get_values_for_type(x509.UniformResourceIdentifier)
         except x509.ExtensionNotFound:
-            names = []
+            pass
+        except (x509.UnsupportedGeneralNameType, x509.DuplicateExtension):
+            pass  # whoever issues such names knows the certificate by its fingerprint
         common = [str(name.value) for name in read.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
         fingerprint = hashlib.sha256(encoded).hexdigest()
-        return cls(fingerprint, frozenset(names), common[0] if len(common) == 1 else None, read.not_valid_after_utc.timestamp())
+        return cls(
+            fingerprint, frozenset(names), frozenset(uris), common[0] if len(common) == 1 else None, read.not_valid_after_utc.timestamp()
+        )
 
 
 class Identities:
@@ -145,7 +152,14 @@ class Identities:
         for sae, entry in file.sae.items():
             if not is_name(sae):
                 raise ConfigurationError(f"{where}: sae.{sae}: not the name of an application: 1 to 200 printable letters")
-            for kind, listed in (("fingerprint", entry.fingerprints), ("name", entry.names), ("common name", entry.common_names)):
+            uris = tuple(name for name in entry.names if ":" in name)
+            names = tuple(name for name in entry.names if ":" not in name)
+            for kind, listed in (
+                ("fingerprint", entry.fingerprints),
+                ("name", names),
+                ("URI", uris),
+                ("common name", entry.common_names),
+            ):
                 for value in listed:
                     other = self._known.setdefault((kind, value), sae)
                     if other != sae:
@@ -190,6 +204,7 @@ class Identities:
         if certificate.fingerprint in self._revoked:
             return None
         shown = [("fingerprint", certificate.fingerprint), *(("name", name) for name in sorted(certificate.names))]
+        shown += [("URI", uri) for uri in sorted(certificate.uris)]
         if certificate.common_name is not None:
             shown.append(("common name", certificate.common_name))
         found = {self._known[entry] for entry in shown if entry in self._known}

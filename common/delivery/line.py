@@ -52,6 +52,8 @@ class Heard:
 @dataclass(slots=True)
 class _Open:
     seal: SessionSeal = field(repr=False)
+    peer_nonce: bytes
+    greeting: bytes = field(repr=False)
     sent: int = 0
     received: int = 0
 
@@ -164,15 +166,17 @@ class Line:
         hello = decode(body).message
         if not isinstance(hello, DeliveryHello):
             raise RemoteProtocolError(f"{type(hello).__name__} in place of a greeting")
+        if self._open is not None and hello.nonce == self._open.peer_nonce:  # sent before the peer knew, or our answer was lost
+            return Heard(replies=(self._open.greeting,) if hello.answered_nonce == NO_NONCE else ())
         if self._nonce is None or hello.answered_nonce != self._nonce:
             return Heard(replies=(self._hello(hello.nonce),))
         has_answered = self._answered == hello.nonce
-        reply = () if has_answered else (self._hello(hello.nonce),)
+        greeting = self._hello(hello.nonce)
         nonces = {self._party: self._nonce, self._party.peer: hello.nonce}
         ours, theirs = (hashlib.sha256(b"qkdlink delivery" + nonces[party]).digest() for party in Party)
-        self._open = _Open(SessionSeal(self._secrets, ours, theirs))
+        self._open = _Open(SessionSeal(self._secrets, ours, theirs), hello.nonce, greeting)
         self._nonce, self._answered = None, NO_NONCE
-        return Heard(replies=reply, is_opened=True)
+        return Heard(replies=() if has_answered else (greeting,), is_opened=True)
 
     def _hello(self, answered: bytes) -> bytes:
         if self._nonce is None:

@@ -22,7 +22,9 @@ from common.observability.logs import SparingLogger, logger
 from common.service.wire import DELIVERY
 
 GREETING_SECONDS = 0.5
-"""How often the peer is greeted until it has answered."""
+"""How long after the first greeting the peer is greeted again; then after twice as long, and so on."""
+
+LONGEST_GREETING_SECONDS = 8.0
 
 MOST_OUTGOING = 1024
 """Messages that wait to be sent; the line is closed where more do."""
@@ -33,7 +35,7 @@ MOST_ANNOUNCED = 64
 MOST_SERVING = 4 * MOST_ANNOUNCED
 """Answers under way at a time; beyond it messages are dropped."""
 
-HELD, NOT_HERE, TAKEN_BEFORE, NOT_READY, FAILED = range(5)
+HELD, NOT_HERE, TAKEN_BEFORE, NOT_READY, FAILED, FULL = range(6)
 """What ``KeyReserved`` says."""
 
 SEPARATOR, ORDER_SEPARATOR = "\n", "\0"
@@ -220,16 +222,23 @@ class PeerLink:
                 await self._wire.send(bytes((DELIVERY,)) + data)
             except TransportError:
                 self._close()
+            except Exception as bug:  # noqa: BLE001 - what is said next has to be sent all the same
+                logger("delivery").error("message not sent, on a mistake of ours", error=bug)
+                self._close()
 
     async def _keep_open(self) -> None:
         while True:
             await self._wire.wait_present()
             gone = asyncio.create_task(self._wire.wait_absent())
+            pause = GREETING_SECONDS
             try:
                 while not gone.done():
-                    if not self.line.is_open and not self._outgoing.full():
+                    if self.line.is_open:
+                        pause = GREETING_SECONDS
+                    elif not self._outgoing.full():
                         self._outgoing.put_nowait(self.line.greet())
-                    await asyncio.wait({gone}, timeout=GREETING_SECONDS)
+                    await asyncio.wait({gone}, timeout=pause)
+                    pause = min(2 * pause, LONGEST_GREETING_SECONDS)
             finally:
                 gone.cancel()
             self._close()
@@ -245,14 +254,19 @@ class PeerLink:
                 answer.set_exception(TransportError("the peer is away"))
 
     def _heard(self, data: bytes) -> None:
-        """Take in a frame; called where frames arrive, so it waits for nothing."""
-        refused = self.line.count_refused
+        """Take in a frame; called where frames arrive, so it waits for nothing and lets nothing through that would end that."""
         try:
-            heard = self.line.receive(data)
+            self._take_in(data)
         except RemoteProtocolError as broken:
             self._log.warning("peer broke the rules", error=broken)
             self._close()
-            return
+        except Exception as bug:  # noqa: BLE001 - the transport has to go on receiving
+            logger("delivery").error("message of the peer failed on a mistake of ours", error=bug)
+            self._close()
+
+    def _take_in(self, data: bytes) -> None:
+        refused = self.line.count_refused
+        heard = self.line.receive(data)
         if self.line.count_refused > refused:
             self._log.warning("message about keys refused", refused=self.line.count_refused)
         if heard.is_opened:
@@ -264,11 +278,7 @@ class PeerLink:
             logger("delivery").info("line to the peer opened")
             self._host.opened()
             self._begin(self.tell_state())
-        try:
-            self._understand(heard.message)
-        except RemoteProtocolError as broken:
-            self._log.warning("peer broke the rules", error=broken)
-            self._close()
+        self._understand(heard.message)
 
     def _fail_waiting(self) -> None:
         for answer in (*self._waiting.values(), *self._settling.values()):

@@ -1,4 +1,4 @@
-"""How often each application may ask: a bucket of requests that refills steadily, one for each application."""
+"""How often each application may ask, and for how much: a bucket of requests that refills steadily, one for each application."""
 
 from __future__ import annotations
 
@@ -25,10 +25,24 @@ class Rates:
         self._now = now
         self._buckets: dict[str, tuple[float, float]] = {}
 
-    def allow(self, name: str) -> bool:
-        """Count one request of ``name``; False where it is one too many."""
+    def allow(self, name: str, cost: float = 1.0) -> bool:
+        """Take from a bucket.
+
+        Parameters
+        ----------
+        name : str
+            Whose.
+        cost : float
+            How many requests count as made; what costs more than a bucket holds is allowed where it is full.
+
+        Returns
+        -------
+        bool
+            Whether the bucket held as much; if not, nothing is taken.
+        """
+        cost = min(cost, self._burst)
         now = self._now()
         left, before = self._buckets.get(name, (self._burst, now))
         left = min(self._burst, left + (now - before) * self.per_second)
-        self._buckets[name] = (left - 1.0 if left >= 1.0 else left, now)
-        return left >= 1.0
+        self._buckets[name] = (left - cost if left >= cost else left, now)
+        return left >= cost

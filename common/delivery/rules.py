@@ -14,7 +14,7 @@ import json
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
@@ -60,7 +60,7 @@ class Limits:
     max_sae_id_count : int
         Further applications that may share a key.
     epsilon_secrecy : float
-        What the link promises of every block.
+        What the link promises of every block that it makes now.
     """
 
     key_size: int = 256
@@ -93,6 +93,8 @@ class KeyRequest:
         Who may have them at the other end, the one of the path first.
     provenance : bool
         Whether to say where they come from.
+    epsilon, epsilon_wished : float | None
+        Highest secrecy parameter that the blocks they come from may have, as a condition and as a wish.
     unhandled : tuple[str, ...]
         Optional extensions that are not handled.
     """
@@ -101,6 +103,8 @@ class KeyRequest:
     size_bits: int
     slaves: tuple[str, ...]
     provenance: bool = False
+    epsilon: float | None = None
+    epsilon_wished: float | None = None
     unhandled: tuple[str, ...] = ()
 
 
@@ -178,6 +182,8 @@ def key_request(target: Target, method: str, query: Sequence[tuple[str, str]], b
         size,
         tuple(dict.fromkeys((target.sae, *further))),
         provenance=met.get(PROVENANCE) is True or also.get(PROVENANCE) is True,
+        epsilon=_number_of(met.get(MOST_EPSILON)),
+        epsilon_wished=_number_of(also.get(MOST_EPSILON)),
         unhandled=tuple(unhandled),
     )
 
@@ -231,6 +237,33 @@ def extension_message(request: KeyRequest) -> dict[str, Any] | None:
     return {"message": OPTIONAL_UNHANDLED, "details": [{"unhandled": list(request.unhandled)}]}
 
 
+def judged(request: KeyRequest, worst_epsilon: float) -> KeyRequest:
+    """Hold a request against the key there is.
+
+    Parameters
+    ----------
+    request : KeyRequest
+        What is asked.
+    worst_epsilon : float
+        Highest secrecy parameter of the blocks that key may come from.
+
+    Returns
+    -------
+    KeyRequest
+        The same; a wish that is not met is among what is not handled.
+
+    Raises
+    ------
+    RefusalError
+        400 if a condition is not met.
+    """
+    if request.epsilon is not None and worst_epsilon > request.epsilon:
+        raise bad_request(MANDATORY_UNMET, unmet=[MOST_EPSILON])
+    if request.epsilon_wished is not None and worst_epsilon > request.epsilon_wished:
+        return replace(request, unhandled=(*request.unhandled, MOST_EPSILON))
+    return request
+
+
 def not_found(path: str) -> RefusalError:
     """Return the refusal of a ``path`` under which there is nothing."""
     return RefusalError(404, "no such resource", path=path[:200], known=[f"{PREFIX}{{SAE_ID}}/{action}" for action in METHODS])
@@ -252,6 +285,14 @@ def _handled(extensions: Mapping[str, object], limits: Limits) -> tuple[dict[str
         if is_flag or (is_bound and isinstance(value, (int, float)) and value >= limits.epsilon_secrecy):
             met[name] = value
     return met, [name for name in extensions if name not in met]
+
+
+def _number_of(value: object) -> float | None:
+    """Read a number that has been checked; one too long for a float is above all that are asked of it."""
+    try:
+        return float(value) if isinstance(value, (int, float)) else None
+    except OverflowError:
+        return float("inf")
 
 
 def _extensions(asked: Mapping[str, object], name: str) -> dict[str, object]:

@@ -5,6 +5,7 @@ The mains give it to the node, which knows nothing of it but when it starts, is 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import ssl
 import time
@@ -25,6 +26,7 @@ from common.errors import ConfigurationError, KeyStoreError
 from common.keystore.orders import DeliveryStore
 from common.keystore.ownership import DELIVERIES, Pool
 from common.observability.logs import logger
+from common.service.credentials import read_private
 from common.service.node import Node
 from common.service.settings import DeliverySection
 
@@ -48,7 +50,7 @@ class KeyDelivery:
     def __init__(self, node: Node, settings: DeliverySection) -> None:
         self._node = node
         self._settings = settings
-        self._context = self._read_context()
+        self._judged_by, self._context = self._read_context()
         self._identities = self._read_identities()
         self._desk = Desk(
             node.workers,
@@ -102,13 +104,20 @@ class KeyDelivery:
         await self._api.stop()
 
     async def reload(self) -> None:
-        """Read certificates and the map of applications again; where something is wrong with them, all stays as it was."""
+        """Read certificates and the map of applications again; where something is wrong with them, all stays as it was.
+
+        The map is asked at every request, so connections outlive its change; where a certificate, the authority or the list of revoked
+        certificates is another, those that were let in by the old ones end.
+        """
         try:
-            context, identities = self._read_context(), self._read_identities()
+            (judged_by, context), identities = self._read_context(), self._read_identities()
         except ConfigurationError as wrong:
             logger("delivery").error("files not read again, all stays as it was", error=wrong)
             return
-        self._context, self._identities = context, identities
+        self._identities = identities
+        if judged_by != self._judged_by:
+            self._judged_by, self._context = judged_by, context
+            self._door.renew()
         logger("delivery").info("files read again", applications=len(identities.names))
         await self._peer.tell_state()
 
@@ -167,10 +176,18 @@ class KeyDelivery:
     def _read_identities(self) -> Identities:
         return Identities.read(self._path(self._settings.applications))
 
-    def _read_context(self) -> ssl.SSLContext:
+    def _read_context(self) -> tuple[bytes, ssl.SSLContext]:
+        """Return what handshakes are judged by, and a digest of the files it is read from."""
         settings = self._settings
+        certificate, key, authority = (self._path(path) for path in (settings.certificate, settings.key, settings.authority))
         revoked = self._path(settings.revoked) if settings.revoked is not None else None
-        return tls_context(self._path(settings.certificate), self._path(settings.key), self._path(settings.authority), revoked)
+        digest = hashlib.sha256(hashlib.sha256(read_private(key, "delivery.key")).digest())
+        for path in filter(None, (certificate, authority, revoked)):
+            try:
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+            except OSError as refused:
+                raise ConfigurationError(f"{path}: {refused.strerror}; named in the table delivery") from None
+        return digest.digest(), tls_context(certificate, key, authority, revoked)
 
     def _path(self, path: Path) -> Path:
         return self._node.settings.resolved(path)

@@ -14,8 +14,11 @@ from common.errors import KeyNotFoundError, KeyStoreError
 from common.keystore.book import Book, Share
 from common.keystore.database import Database
 from common.keystore.interface import Piece, UseKind
-from common.keystore.ownership import PAIR_BYTES, TAGS, BlockFacts, OwnershipRule, Pool, share_out
-from common.keystore.shelf import STAGED, Shelf
+from common.keystore.ownership import DELIVERIES, PAIR_BYTES, TAGS, BlockFacts, OwnershipRule, Pool, share_out
+from common.keystore.shelf import STAGED, DamagedPieceError, Shelf
+
+RESEALED = frozenset(DELIVERIES.values())
+"""Pools whose key is destroyed to the byte when it is spent, not with the whole sealed piece it lay in."""
 
 MOST_BLOCK_BYTES = 1 << 40
 """Above the length of any block."""
@@ -195,14 +198,23 @@ class Blocks:
         return place
 
     def destroy_spent(self, share: Share) -> None:
-        """Destroy the sealed pieces of ``share`` that are spent from end to end."""
-        gaps = self._book.gaps(share)
-        for sealed in self._shelf.covering(share.pool.value, Piece(share.block, 0, share.count_bytes)):
-            if not any(gap.first_byte < sealed.end_byte and sealed.first_byte < gap.end_byte for gap in gaps):
-                self._shelf.destroy_piece_key(share.pool.value, sealed)
+        """Destroy what is spent of ``share``: whole sealed pieces, and of key for applications every byte."""
+        for sealed in self._shelf.pieces(share.pool.value, share.block):
+            self._keep_unspent(share.pool, sealed)
+
+    def _keep_unspent(self, pool: Pool, sealed: Piece) -> None:
+        """Destroy what is spent of a ``sealed`` piece, as far as that is done for its ``pool``."""
+        unspent = self._book.unspent(pool, sealed)
+        if not unspent:
+            self._shelf.destroy_piece_key(pool.value, sealed)
+        elif pool in RESEALED and unspent != [sealed]:
+            try:
+                self._shelf.keep_only(pool.value, sealed, unspent)
+            except DamagedPieceError:
+                self.set_aside(pool, sealed)
 
     def destroy_read(self, pool: Pool, pieces: Iterable[Piece], is_awaited: Callable[[Pool, Piece], bool]) -> None:
-        """Destroy the sealed pieces behind key that has been read.
+        """Destroy key that has been read: sealed pieces spent from end to end, and of key for applications every byte.
 
         Parameters
         ----------
@@ -215,8 +227,8 @@ class Blocks:
         """
         for piece in pieces:
             for sealed in self._shelf.covering(pool.value, piece):
-                if self._book.is_spent(pool, sealed) and not is_awaited(pool, sealed):
-                    self._shelf.destroy_piece_key(pool.value, sealed)
+                if not is_awaited(pool, sealed):
+                    self._keep_unspent(pool, sealed)
 
     def retire_tag_keys(self, is_awaited: Callable[[Pool, Piece], bool]) -> None:
         """Destroy keys of tags where the pad they go with is used up.

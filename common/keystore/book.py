@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from common.channel.codec import Party
-from common.errors import KeyAlreadyTakenError, KeyExhaustedError, KeyNotFoundError, KeyStoreError
+from common.errors import KeyAlreadyTakenError, KeyExhaustedError, KeyNotCommittedError, KeyNotFoundError, KeyStoreError
 from common.keystore.database import Database
 from common.keystore.interface import MOST_PIECES, AuditEntry, Piece, UseKind
 from common.keystore.ownership import Pool
@@ -106,8 +106,8 @@ class Book:
             reached = first + count
         return [*gaps, Piece(share.block, reached, share.count_bytes - reached)] if reached < share.count_bytes else gaps
 
-    def is_spent(self, pool: Pool, place: Piece) -> bool:
-        """Tell whether every byte of a place is spent.
+    def unspent(self, pool: Pool, place: Piece) -> list[Piece]:
+        """Find what is unspent of a place.
 
         Parameters
         ----------
@@ -118,20 +118,25 @@ class Book:
 
         Returns
         -------
-        bool
-            Whether all of them are in the ledger.
+        list[Piece]
+            In order of place; none if all of it is in the ledger.
         """
         if pool.asker in {None, self._owner}:
-            spent = self._database.integer(
-                "SELECT count_bytes - left_bytes FROM parts WHERE block = ? AND pool = ?", (place.block, pool.value)
+            uses = self._database.integers(
+                "SELECT 0, count_bytes - left_bytes FROM parts WHERE block = ? AND pool = ?", (place.block, pool.value)
             )
-            return place.end_byte <= spent
-        spent = self._database.integer(
-            "SELECT SUM(min(first_byte + count_bytes, ?) - max(first_byte, ?)) FROM uses "
-            "WHERE block = ? AND pool = ? AND returned = 0 AND first_byte < ? AND first_byte + count_bytes > ?",
-            (place.end_byte, place.first_byte, place.block, pool.value, place.end_byte, place.first_byte),
-        )
-        return spent == place.count_bytes
+        else:
+            uses = self._database.integers(
+                "SELECT first_byte, first_byte + count_bytes FROM uses "
+                "WHERE block = ? AND pool = ? AND returned = 0 AND first_byte < ? AND first_byte + count_bytes > ? ORDER BY first_byte",
+                (place.block, pool.value, place.end_byte, place.first_byte),
+            )
+        unspent, reached = [], place.first_byte
+        for first, end in uses:
+            if first > reached:
+                unspent.append(Piece(place.block, reached, first - reached))
+            reached = max(reached, end)
+        return [*unspent, Piece(place.block, reached, place.end_byte - reached)] if reached < place.end_byte else unspent
 
     def front(self, pool: Pool, count_bytes: int) -> list[Piece]:
         """Choose key from the front of one of our pools; changes nothing.
@@ -189,7 +194,7 @@ class Book:
         Raises
         ------
         KeyNotFoundError
-            If a piece names no key that is here.
+            If a piece names no key that is here; ``KeyNotCommittedError`` where it may be in a moment.
         KeyAlreadyTakenError
             If any byte was spent before.
         """
@@ -198,6 +203,8 @@ class Book:
                 "SELECT count_bytes FROM parts JOIN blocks USING (block) WHERE block = ? AND pool = ? AND state = 'committed'",
                 (piece.block, pool.value),
             )
+            if not found and self._database.rows("SELECT 1 FROM blocks WHERE block = ? AND state = 'staged'", (piece.block,)):
+                raise KeyNotCommittedError(f"block {piece.block} is not committed here yet")
             if not found or piece.end_byte > _number(found[0][0]):
                 raise KeyNotFoundError(
                     f"block {piece.block}, {pool.value}, bytes {piece.first_byte} to {piece.end_byte}: no such key is committed here"

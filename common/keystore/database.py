@@ -164,6 +164,10 @@ class Database:
             if not durable:
                 self._connection.execute("PRAGMA synchronous = FULL")
 
+    def write_back(self) -> None:
+        """Carry the log over into the file and empty it: what was deleted is until then still to be read in one or the other."""
+        self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def close(self) -> None:
         """Write the log back, empty it, and let go of the file."""
         if self._guard < 0:

@@ -12,26 +12,53 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from common.errors import KeyAlreadyTakenError, KeyNotFoundError, KeyStoreError
+from common.errors import KeyAlreadyTakenError, KeyNotCommittedError, KeyNotFoundError, KeyStoreError
 from common.keystore.handing_out import HandingOut
 from common.keystore.handouts import OpenHandout
 from common.keystore.interface import MOST_TAKEN_BYTES, Handout, Piece, UseKind
-from common.keystore.orders import KEY_ID_BYTES, Allotment, Announcement, Collection, NotForYouError, Order, Round, Served
+from common.keystore.orders import (
+    KEY_ID_BYTES,
+    Allotment,
+    Announcement,
+    Collection,
+    HoldsTooMuchError,
+    NotForYouError,
+    Order,
+    Round,
+    Served,
+)
 from common.keystore.ownership import DELIVERIES
 from common.keystore.requests import check_request, ordered_pieces
 from common.keystore.sealing import DamagedSealError, MasterKey, seal, unseal
 from common.keystore.shelf import PIECE_BYTES, DamagedPieceError
 
+MOST_HELD_KEYS = 1 << 20
+"""Keys held at a time; announcements beyond it are refused."""
+
+MOST_UNSETTLED = 256
+"""Allotments listed at a time."""
+
+MOST_LET_GO = 1 << 15
+"""Held keys destroyed at a time, so that no request waits long behind them."""
+
 PURPOSE = "applications"
 """What the ledger says key was for."""
+
+_WORST_EPSILON = """
+SELECT MAX(coalesce(CASE WHEN json_valid(facts) THEN json_extract(facts, '$.epsilon.secrecy') END, 1.0))
+FROM parts LEFT JOIN block_facts USING (block) WHERE pool = ? AND left_bytes > 0"""
 
 _INSERT_ORDER = "INSERT INTO orders (handout, first_byte, count_bytes, key_ids, master, slaves, at_s) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 _DELETE_GIVEN = """
-DELETE FROM held_keys WHERE key_id IN (SELECT key_id FROM claims WHERE claimed_s IS NOT NULL AND NOT claimed_s BETWEEN ? AND ?)
-AND NOT EXISTS (
-    SELECT 1 FROM claims WHERE claims.key_id = held_keys.key_id AND (claimed_s IS NULL OR claimed_s BETWEEN ? AND ?)
+DELETE FROM held_keys WHERE key_id IN (
+    SELECT key_id FROM claims WHERE claimed_s IS NOT NULL AND NOT claimed_s BETWEEN ? AND ?
+    AND EXISTS (SELECT 1 FROM held_keys WHERE held_keys.key_id = claims.key_id)
+    AND NOT EXISTS (
+        SELECT 1 FROM claims AS others
+        WHERE others.key_id = claims.key_id AND (others.claimed_s IS NULL OR others.claimed_s BETWEEN ? AND ?)
+    ) LIMIT ?
 )"""
 _DELETE_CLAIMS = """
 DELETE FROM claims WHERE claimed_s IS NOT NULL AND NOT claimed_s BETWEEN ? AND ?
@@ -44,6 +71,8 @@ class Delivering(HandingOut):
     _master: MasterKey
     _store_id: bytes
     _clock: Callable[[], float]
+    _count_held: int | None = None
+    """Held keys when last counted, and those that have come since: never too few."""
 
     def serve(self, asked: Round) -> Served:
         """Carry out a round, durably, then unseal what is given.
@@ -66,12 +95,14 @@ class Delivering(HandingOut):
         for order in asked.orders:
             check_request(DELIVERIES[self._owner], self._owner, self._owner, order.total_bytes, PURPOSE)
         now = self._clock()
-        with self._mutex:
+        allotment: Allotment | None = None
+        with self._mutex, _wiping(lambda: allotment):
             self._refuse_strangers()
             with self._database.transaction():
                 for number in asked.settled:
                     self._database.rows("DELETE FROM unsettled WHERE handout = ?", (number,))
                 handout, served, short = self._allot(asked.orders)
+                allotment = None if handout is None else self._drawn(handout, served)
                 held = tuple(self._held(announcement) for announcement in asked.announcements)
                 sealed = [self._claim(collection, asked.repeat_seconds, now) for collection in asked.collections]
                 if asked.collections:
@@ -80,7 +111,6 @@ class Delivering(HandingOut):
             if handout is not None or asked.collections:
                 self._watermark.write(count_handouts, durable=False)  # one wait for the disk a round; ``let_go`` makes up for it
             self._shelf.sweep()
-            allotment = None if handout is None else self._drawn(handout, served)
             return Served(
                 allotment,
                 short if allotment or handout is None else (*served, *short),
@@ -91,24 +121,45 @@ class Delivering(HandingOut):
                 ),
             )
 
-    def unsettled(self) -> list[tuple[int, tuple[Piece, ...]]]:
-        """Return number and pieces of the allotments of which it is unknown whether the peer holds them."""
+    def unsettled(self, after: int = 0) -> list[tuple[int, tuple[Piece, ...]]]:
+        """Return number and pieces of the next few allotments behind ``after`` of which it is unknown whether the peer holds them."""
         with self._mutex:
             found: dict[int, list[Piece]] = {}
             for handout, *place in self._database.integers(
-                "SELECT handout, block, first_byte, count_bytes FROM uses JOIN unsettled USING (handout) ORDER BY use LIMIT 1024"
+                "SELECT handout, block, first_byte, count_bytes FROM uses "
+                "WHERE handout IN (SELECT handout FROM unsettled WHERE handout > ? ORDER BY handout LIMIT ?) ORDER BY handout, use",
+                (after, MOST_UNSETTLED),
             ):
                 found.setdefault(handout, []).append(Piece(*place))
             return [(handout, tuple(pieces)) for handout, pieces in found.items()]
 
+    def worst_epsilon(self) -> float:
+        """Return the highest secrecy parameter of the blocks of which something is left for who asks here; 1 where one is not known."""
+        with self._mutex:
+            ((worst,),) = self._database.rows(_WORST_EPSILON, (DELIVERIES[self._owner].value,))
+        return float(worst) if isinstance(worst, (int, float)) else 0.0
+
     def skip(self, pieces: Iterable[Piece]) -> None:
-        """Spend the ``pieces`` that the peer has given up, unless they are held here."""
+        """Spend what the peer has given up, unless it is held here.
+
+        Parameters
+        ----------
+        pieces : iterable of Piece
+            What; those that are not here change nothing.
+
+        Raises
+        ------
+        KeyNotCommittedError
+            If they are of a block that is staged: nothing is changed, and the peer asks again.
+        """
         _, in_order = ordered_pieces(pieces)
         pool = DELIVERIES[self._owner.peer]
         with self._mutex, self._database.transaction():
             for piece in in_order:
                 try:
                     self._book.check_free(pool, [piece])
+                except KeyNotCommittedError:
+                    raise
                 except (KeyAlreadyTakenError, KeyNotFoundError):
                     continue
                 self._book.spend(UseKind.SKIPPED, pool, [piece], purpose="given up by the peer")
@@ -137,14 +188,18 @@ class Delivering(HandingOut):
             self._watermark.sync()
         with self._mutex, self._database.transaction():
             window = (now - repeat_seconds, now)
-            self._database.rows(_DELETE_GIVEN, window * 2)
+            self._database.rows(_DELETE_GIVEN, (*window, *window, MOST_LET_GO))
             self._database.rows(_DELETE_CLAIMS, window)
-            late = [key_id for (key_id,) in self._database.rows("SELECT key_id FROM held_keys WHERE held_s < ?", (now - keep_seconds,))]
+            too_old = "SELECT key_id FROM held_keys WHERE held_s < ? LIMIT ?"
+            late = [key_id for (key_id,) in self._database.rows(too_old, (now - keep_seconds, MOST_LET_GO))]
             for key_id in late:
                 self._database.rows("DELETE FROM held_keys WHERE key_id = ?", (key_id,))
                 self._database.rows("DELETE FROM claims WHERE key_id = ?", (key_id,))
             if late:
                 self._note_collection("", [key_id for key_id in late if isinstance(key_id, bytes)], now)
+        with self._mutex:
+            self._count_held = self._database.integer("SELECT COUNT(*) FROM held_keys")
+            self._database.write_back()
         return len(late)
 
     def note_facts(self, block: int, facts: str) -> None:
@@ -182,16 +237,22 @@ class Delivering(HandingOut):
         return handout, tuple(served), tuple(short)
 
     def _drawn(self, handout: Handout, orders: tuple[Order, ...]) -> Allotment | None:
-        """Read the key of an allotment, now that the ledger has it on disk; None where it is damaged: the next one goes past it."""
-        self._open.add(OpenHandout(handout, is_final=True, step_bytes=PIECE_BYTES))
+        """Read the key of an allotment and destroy it on disk, inside the caller's transaction; None where it is damaged.
+
+        What is read leaves this store only once the transaction is on disk, and by then the disk no longer holds it.
+        """
+        opened = OpenHandout(handout, is_final=True, step_bytes=PIECE_BYTES)
+        key = bytearray(handout.count_bytes)
         try:
-            key = self.read(handout.number, handout.count_bytes)
-        except DamagedPieceError:
-            return None
-        try:
+            opened.read(memoryview(key), self._unseal)
             return Allotment(handout, orders, _cut(key, orders))
+        except DamagedPieceError as damaged:
+            self._blocks.set_aside(handout.pool, damaged.piece)  # the next one goes past it
+            return None
         finally:
             key[:] = bytes(len(key))
+            opened.forget()
+            self._blocks.destroy_read(handout.pool, opened.take_behind(), self._open.awaits)
 
     # ---------------------------------------------------------------------------------------------------- the end that holds
 
@@ -217,6 +278,11 @@ class Delivering(HandingOut):
             check_request(pool, self._owner, self._owner.peer, total, PURPOSE)
             if total != sum(order.total_bytes for order in announced.orders) or total > MOST_TAKEN_BYTES:
                 return KeyNotFoundError(f"{pool.value}: the pieces are {total} bytes long, the keys to be held are not")
+            if self._count_held is None:
+                self._count_held = self._database.integer("SELECT COUNT(*) FROM held_keys")
+            count_keys = sum(len(order.key_ids) for order in announced.orders)
+            if self._count_held + count_keys > MOST_HELD_KEYS:
+                return HoldsTooMuchError(f"{self._count_held} keys are held, at most {MOST_HELD_KEYS} are")
             key = bytearray(total)
             with self._all_or_nothing():
                 self._book.check_free(pool, in_order)
@@ -227,6 +293,7 @@ class Delivering(HandingOut):
                 self._note_orders(handout.number, announced.orders)
                 self._blocks.destroy_read(pool, opened.take_behind(), self._open.awaits)
                 opened.forget()
+            self._count_held += count_keys
         except DamagedPieceError as damaged:
             self._blocks.set_aside(pool, damaged.piece)
             return damaged
@@ -322,6 +389,17 @@ class Delivering(HandingOut):
 
     def _held_context(self, key_id: bytes, master: str) -> bytes:
         return b"qkdlink held key 1" + self._store_id + struct.pack("<I", len(key_id)) + key_id + master.encode()
+
+
+@contextmanager
+def _wiping(drawn: Callable[[], Allotment | None]) -> Iterator[None]:
+    """Overwrite what was ``drawn`` if the body fails."""
+    try:
+        yield
+    except BaseException:
+        if (allotment := drawn()) is not None:
+            allotment.wipe()
+        raise
 
 
 def _cut(key: bytearray, orders: Sequence[Order]) -> list[list[bytearray]]:

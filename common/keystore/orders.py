@@ -110,6 +110,10 @@ class Collection:
     request: bytes = field(repr=False)
 
 
+class HoldsTooMuchError(KeyStoreError):
+    """No more keys are held before some of those that are have been fetched, or have waited their time."""
+
+
 class NotForYouError(KeyStoreError):
     """A key is held, but not for who asks for it."""
 
@@ -183,11 +187,25 @@ class DeliveryStore(Protocol):
             If nothing is handed out at present, or the disk fails; nothing is changed then.
         """
 
-    def unsettled(self) -> list[tuple[int, tuple[Piece, ...]]]:
-        """Return number and pieces of the allotments of which it is unknown whether the peer holds them."""
+    def unsettled(self, after: int = 0) -> list[tuple[int, tuple[Piece, ...]]]:
+        """Return number and pieces of the next few allotments behind ``after`` of which it is unknown whether the peer holds them."""
+
+    def worst_epsilon(self) -> float:
+        """Return the highest secrecy parameter of the blocks of which something is left for who asks here; 1 where one is not known."""
 
     def skip(self, pieces: Iterable[Piece]) -> None:
-        """Spend what the peer has given up of its delivery pool, unless it is held here; ``pieces`` that are not here change nothing."""
+        """Spend what the peer has given up of its delivery pool, unless it is held here.
+
+        Parameters
+        ----------
+        pieces : iterable of Piece
+            What; those that are not here change nothing.
+
+        Raises
+        ------
+        KeyNotCommittedError
+            If they are of a block that is staged: nothing is changed, and the peer asks again.
+        """
 
     def let_go(self, repeat_seconds: float, keep_seconds: float) -> int:
         """Destroy held keys that need no longer be kept.

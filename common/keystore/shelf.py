@@ -79,12 +79,41 @@ class Shelf:
         step = _STEPS.get(shelf, PIECE_BYTES)
         for first in range(0, len(key), step):
             part = key[first : first + step]
-            wrapped, sealed = seal(self._master, part, self._context(shelf, Piece(block, first, len(part))))
-            ((number,),) = self._database.rows(
-                "INSERT INTO pieces (block, pool, first_byte, count_bytes, sealed) VALUES (?, ?, ?, ?, ?) RETURNING piece",
-                (block, shelf, first, len(part), sealed),
-            )
-            self._database.rows("INSERT INTO piece_keys (piece, wrapped) VALUES (?, ?)", (number, wrapped))
+            self._put_piece(shelf, Piece(block, first, len(part)), part)
+
+    def _put_piece(self, shelf: str, place: Piece, key: memoryview) -> None:
+        wrapped, sealed = seal(self._master, key, self._context(shelf, place))
+        ((number,),) = self._database.rows(
+            "INSERT INTO pieces (block, pool, first_byte, count_bytes, sealed) VALUES (?, ?, ?, ?, ?) RETURNING piece",
+            (place.block, shelf, place.first_byte, place.count_bytes, sealed),
+        )
+        self._database.rows("INSERT INTO piece_keys (piece, wrapped) VALUES (?, ?)", (number, wrapped))
+
+    def keep_only(self, shelf: str, whole: Piece, kept: Sequence[Piece]) -> None:
+        """Seal parts of a sealed piece anew and destroy the data key of the whole, inside the caller's transaction.
+
+        Parameters
+        ----------
+        shelf : str
+            Name of a pool.
+        whole : Piece
+            A sealed piece.
+        kept : sequence of Piece
+            What is still needed of it; each part gets a data key of its own, and the rest can be read by nobody any more.
+
+        Raises
+        ------
+        DamagedPieceError
+            If the piece is missing or was altered; nothing is changed.
+        """
+        key = bytearray(whole.count_bytes)
+        with memoryview(key) as opened:
+            self.read(shelf, whole, opened)
+            self.destroy_piece_key(shelf, whole)
+            for part in kept:
+                first = part.first_byte - whole.first_byte
+                self._put_piece(shelf, part, opened[first : first + part.count_bytes])
+        key[:] = bytes(len(key))
 
     def read(self, shelf: str, wanted: Piece, into: memoryview) -> None:
         """Open key.
@@ -150,11 +179,20 @@ class Shelf:
         self._database.rows("DELETE FROM pieces WHERE block = ?", (block,))
 
     def covering(self, shelf: str, wanted: Piece) -> list[Piece]:
-        """Return the sealed pieces on a ``shelf`` that hold any byte of ``wanted``."""
+        """Return the sealed pieces on a ``shelf`` that hold any byte of ``wanted``; condemned ones are none any more."""
         found = self._database.integers(
             "SELECT block, first_byte, count_bytes FROM pieces "
-            "WHERE block = ? AND pool = ? AND first_byte < ? AND first_byte > ? AND first_byte + count_bytes > ?",
+            "WHERE block = ? AND pool = ? AND first_byte < ? AND first_byte > ? AND first_byte + count_bytes > ? "
+            "AND piece NOT IN (SELECT piece FROM condemned)",
             (wanted.block, shelf, wanted.end_byte, wanted.first_byte - PIECE_BYTES, wanted.first_byte),
+        )
+        return [Piece(*row) for row in found]
+
+    def pieces(self, shelf: str, block: int) -> list[Piece]:
+        """Return all sealed pieces of a ``block`` on a ``shelf``."""
+        found = self._database.integers(
+            "SELECT block, first_byte, count_bytes FROM pieces WHERE block = ? AND pool = ? AND piece NOT IN (SELECT piece FROM condemned)",
+            (block, shelf),
         )
         return [Piece(*row) for row in found]
 

@@ -368,8 +368,9 @@ class Transport:
             if frame[0] == ALIVE:
                 await self._read_sign(frame)
                 continue
-            if frame[0] == DELIVERY and self.heard_delivery is not None:  # never waits behind a session that is busy
-                self.heard_delivery(frame[1:])
+            if frame[0] == DELIVERY:  # never waits behind a session that is busy, nor in its place where nobody listens
+                if self.heard_delivery is not None:
+                    self.heard_delivery(frame[1:])
                 continue
             self.counts.received_frames += 1
             self.counts.received_bytes += len(frame)

@@ -1,7 +1,11 @@
 """Certificates and the applications they stand for; how often these may ask."""
 
+import datetime as dt
+
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from common.cli.certificates import Authority
@@ -82,3 +86,51 @@ def test_an_application_may_ask_in_bursts_and_then_at_its_rate():
     assert rates.allow("b")
     now[0] += 0.25
     assert [rates.allow("a") for _ in range(3)] == [True, True, False]
+
+
+def test_a_request_for_much_counts_as_several_and_one_for_more_than_all_is_allowed_after_a_pause():
+    now = [0.0]
+    rates = Rates(1.0, 10.0, lambda: now[0])
+
+    assert [rates.allow("one", 6.0), rates.allow("one", 6.0), rates.allow("one", 4.0), rates.allow("one", 1.0)] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    now[0] = 9.0
+    assert not rates.allow("one", 1000.0)
+    now[0] = 10.0
+    assert rates.allow("one", 1000.0)
+
+
+def test_a_certificate_with_names_of_a_kind_that_nobody_reads_is_known_by_its_fingerprint():
+    key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "odd")])
+    x400_address = bytes.fromhex("3006a3043002 0500".replace(" ", ""))
+    encoded = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, x400_address), critical=False)
+        .sign(key, hashes.SHA256())
+        .public_bytes(Encoding.DER)
+    )
+    shown = Certificate.of(encoded)
+
+    assert (shown.names, shown.common_name) == (frozenset(), "odd")
+    assert identities(sae={"first": {"fingerprints": [shown.fingerprint]}}).sae_of(shown) == "first"
+
+
+def test_a_name_is_no_uri_and_a_uri_no_name():
+    known = identities(sae={"first": {"names": ["one.example", "urn:one"]}})
+    shown = [
+        Certificate("00" * 32, frozenset(names), frozenset(uris), None, 0.0)
+        for names, uris in ((["one.example"], []), ([], ["urn:one"]), ([], ["one.example"]), (["urn:one"], []))
+    ]
+
+    assert [known.sae_of(one) for one in shown] == ["first", "first", None, None]

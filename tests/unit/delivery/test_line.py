@@ -70,6 +70,27 @@ def test_the_line_opens_whoever_greets_and_carries_messages_both_ways(greeters):
     assert ends.heard == {party: [KeySettled(0), KeySettled(1), KeySettled(2)] for party in Party}
 
 
+def test_greetings_that_cross_open_one_line():
+    ends = Ends().open(*[Party.ALICE] * 3, *[Party.BOB] * 3)
+
+    assert both_open(ends)
+    assert ends.openings == {Party.ALICE: 1, Party.BOB: 1}
+
+
+def test_an_end_whose_last_answer_was_lost_gives_it_again():
+    ends = Ends()
+    ends.send(Party.ALICE, ends.lines[Party.ALICE].greet())
+    for _ in range(2):
+        sender, data = ends.under_way.popleft()
+        ends.take(sender.peer, data)
+    ends.under_way.clear()
+    assert ends.openings == {Party.ALICE: 1, Party.BOB: 0}
+    ends.open(Party.BOB)
+
+    assert both_open(ends)
+    assert ends.openings == {Party.ALICE: 1, Party.BOB: 1}
+
+
 def test_nothing_is_sealed_before_the_line_is_open():
     with pytest.raises(TransportError):
         Line(SECRETS, Party.ALICE).seal(KeySettled(1))

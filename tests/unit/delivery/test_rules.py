@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from common.delivery.openapi import description
 from common.delivery.refusals import RefusalError
-from common.delivery.rules import KeyRequest, Limits, Target, extension_message, key_ids, key_request, target_of
+from common.delivery.rules import KeyRequest, Limits, Target, extension_message, judged, key_ids, key_request, target_of
 
 LIMITS = Limits()
 TARGET = Target("enc_keys", "sae-bob")
@@ -121,6 +121,17 @@ def test_a_mandatory_extension_that_is_not_known_has_its_fixed_text():
 @pytest.mark.parametrize("asked", [{"epsilon_secrecy_at_most": 1e-20}, {"provenance": "yes"}, {"epsilon_secrecy_at_most": True}])
 def test_a_mandatory_extension_that_cannot_be_met_has_its_fixed_text(asked):
     assert refusal_of(posted, {"extension_mandatory": [asked]}) == (400, "not all extension_mandatory request options could be met")
+
+
+def test_a_bound_on_epsilon_is_held_against_the_key_that_is_left():
+    bound = {"epsilon_secrecy_at_most": 1e-9}
+    condition, wish = (posted({name: [bound]}) for name in ("extension_mandatory", "extension_optional"))
+
+    assert judged(condition, 1e-9) == condition
+    assert judged(wish, 1e-9).unhandled == ()
+    assert refusal_of(judged, condition, 1e-6) == (400, "not all extension_mandatory request options could be met")
+    assert judged(wish, 1.0).unhandled == ("epsilon_secrecy_at_most",)
+    assert judged(posted({}), 1.0) == posted({})
 
 
 def test_extensions_that_are_met():

@@ -1,5 +1,6 @@
 """Keys for applications in a pair of store files: allotted at one end, held and given at the other, through crashes and old copies."""
 
+import json
 import os
 import shutil
 import time
@@ -7,11 +8,12 @@ import time
 import pytest
 
 from common.channel.codec import Party
-from common.errors import KeyAlreadyTakenError, KeyNotFoundError, PeerNotMetError
-from common.keystore import check
+from common.conversation.operations import CommitKeys, OpenBlock, ReadLedger, StageKeys
+from common.errors import KeyAlreadyTakenError, KeyNotCommittedError, KeyNotFoundError, PeerNotMetError
+from common.keystore import check, delivering
 from common.keystore.interface import Piece
-from common.keystore.orders import Announcement, Collection, NotForYouError, Order, Round
-from tests.support.keystores import distil, greet, opened
+from common.keystore.orders import Announcement, Collection, HoldsTooMuchError, NotForYouError, Order, Round
+from tests.support.keystores import distil, greet, opened, secret
 
 WINDOW = 30.0
 
@@ -205,6 +207,165 @@ def test_one_announcement_that_is_refused_leaves_the_others_of_its_round_alone(p
 
     assert [type(refused) for refused in held] == [type(None), KeyAlreadyTakenError, type(None)]
     assert pair.collect(collection(first), collection(second)) == (one.keys[0], two.keys[0])
+
+
+def seized(store):
+    """All key that who takes the file, its log and the master key can read, sealed pieces opened one by one."""
+    database = store._database
+    places = database.rows("SELECT pool, block, first_byte, count_bytes FROM pieces JOIN piece_keys USING (piece)")
+    readable = []
+    for pool, *place in places:
+        key = bytearray(place[-1])
+        store._shelf.read(pool, Piece(*place), memoryview(key))
+        readable.append(bytes(key))
+    return readable
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_key_that_was_given_is_in_neither_file_and_what_is_left_is_served(pair, is_held):
+    asked = [order() for _ in range(3)]
+    given = []
+    for one in asked:
+        if is_held:
+            given += pair.deliver(one)[0]
+        else:
+            allotment = pair.alice.serve(Round((one,))).allotment
+            pair.bob.skip(allotment.handout.pieces)
+            given += allotment.keys[0]
+    pair.collect(*map(collection, asked), window=0.0)
+
+    assert not any(bytes(key) in piece for store in (pair.alice, pair.bob) for piece in seized(store) for key in given)
+    left, _ = pair.alice.deliverable_bytes()
+    whole = order(1, left)
+    assert pair.deliver(whole) == list(pair.collect(collection(whole)))
+    assert pair.alice.deliverable_bytes()[0] == 0
+
+
+def test_a_piece_spent_out_of_order_keeps_its_gaps_and_nothing_else(pair):
+    asked = [order(1, 100) for _ in range(4)]
+    allotments = [pair.alice.serve(Round((one,))).allotment for one in asked]
+    announced = [Announcement(one.handout.pieces, one.orders) for one in allotments]
+
+    assert pair.bob.serve(Round(announcements=(announced[2], announced[0]))).held == (None, None)
+    held_back = [any(bytes(one.keys[0][0]) in piece for piece in seized(pair.bob)) for one in allotments]
+    assert held_back == [False, True, False, True]
+    assert pair.bob.serve(Round(announcements=(announced[1], announced[3]))).held == (None, None)
+    assert not any(bytes(one.keys[0][0]) in piece for piece in seized(pair.bob) for one in allotments)
+    assert pair.collect(*map(collection, asked)) == tuple(one.keys[0] for one in allotments)
+
+
+def test_a_store_of_before_destroys_when_it_is_opened_what_it_has_given(pair, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr("common.keystore.blocks.RESEALED", frozenset())
+        (keys,) = pair.deliver(order())
+    assert any(bytes(keys[0]) in piece for piece in seized(pair.alice))
+    pair.close()
+    pair.open()
+    greet((pair.alice, pair.bob))
+
+    assert not any(bytes(keys[0]) in piece for store in (pair.alice, pair.bob) for piece in seized(store))
+    again = order()
+    assert pair.deliver(again) == list(pair.collect(collection(again)))
+
+
+def test_wrapped_keys_that_were_destroyed_are_neither_in_file_nor_log_after_tidying(pair):
+    ((wrapped,),) = pair.alice._database.rows(
+        "SELECT wrapped FROM piece_keys JOIN pieces USING (piece) WHERE pool = 'alice-delivery' ORDER BY block, first_byte LIMIT 1"
+    )
+    pair.deliver(order())
+    pair.alice.let_go(WINDOW, 1e6)
+
+    files = [path.read_bytes() for path in pair.paths[0].parent.glob("alice.sqlite*")]
+    assert len(files) > 1
+    assert not any(wrapped in content for content in files)
+
+
+def staged_at_bob(pair, count_bits=80_000):
+    """A block that Alice has committed and Bob has only staged; what was there before is allotted."""
+    block = pair.alice.apply(ReadLedger()).next_block
+    for store in (pair.alice, pair.bob):
+        store.apply(OpenBlock(block))
+        store.apply(StageKeys({block: secret(block, count_bits)}))
+    pair.deliver(order(1, pair.alice.deliverable_bytes()[0]))
+    pair.alice.apply(CommitKeys((block,)))
+    return block
+
+
+def test_key_of_a_block_that_is_staged_here_is_held_once_it_is_committed(pair):
+    block, asked = staged_at_bob(pair), order()
+    allotment = pair.alice.serve(Round((asked,))).allotment
+    announced = Announcement(allotment.handout.pieces, allotment.orders)
+
+    assert isinstance(pair.bob.serve(Round(announcements=(announced,))).held[0], KeyNotCommittedError)
+    with pytest.raises(KeyNotCommittedError):
+        pair.bob.skip(allotment.handout.pieces)
+    pair.bob.apply(CommitKeys((block,)))
+    assert pair.bob.serve(Round(announcements=(announced,))).held == (None,)
+    assert pair.collect(collection(asked)) == tuple(allotment.keys)
+
+
+def test_no_more_keys_are_held_than_may_be(pair, monkeypatch):
+    monkeypatch.setattr(delivering, "MOST_HELD_KEYS", 3)
+    first, second = order(2), order(2)
+    pair.deliver(first)
+    allotment = pair.alice.serve(Round((second,))).allotment
+    announced = Round(announcements=(Announcement(allotment.handout.pieces, allotment.orders),))
+
+    assert isinstance(pair.bob.serve(announced).held[0], HoldsTooMuchError)
+    pair.collect(collection(first), window=0.0)
+    pair.bob.let_go(0.0, 1e6)
+    assert pair.bob.serve(announced).held == (None,)
+
+
+def test_what_is_let_go_at_a_time_is_bounded_and_all_of_it_goes(pair, monkeypatch):
+    monkeypatch.setattr(delivering, "MOST_LET_GO", 2)
+    given, late = order(3), order(3)
+    pair.deliver(given, late)
+    pair.collect(collection(given), window=0.0)
+    pair.now += 101
+
+    assert [pair.bob.let_go(0.0, 100.0) for _ in range(3)] == [2, 1, 0]
+    assert pair.bob._database.integer("SELECT COUNT(*) FROM held_keys") == 0
+
+
+def test_repeated_keys_behind_their_window_are_let_go_a_few_at_a_time(pair, monkeypatch):
+    monkeypatch.setattr(delivering, "MOST_LET_GO", 2)
+    given = order(3)
+    pair.deliver(given)
+    pair.collect(collection(given))
+    pair.now += WINDOW + 1
+    left = []
+    for _ in range(2):
+        pair.bob.let_go(WINDOW, 1e6)
+        left.append(pair.bob._database.integer("SELECT COUNT(*) FROM held_keys"))
+
+    assert left == [1, 0]
+    assert pair.bob._database.integer("SELECT COUNT(*) FROM claims") == 0
+
+
+def test_allotments_that_are_unsettled_are_listed_whole_and_page_by_page(pair, monkeypatch):
+    monkeypatch.setattr(delivering, "MOST_UNSETTLED", 2)
+    handouts = [pair.alice.serve(Round((order(),))).allotment.handout for _ in range(3)]
+
+    first = pair.alice.unsettled()
+    second = pair.alice.unsettled(first[-1][0])
+    assert [*first, *second] == [(handout.number, handout.pieces) for handout in handouts]
+    assert pair.alice.unsettled(second[-1][0]) == []
+    for _, pieces in (*first, *second):
+        pair.bob.skip(pieces)
+
+
+def test_the_worst_epsilon_is_that_of_the_blocks_left_and_a_block_without_facts_has_none(pair):
+    distil((pair.alice, pair.bob), 80_000)
+    epsilons = [pair.alice.worst_epsilon()]
+    for block, value in ((1, 1e-6), (2, 1e-10)):
+        pair.alice.note_facts(block, json.dumps({"epsilon": {"secrecy": value}}))
+        epsilons.append(pair.alice.worst_epsilon())
+    ((left,),) = pair.alice._database.integers("SELECT left_bytes FROM parts WHERE block = 1 AND pool = 'alice-delivery'")
+    pair.deliver(order(1, left))
+
+    assert epsilons == [1.0, 1.0, 1e-6]
+    assert pair.alice.worst_epsilon() == 1e-10
 
 
 def test_an_old_copy_forgoes_what_it_held(pair, tmp_path):

@@ -9,8 +9,8 @@ import zmq.asyncio
 
 from common.errors import ConfigurationError, TransportError
 from common.service.credentials import ChannelKeys
-from common.service.transport import Transport
-from common.service.wire import GREETING, MAXIMUM_FRAME_BYTES, SESSION, Sign
+from common.service.transport import FRAMES_IN_MEMORY, Transport
+from common.service.wire import DELIVERY, GREETING, MAXIMUM_FRAME_BYTES, SESSION, Sign
 from tests.support.noise import DEEDS, OneDeed
 from tests.support.relay import BACKWARD, FORWARD, Relay
 from tests.unit.service.nodes import connected, free_port, key_pair, sections
@@ -44,6 +44,18 @@ def test_the_longest_frame_gets_through_and_a_longer_one_does_not():
             return len(longest)
 
     assert asyncio.run(scenario()) == MAXIMUM_FRAME_BYTES
+
+
+def test_messages_about_keys_for_which_nobody_listens_keep_no_greeting_from_being_seen():
+    async def scenario():
+        async with connected() as (joining, listening):
+            for _ in range(3 * FRAMES_IN_MEMORY):
+                await joining.send(bytes((DELIVERY,)) + b"state")
+            await joining.send(bytes((GREETING,)) + b"hello")
+            await asyncio.wait_for(listening.wait_greeting(), 5)
+            return await listening.receive()
+
+    assert asyncio.run(scenario()) == bytes((GREETING,)) + b"hello"
 
 
 def test_a_stranger_is_refused_and_counted_while_the_peer_goes_on():
