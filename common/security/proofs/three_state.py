@@ -41,7 +41,17 @@ NO_BOUND = sys.maxsize
 
 
 def events(setting: ThreeStateSetting) -> tuple[str, ...]:
-    """Names of the bounds the proof relies on under ``setting``.
+    """Name the bounds that the proof relies on.
+
+    Parameters
+    ----------
+    setting : ThreeStateSetting
+        Fixed before the block.
+
+    Returns
+    -------
+    tuple[str, ...]
+        Each may fail with the same share of the estimation probability.
 
     References
     ----------
