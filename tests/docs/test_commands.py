@@ -20,7 +20,7 @@ import pytest
 from tests.support.tree import ROOT, project_files
 
 FENCE = re.compile(r"^(`{3,})console[^\n]*\n(.*?)^\1[ \t]*$", flags=re.MULTILINE | re.DOTALL)
-SECONDS = 120
+SECONDS = 300
 STOP_SECONDS = 30
 
 
