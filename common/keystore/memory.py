@@ -327,6 +327,9 @@ class MemoryKeyStore(MemoryHandingOut):
     def _numbers(self) -> list[int]:
         return sorted(self._blocks)
 
+    def _is_staged(self, block: int) -> bool:
+        return block in self._blocks and not self._blocks[block].ownership
+
     def _part_bytes(self, block: int, pool: Pool) -> int:
         return self._blocks[block].part(pool)[1] if block in self._blocks else 0
 

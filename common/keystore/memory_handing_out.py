@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from common.channel.codec import Party
-from common.errors import KeyAlreadyTakenError, KeyExhaustedError, KeyNotFoundError, KeyStoreError, PeerNotMetError
+from common.errors import KeyAlreadyTakenError, KeyExhaustedError, KeyNotCommittedError, KeyNotFoundError, KeyStoreError, PeerNotMetError
 from common.keystore.at_once import HandsOutAtOnce
 from common.keystore.interface import MOST_PIECES, MOST_TAKEN_BYTES, AuditEntry, Handout, Piece, UseKind
 from common.keystore.ownership import TAG_KEY_BYTES, TAGS, Pool
@@ -55,6 +55,10 @@ class MemoryHandingOut(HandsOutAtOnce):
     @abstractmethod
     def _numbers(self) -> list[int]:
         """Return the blocks that are held, in order."""
+
+    @abstractmethod
+    def _is_staged(self, block: int) -> bool:
+        """Say whether a ``block`` is here that is not committed yet."""
 
     @abstractmethod
     def _part_bytes(self, block: int, pool: Pool) -> int:
@@ -128,6 +132,8 @@ class MemoryHandingOut(HandsOutAtOnce):
 
         Raises
         ------
+        KeyNotCommittedError
+            If a piece names a block that is not committed yet.
         KeyNotFoundError
             If a piece names no key that is here.
         KeyAlreadyTakenError
@@ -137,6 +143,8 @@ class MemoryHandingOut(HandsOutAtOnce):
         check_request(pool, self._owner, self._owner.peer, sum(piece.count_bytes for piece in named), purpose)
         self._refuse_strangers()
         for piece in in_order:
+            if self._is_staged(piece.block):
+                raise KeyNotCommittedError(f"block {piece.block} is not committed here yet")
             if piece.end_byte > self._part_bytes(piece.block, pool):
                 raise KeyNotFoundError(f"block {piece.block}: no such key is committed here")
             if not any(gap.first_byte <= piece.first_byte and piece.end_byte <= gap.end_byte for gap in self._gaps(piece.block, pool)):

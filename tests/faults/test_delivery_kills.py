@@ -4,6 +4,8 @@ A short run; ``QKD_DELIVERY_KILLS_SECONDS=600`` makes it the long one, with a ki
 """
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +18,11 @@ SEED = 5
 
 
 @pytest.fixture
-def link(tmp_path):
-    made = DeliveryLink(tmp_path / "nodes")
-    yield made
-    made.close()
+def link():
+    with tempfile.TemporaryDirectory(prefix="qkd-") as folder:  # short: the path of a unix socket has at most 107 bytes
+        made = DeliveryLink(Path(folder) / "nodes")
+        yield made
+        made.close()
 
 
 def test_keys_of_many_applications_outlive_kills_at_both_ends_or_at_neither(link):

@@ -40,7 +40,9 @@ def three_state_phase_errors(counts, setting, epsilon):
     right = max(0, counts.table[2][2] - inside - binomial_quantile(counts.pulses, p_x * q_x * p_m, share))
     total = key / (2 * p_x * q_x) * (bounds.compensator_upper(wrong, epsilon) - bounds.compensator_lower(right, epsilon))
     total += key / (p_z * q_x) * bounds.compensator_upper(mixed, epsilon)
-    return tagged, min(counts.z.key - tagged, int(mp.floor(bounds.count_upper(max(mpf(0), total), epsilon))))
+    if total < 0:  # a sum of probabilities is not: the counts contradict the setting
+        return tagged, counts.z.key - tagged
+    return tagged, min(counts.z.key - tagged, int(mp.floor(bounds.count_upper(total, epsilon))))
 
 
 def tau(setting, n):

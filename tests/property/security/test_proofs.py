@@ -168,6 +168,8 @@ def test_nothing_bad_ever_lengthens_a_three_state_key(case, data):
     counts, setting = case
     length = three_state_key(counts, setting)
     more = data.draw(st.integers(0, 10**5))
+    if not length:
+        return  # counts that contradict the setting make no key, and worse ones need not contradict it
 
     def with_table(row, column, change):
         table = [list(entries) for entries in counts.table]
