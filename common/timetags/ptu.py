@@ -73,11 +73,24 @@ def read_ptu_chunks(path: Path, reading: Reading) -> Iterator[Piece]:
     StreamError
         If the file is not PTU, has a resolution that is not a whole number of picoseconds, or states no sync rate it needs.
     """
+    with _opened(path) as file:
+        yield from _t3(path, file, reading) if file.is_t3 else _t2(path, file, reading)
+
+
+def _opened(path: Path) -> ptufile.PtuFile:
+    """Open a recording and look at what its header has to say, which the library reads when it is first asked for."""
     try:
-        with ptufile.PtuFile(path) as file:
-            yield from _t3(path, file, reading) if file.is_t3 else _t2(path, file, reading)
-    except (ValueError, OSError, KeyError, NotImplementedError) as wrong:
+        file = ptufile.PtuFile(path)
+    except (ptufile.PqFileError, ValueError, OSError) as wrong:  # a header that is none, cut off or no text
         raise StreamError(f"{path}: not a readable PTU recording ({wrong})") from None
+    try:
+        _ = file.record_type, file.is_t3, file.record_offset, file.global_resolution, file.tcspc_resolution
+    except (KeyError, ValueError, NotImplementedError) as wrong:  # an entry is missing, or names a device the library does not know
+        file.close()
+        raise StreamError(
+            f"{path}: not a readable PTU recording: its header lacks an entry, or names an unknown device ({wrong})"
+        ) from None
+    return file
 
 
 def _t2(path: Path, file: ptufile.PtuFile, reading: Reading) -> Iterator[Piece]:

@@ -10,6 +10,7 @@ What cannot run here (installing, cloning, hardware) stands in blocks of kind ``
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from tests.support.tree import ROOT, project_files
 
 FENCE = re.compile(r"^(`{3,})console[^\n]*\n(.*?)^\1[ \t]*$", flags=re.MULTILINE | re.DOTALL)
 SECONDS = 300
+FOREIGN_TOOLS = ("curl", "openssl")
+"""Programs beside ours and the usual ones that pages use; ``.ci/run`` installs them."""
 STOP_SECONDS = 30
 
 
@@ -71,8 +74,12 @@ def test_the_commands_of_a_page_run_and_print_what_it_shows(page, tmp_path):
         "COLUMNS": "120",
         "NO_COLOR": "1",
     }
+    shown = commands((ROOT / page).read_text(encoding="utf-8"))
+    for tool in FOREIGN_TOOLS:
+        if any(re.search(rf"\b{tool} ", command.text) for command in shown) and shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed")
     with contextlib.ExitStack() as services:
-        for command in commands((ROOT / page).read_text(encoding="utf-8")):
+        for command in shown:
             if command.text.endswith("&"):
                 services.enter_context(service(command.text.removesuffix("&"), tmp_path, environment))
                 continue

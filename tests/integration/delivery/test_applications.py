@@ -23,6 +23,11 @@ from tests.support.certificates import issued_by, of_another_authority, revocati
 ENDS = ["alice", "bob"]
 
 
+def needs(tool):
+    """Skip a test where a program that others wrote is not installed; ``.ci/run`` installs them all."""
+    return pytest.mark.skipif(shutil.which(tool) is None, reason=f"{tool} is not installed")
+
+
 @pytest.fixture(scope="module")
 def link(tmp_path_factory):
     running = DeliveryLink(tmp_path_factory.mktemp("delivery") / "nodes", requests_per_second=2000.0, requests_at_once=2000.0)
@@ -124,6 +129,7 @@ def qkdsec_client(link, node):
     )
 
 
+@needs("curl")
 def test_curl(link):
     def curl(node, path, *more):
         certificate, key = link.sae(node)
@@ -349,6 +355,7 @@ def shaken_hands(link, *arguments):
     return b"Cipher is (NONE)" not in done.stdout and b"Cipher is" in done.stdout, (done.stdout + done.stderr).decode(errors="replace")
 
 
+@needs("openssl")
 @pytest.mark.parametrize("version", ["-tls1", "-tls1_1"])
 def test_nothing_below_tls_1_2_is_spoken(link, version):
     spoken, said = shaken_hands(link, version, "-cipher", "ALL:@SECLEVEL=0")
@@ -356,6 +363,7 @@ def test_nothing_below_tls_1_2_is_spoken(link, version):
     assert not spoken, said
 
 
+@needs("openssl")
 @pytest.mark.parametrize("cipher", WEAK)
 def test_no_weak_cipher_is_spoken(link, cipher):
     spoken, said = shaken_hands(link, "-tls1_2", "-cipher", f"{cipher}:@SECLEVEL=0")
@@ -363,6 +371,7 @@ def test_no_weak_cipher_is_spoken(link, cipher):
     assert not spoken, said
 
 
+@needs("openssl")
 @pytest.mark.parametrize("arguments", [("-tls1_2", "-cipher", "ECDHE-ECDSA-AES256-GCM-SHA384"), ("-tls1_3",)])
 def test_tls_1_2_and_1_3_with_forward_secrecy_are_spoken(link, arguments):
     spoken, said = shaken_hands(link, *arguments)
@@ -370,7 +379,7 @@ def test_tls_1_2_and_1_3_with_forward_secrecy_are_spoken(link, arguments):
     assert spoken, said
 
 
-@pytest.mark.skipif(shutil.which("sslscan") is None, reason="sslscan is not installed")
+@needs("sslscan")
 def test_sslscan_finds_nothing_weak(link):
     certificate, key = link.sae("alice")
     command = ["sslscan", "--xml=-", f"--certs={certificate}", f"--pk={key}", f"127.0.0.1:{link.delivery_ports['alice']}"]
