@@ -1,4 +1,4 @@
-"""A fixed shuffle of packed bits that works on whole words: as good as any for Cascade, and twice as fast as bit by bit.
+"""A fixed shuffle of packed bits that works on whole words: as good as any for Cascade, and faster than bit by bit.
 
 Twice, the words are put in another order, each is rotated, and every 64 of them are transposed as a matrix of bits, so that the bits of a
 word go to 64 different words; then the words are put in another order once more. (Once is not enough: 64 words would exchange their bits
