@@ -92,8 +92,8 @@ def choose_parameters(slots: _Slots, first: int, parameters: _Bytes) -> int:
 
     References
     ----------
-    [Kiely2004], the choice for a geometric source of known mean m, phi being the golden ratio: 1 + floor(log2(ln(phi - 1) / ln(m / (m + 1)))),
-    which is nearly floor(log2(0.9624 (m + 1/2))); status: exact as a rule of this code.
+    [Kiely2004], the choice for a geometric source of known mean m, phi being the golden ratio:
+    1 + floor(log2(ln(phi - 1) / ln(m / (m + 1)))), which is nearly floor(log2(0.9624 (m + 1/2))); status: exact as a rule of this code.
     """
     total = 0
     lower = first
