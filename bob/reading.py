@@ -3,8 +3,8 @@
 With polarisation both detectors of one basis become a random bit, and detectors of both bases make a cross click. With time bins two
 detectors, the ports of the interferometer, are open in three windows, and *any* second click makes a cross click, also one between the
 windows: bright light would make both ports click early and hide that it would have clicked in the middle too
-(``docs/explanation/multi-photons``). Names of channels
-come from the recording or the stream; ``detection`` and ``gating`` read by what comes out.
+(``docs/explanation/multi-photons``). Names of channels come from the recording or the stream; ``detection`` and ``gating`` read by what
+comes out.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from common.cli.demonstration import OVERHEAD_BITS, RECORDING
 from common.cli.example_picture import example_picture
 from common.cli.main import run
 from common.keystore.check import faults
-from tests.support.runs import SHORT_NIEDERSACHSEN
+from tests.support.runs import SHORT_DECOY, SHORT_HBN, SHORT_HEFEI, SHORT_NIEDERSACHSEN, SHORT_TIMEBIN
 
 CONTRACT = {
     "link",
@@ -116,6 +116,23 @@ def test_the_report_keeps_its_contract(shown):
     assert report["picture"]["share_of_key"] == report["picture"]["key_bits_spent"] / report["secret_bits"]
     assert report["randomness"] == "system"
     assert report["clock"]["offset_ppm"] == pytest.approx(3.0, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("link", "settings"), [("hbn", SHORT_HBN), ("hefei", SHORT_HEFEI), ("decoy", SHORT_DECOY), ("timebin-120km", SHORT_TIMEBIN)]
+)
+def test_every_link_runs_live_with_the_error_rate_that_the_planner_expects(link, settings, tmp_path):
+    """Seeded physics; five standard deviations of the key bits' errors, so chance fails one run of 1.7 million."""
+    Image.fromarray(example_picture()[::8, ::8]).save(tmp_path / "small.png")
+    chosen = [part for setting in settings for part in ("--set", setting)]
+    status = run(["demo", "--link", link, *chosen, "--seed", "1", "--image", str(tmp_path / "small.png"), "--out", str(tmp_path / "out")])
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    expected, count_bits = report["expected"]["qber"]["Z"], sum(block["counts"]["Z"]["key"] for block in report["blocks"])
+
+    assert status == 0
+    assert report["picture"]["identical"] is True
+    assert report["stores"]["agree"] is True
+    assert abs(report["qber"]["Z"] - expected) < 5 * math.sqrt(expected * (1 - expected) / count_bits)
 
 
 def test_expected_and_obtained_are_near_each_other(shown):
