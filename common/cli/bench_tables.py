@@ -47,7 +47,12 @@ def cells(line: Measurement) -> tuple[str, ...]:
     tuple[str, ...]
         Method, QBER, block, speed, f, frame errors, ratio, peer; empty where there is none.
     """
-    speed = f"{line.mbit_per_second:.4g} Mbit/s" if line.mbit_per_second is not None else f"{line.mevents_per_second or 0:.4g} M/s"
+    if line.requests_per_second is not None:
+        speed = f"{line.requests_per_second:,.0f} requests/s, p99 {line.latency_p99_ms:.3g} ms"
+    elif line.mbit_per_second is not None:
+        speed = f"{line.mbit_per_second:.4g} Mbit/s"
+    else:
+        speed = f"{line.mevents_per_second or 0:.4g} M/s"
     errors = "" if line.frame_error_ratio is None else f"{line.frame_error_ratio:.2g} of {line.count_segments}"
     return (
         line.method,
