@@ -226,11 +226,12 @@ class Transport:
             follower.cancel()
         await asyncio.gather(*self._followers, return_exceptions=True)
         self._followers = []
+        if self._socket is not None:  # ZeroMQ stops telling before we stop listening: told to nobody, an event waits for ever, and so do we
+            self._socket.socket.disable_monitor()
         if self._monitor is not None:
             self._monitor.close()
             self._monitor = None
         if self._socket is not None:
-            self._socket.socket.disable_monitor()
             self._socket.close()
             self._socket = None
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import multiprocessing
+import time
 
 import pytest
 import zmq
@@ -9,6 +11,7 @@ import zmq.asyncio
 
 from common.errors import ConfigurationError, TransportError
 from common.service.credentials import ChannelKeys
+from common.service.loop_socket import LoopSocket
 from common.service.transport import FRAMES_IN_MEMORY, Transport
 from common.service.wire import DELIVERY, GREETING, MAXIMUM_FRAME_BYTES, SESSION, Sign
 from tests.support.noise import DEEDS, OneDeed
@@ -200,6 +203,42 @@ def test_whatever_is_done_to_the_bytes_once_the_channel_comes_back(direction):
         return dict(zip(tried, await asyncio.gather(*(recovered_from(deed, direction, after) for deed, after in tried)), strict=True))
 
     assert [case for case, came_back in asyncio.run(scenario()).items() if not came_back] == []
+
+
+def stop_while_handshakes_fail():
+    """Stop a connecting end that the other one refuses, each socket taking longer to close than an attempt to connect takes."""
+    close = LoopSocket.close
+
+    def slow(self):
+        close(self)
+        time.sleep(0.6)
+
+    LoopSocket.close = slow
+
+    async def scenario():
+        (ours, our_secret), (_, their_secret) = key_pair(), key_pair()
+        joining, listening = sections(free_port())
+        ends = Transport(joining, ChannelKeys(our_secret, key_pair()[0])), Transport(listening, ChannelKeys(their_secret, ours))
+        for end in reversed(ends):
+            await end.start()
+        while not ends[0].counts.failed_handshakes:  # noqa: ASYNC110 - counters tell nobody
+            await asyncio.sleep(0.02)
+        for end in ends:
+            await end.stop()
+
+    asyncio.run(scenario())
+
+
+def test_an_end_stops_while_its_handshakes_fail():
+    """An event that ZeroMQ tells to nobody, because we have stopped to listen, would hold its thread and ours for ever."""
+    stopping = multiprocessing.get_context("spawn").Process(target=stop_while_handshakes_fail)
+    stopping.start()
+    stopping.join(60)
+    status = stopping.exitcode
+    stopping.kill()
+    stopping.join()
+
+    assert status == 0
 
 
 def test_a_port_in_use_is_named():
