@@ -11,8 +11,10 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,18 +80,53 @@ def test_the_commands_of_a_page_run_and_print_what_it_shows(page, tmp_path):
     for tool in FOREIGN_TOOLS:
         if any(re.search(rf"\b{tool} ", command.text) for command in shown) and shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
-    with contextlib.ExitStack() as services:
+    with contextlib.ExitStack() as stack:
+        services: list[Service] = []
         for command in shown:
             if command.text.endswith("&"):
-                services.enter_context(service(command.text.removesuffix("&"), tmp_path, environment))
+                services.append(stack.enter_context(service(command.text.removesuffix("&"), tmp_path, environment)))
                 continue
-            ran = subprocess.run(
-                ["bash", "-c", command.text], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
-            )
+            status, printed = run(command.text, services, tmp_path, environment)
 
-            assert ran.returncode == command.status, f"{command.text}\n{ran.stdout[-2000:]}\n{ran.stderr[-2000:]}"
-            printed = " ".join((ran.stdout + ran.stderr).split())
+            assert status == command.status, f"{command.text}\n{printed[-2000:]}"
+            printed = " ".join(printed.split())
             assert as_pattern(command.shown).search(printed), f"{command.text}\nshown: {command.shown}\nprinted: {printed[-2000:]}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A command that runs in the background, and where it writes."""
+
+    text: str
+    running: subprocess.Popen[bytes]
+    log: Path
+
+
+def run(text, services, folder, environment):
+    """Exit status of a command and what it printed; it waits for nothing that a service which has ended could still bring."""
+    running = subprocess.Popen(
+        ["bash", "-c", text],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until = time.monotonic() + SECONDS
+    while True:
+        try:
+            out, err = running.communicate(timeout=1)
+        except subprocess.TimeoutExpired:
+            ended = [service.text for service in services if service.running.poll() is not None]
+            if ended or time.monotonic() > until:
+                os.killpg(running.pid, signal.SIGKILL)
+                running.communicate()
+                logs = "\n".join(f"{service.text}\n{service.log.read_text()[-3000:]}" for service in services)
+                pytest.fail(f"{text}\ndoes not end within {SECONDS} s, or waits for one of {ended}\n{logs}")
+        else:
+            return running.returncode, out + err
 
 
 @contextlib.contextmanager
@@ -99,7 +136,7 @@ def service(text, folder, environment):
     with log.open("wb") as output:
         running = subprocess.Popen(["bash", "-c", f"exec {text}"], cwd=folder, env=environment, stdout=output, stderr=output)
     try:
-        yield
+        yield Service(text, running, log)
         assert running.poll() is None, f"{text}: ended by itself\n{log.read_text()[-2000:]}"
         running.terminate()
         assert running.wait(STOP_SECONDS) == 0, f"{text}\n{log.read_text()[-2000:]}"
