@@ -46,6 +46,7 @@ demo: $(INSTALLED) ## three processes distil a key over an emulated link and sen
 	$(BIN)/qkd demo --out $(DEMO_DIR) $(DEMO_ARGS)
 
 test: $(DEVELOP) ## the whole suite that needs no privilege and no server
+	$(BIN)/python -m tests.support.warm_up
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TEST_ARGS)
 
 bounds: $(DEVELOP) ## the small kernel tests once more, with every index checked

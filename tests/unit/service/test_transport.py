@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import multiprocessing
 import time
+from unittest import mock
 
 import pytest
 import zmq
@@ -213,8 +214,6 @@ def stop_while_handshakes_fail():
         close(self)
         time.sleep(0.6)
 
-    LoopSocket.close = slow
-
     async def scenario():
         (ours, our_secret), (_, their_secret) = key_pair(), key_pair()
         joining, listening = sections(free_port())
@@ -226,7 +225,8 @@ def stop_while_handshakes_fail():
         for end in ends:
             await end.stop()
 
-    asyncio.run(scenario())
+    with mock.patch.object(LoopSocket, "close", slow):
+        asyncio.run(scenario())
 
 
 def test_an_end_stops_while_its_handshakes_fail():
