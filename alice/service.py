@@ -10,6 +10,7 @@ from alice.live import LiveEmissionStation
 from alice.playbook import GREETING, playbook
 from alice.settings import AliceSettings
 from common.channel.codec import Party
+from common.dashboard.configured import dashboard
 from common.delivery.configured import key_delivery
 from common.distillation.recipe import Recipe
 from common.profiles.link import LinkProfile
@@ -49,4 +50,4 @@ def _described(station: LiveEmissionStation) -> dict[str, Any]:
     return {"emitted_through_slot": station.emitted_through_slot, "settings_randomness": station.settings_randomness}
 
 
-NODE = NodeKind("qkd-alice", Party.ALICE, alice, AliceSettings, GREETING, open_source, {"delivery": key_delivery})
+NODE = NodeKind("qkd-alice", Party.ALICE, alice, AliceSettings, GREETING, open_source, {"delivery": key_delivery, "dashboard": dashboard})

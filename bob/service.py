@@ -10,6 +10,7 @@ from bob.live import LiveDetectionStation
 from bob.playbook import GREETING, playbook
 from bob.settings import BobSettings
 from common.channel.codec import Party
+from common.dashboard.configured import dashboard
 from common.delivery.configured import key_delivery
 from common.distillation.recipe import Recipe
 from common.profiles.link import LinkProfile
@@ -66,4 +67,4 @@ def _described(station: LiveDetectionStation) -> dict[str, Any]:
     }
 
 
-NODE = NodeKind("qkd-bob", Party.BOB, bob, BobSettings, GREETING, open_source, {"delivery": key_delivery})
+NODE = NodeKind("qkd-bob", Party.BOB, bob, BobSettings, GREETING, open_source, {"delivery": key_delivery, "dashboard": dashboard})

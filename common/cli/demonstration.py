@@ -392,7 +392,7 @@ def _provisioned(plan: Plan, nodes: Path) -> Iterator[str]:
     fibre: dict[str, Any] = {} if plan.arrivals else {"seed": plan.seed, "eve": plan.eve, "max_link_seconds": plan.expected.limit_seconds}
     files = {"emission": "arrivals/emission.h5", "tags": "arrivals/tags.h5"} if plan.arrivals else None
     with _socket_folder(nodes) as sockets:
-        provision(plan.profile, nodes, Hosts(), Choices(port, SHARES, fibre, files, sockets, delivery_ports=None))
+        provision(plan.profile, nodes, Hosts(), Choices(port, SHARES, fibre, files, sockets, delivery_ports=None, dashboard_ports=None))
         (nodes / MARK).touch()
         if plan.arrivals is not None:
             _write_arrivals(plan.arrivals, nodes / "fibre" / "arrivals")

@@ -34,6 +34,9 @@ CHANNEL_PORT = 7701
 DELIVERY_PORTS = {"alice": 8443, "bob": 8444}
 """Where applications connect on one machine that has both nodes; between hosts both listen at Alice's."""
 
+DASHBOARD_PORTS = {"alice": 9401, "bob": 9402}
+"""Where metrics and health are served on one machine that has both nodes; between hosts both listen at Alice's."""
+
 STREAM_PORTS = {"alice": 7711, "bob": 7712}
 """Where the emulator serves each end, between hosts."""
 
@@ -76,6 +79,8 @@ class Choices:
         Folder for the emulator's sockets; None for ``run`` in its own.
     delivery_ports : dict[str, int] | None
         Where applications connect to each node on one machine; None for no key delivery.
+    dashboard_ports : dict[str, int] | None
+        Where metrics and health of each node are served; None for nowhere.
     """
 
     channel_port: int = CHANNEL_PORT
@@ -84,6 +89,7 @@ class Choices:
     arrivals: dict[str, str] | None = None
     sockets: Path | None = None
     delivery_ports: dict[str, int] | None = dataclasses.field(default_factory=lambda: DELIVERY_PORTS)
+    dashboard_ports: dict[str, int] | None = dataclasses.field(default_factory=lambda: DASHBOARD_PORTS)
 
 
 def provision(profile: LinkProfile, out: Path, hosts: Hosts, choices: Choices | None = None) -> dict[str, list[str]]:
@@ -234,6 +240,7 @@ def _node(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]
         "store": {"path": "state/store.sqlite", "master_key": "master.key"},
         **shares,
         **_delivery(node, hosts, choices),
+        **_dashboard(node, hosts, choices),
         "admin": {"socket": "run/admin.sock"},
         "log": {"level": "info", "format": "json"},
     }
@@ -247,6 +254,14 @@ def _delivery(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, 
     peer = {"alice": "bob", "bob": "alice"}[node]
     files = {"certificate": "node.crt", "key": "node.key", "authority": "ca.crt", "applications": "applications.toml"}
     return {"delivery": {"bind": address} | files | {"kme_id": f"kme-{node}", "peer_kme_id": f"kme-{peer}"}}
+
+
+def _dashboard(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]]:
+    """Return where a node's metrics and health are served: on loopback, wherever the nodes are."""
+    if choices.dashboard_ports is None:
+        return {}
+    port = DASHBOARD_PORTS["alice"] if hosts.are_apart else choices.dashboard_ports[node]
+    return {"dashboard": {"bind": f"127.0.0.1:{port}"}}
 
 
 def _fibre(hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]]:

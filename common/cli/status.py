@@ -57,9 +57,29 @@ def summary(status: dict[str, Any]) -> str:
         f"key store: {pools}",
         f"authentication reserve: {reserve['pairs']} mask pairs of {reserve['target_pairs']}{alarm}",
         f"refused: {refused}",
+        *alarms(status),
     ]
     failure = session["last_failure"]
     return "\n".join([*lines, f"last failure: {failure['error']}"] if failure else lines)
+
+
+def alarms(status: dict[str, Any]) -> list[str]:
+    """Say which alarms are raised.
+
+    Parameters
+    ----------
+    status : dict
+        As the node answered.
+
+    Returns
+    -------
+    list[str]
+        One line for a terminal, or none where the node looks at no alarms.
+    """
+    if "dashboard" not in status:
+        return []
+    raised = "; ".join(f"{alarm['name']} ({alarm['severity']}): {alarm['meaning']}" for alarm in status["dashboard"]["alarms"])
+    return [f"alarms: {raised or 'none'}"]
 
 
 def pace(status: dict[str, Any]) -> str:

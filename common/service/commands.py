@@ -17,6 +17,7 @@ from common.keystore.ownership import DELIVERIES, OwnershipRule, Pool
 from common.service.admin import Answer, Handler
 from common.service.pads import PadCommands, count_of, pieces_of
 from common.service.reserve import RENEW
+from common.service.startup import version
 
 if TYPE_CHECKING:
     from common.service.node import Node
@@ -64,6 +65,16 @@ class NodeCommands:
         Answer
             State of the session, what was refused, rates, key store, stream.
         """
+        return Answer(await self.report())
+
+    async def report(self) -> dict[str, Any]:
+        """Say how the node does.
+
+        Returns
+        -------
+        dict
+            Ready for JSON, as ``qkd status --json`` prints it.
+        """
         node = self._node
         statistics = node.source.statistics()
         session = {
@@ -85,8 +96,9 @@ class NodeCommands:
             "transcript_tags": node.count_tags_refused,
         }
         levels = levels_report(await node.read_levels())
-        result = {
+        return {
             "node": node.kind.party.name.lower(),
+            "version": version(),
             "link": node.profile.name,
             "title": node.profile.title,
             "uptime_seconds": round(time.monotonic() - node.began, 3),
@@ -99,10 +111,10 @@ class NodeCommands:
             "authentication_reserve": levels["authentication_reserve"],
             "stream": statistics,
             "drift": statistics.get("drift"),
+            "disk": {"free_bytes": node.room.free_bytes},
             "event_loop_lag": node.lag.report(),
             **{name: application.report() for name, application in node.applications.items()},
         }
-        return Answer(result)
 
     async def blocks(self, request: Mapping[str, Any]) -> Answer:
         """Return what became of blocks, those behind entry ``after``: counts, leakage, ledger, bounds, reason."""

@@ -158,7 +158,7 @@ class Node:
         keys = read_channel_keys(settings.resolved(settings.channel.key), settings.resolved(settings.channel.peer_key))
         self.pad_id = pad_id(keys)
         self.audit = AuditTrail(settings.resolved(settings.node.state) / "audit.jsonl")
-        self._room = DiskRoom(settings.resolved(settings.node.state))
+        self.room = DiskRoom(settings.resolved(settings.node.state))
         self._log = SparingLogger("node")
         self.workers = Workers()
         self.transport = Transport(settings.channel, keys)
@@ -185,7 +185,8 @@ class Node:
         self.source = kind.open_source(settings, self.profile, self.recipe)
         made = {name: make(self) for name, make in kind.applications.items()}
         self.applications = {name: application for name, application in made.items() if application is not None}
-        self.admin = AdminServer(settings.resolved(settings.admin.socket), NodeCommands(self).handlers)
+        self.commands = NodeCommands(self)
+        self.admin = AdminServer(settings.resolved(settings.admin.socket), self.commands.handlers)
 
     @property
     def store(self) -> KeyStore:
@@ -311,7 +312,7 @@ class Node:
         if self.settings.channel.connect is not None:  # who connects speaks first, and has nobody to speak to before
             await self.transport.wait_present()
         await self.source.wait_ready()
-        while await self.workers.write(self._room.is_short):  # noqa: ASYNC110 - a disk tells nobody
+        while await self.workers.write(self.room.is_short):  # noqa: ASYNC110 - a disk tells nobody
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
         await self._take_in_masks()
 
@@ -404,7 +405,7 @@ class Node:
                 if expired:
                     await self._audit("key expired", bits=expired)
                 await self.read_levels()
-                renewed, is_short = await self._take_in_masks(), await self.workers.write(self._room.is_short)
+                renewed, is_short = await self._take_in_masks(), await self.workers.write(self.room.is_short)
                 if (renewed or is_short) and self._driver is not None:
                     self._driver.stop()  # both ends come to know of new masks in the greeting of the next session
             except KeyStoreError as error:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from common.errors import ConfigurationError
 from common.keystore.ownership import OwnershipRule
@@ -21,6 +21,16 @@ S = TypeVar("S", bound="FileSettings")
 Weight = Annotated[int, Field(ge=0, le=1 << 20)]
 
 Seconds = Annotated[float, Field(gt=0.0, le=86_400.0)]
+
+
+def _with_port(address: str) -> str:
+    if not 0 < int(address.rpartition(":")[2]) < 1 << 16:
+        raise ValueError("write HOST:PORT with a port from 1 to 65535")
+    return address
+
+
+HostPort = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):\d{1,5}$"), AfterValidator(_with_port)]
+"""Where something listens: a name or address, IPv6 in brackets, and a port."""
 
 
 class Section(BaseModel):
@@ -194,7 +204,7 @@ class DeliverySection(Section):
         How often each application may ask, in the long run and after a pause.
     """
 
-    bind: Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:.]+\]|[^\s:\[\]]+):\d{1,5}$")] = "127.0.0.1:8443"
+    bind: HostPort = "127.0.0.1:8443"
     certificate: Path = Path("node.crt")
     key: Path = Path("node.key")
     authority: Path = Path("ca.crt")
@@ -212,18 +222,17 @@ class DeliverySection(Section):
     requests_per_second: Annotated[float, Field(gt=0.0)] = 200.0
     requests_at_once: Annotated[float, Field(ge=1.0)] = 400.0
 
-    @field_validator("bind")
-    @classmethod
-    def _is_address(cls, address: str) -> str:
-        if not 0 < int(address.rpartition(":")[2]) < 1 << 16:
-            raise ValueError("write HOST:PORT with a port from 1 to 65535")
-        return address
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.key_size_bits > self.max_key_size_bits:
             raise ValueError("key_size_bits must not be above max_key_size_bits")
         return self
+
+
+class DashboardSection(Section):
+    """Where metrics and health are served, HTTP at ``bind``, ``HOST:PORT``; nothing secret, and nothing can be changed there."""
+
+    bind: HostPort = "127.0.0.1:9401"
 
 
 class AdminSection(Section):
@@ -248,6 +257,8 @@ class NodeSettings(FileSettings):
         Its tables.
     delivery : DeliverySection | None
         Key delivery to applications, where there is any.
+    dashboard : DashboardSection | None
+        Metrics and health, where they are served.
     """
 
     node: NodeSection = NodeSection()
@@ -257,6 +268,7 @@ class NodeSettings(FileSettings):
     admin: AdminSection = AdminSection()
     log: LogSection = LogSection()
     delivery: DeliverySection | None = None
+    dashboard: DashboardSection | None = None
 
 
 def load_settings(path: Path, kind: type[S]) -> S:

@@ -187,7 +187,7 @@ def _provisioned(nodes: Path, count_bits: int) -> dict[str, int]:
         load_profile("niedersachsen", [*SETTINGS, "security.frame_pulses=1000"]),
         nodes,
         Hosts(),
-        Choices(channel, shares=SHARES, delivery_ports=delivery_ports),
+        Choices(channel, shares=SHARES, delivery_ports=delivery_ports, dashboard_ports=None),
     )
     for node in NODES:
         config = nodes / node / "config.toml"

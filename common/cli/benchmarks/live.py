@@ -167,7 +167,7 @@ class _Pair:
 def _running(profile: LinkProfile, round_trip_seconds: float) -> Iterator[_Pair]:
     with tempfile.TemporaryDirectory(prefix="qkd-bench-") as folder, ExitStack() as stack:
         nodes, port = Path(folder), _free_port()
-        provision(profile, nodes, Hosts(), Choices(port, delivery_ports=None))
+        provision(profile, nodes, Hosts(), Choices(port, delivery_ports=None, dashboard_ports=None))
         if round_trip_seconds:
             near = _free_port()
             stack.enter_context(_relay(near, port, round_trip_seconds / 2))

@@ -31,7 +31,8 @@ class LiveLink:
     def __init__(self, folder: Path, *settings: str) -> None:
         self.folder = folder
         self.delivery_ports = {"alice": free_port(), "bob": free_port()}
-        choices = Choices(delivery_ports=self.delivery_ports)
+        self.dashboard_ports = {"alice": free_port(), "bob": free_port()}
+        choices = Choices(delivery_ports=self.delivery_ports, dashboard_ports=self.dashboard_ports)
         provision(load_profile("niedersachsen", [*self.SETTINGS, *settings]), folder, Hosts(), choices)
         self.port = free_port()
         self.replace("alice", "tcp://127.0.0.1:7701", f"tcp://127.0.0.1:{self.port}")
