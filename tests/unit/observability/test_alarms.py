@@ -3,9 +3,9 @@
 import pytest
 
 from common.observability.alarms import ALARMS, WINDOW_SECONDS, AlarmBoard
-from common.observability.metrics import METRICS
+from common.observability.metrics import METRICS, Series
 
-NOTHING = {metric.name: {} for metric in METRICS}
+NOTHING: dict[str, Series] = {metric.name: {} for metric in METRICS}
 
 
 def names(board):
