@@ -20,10 +20,10 @@ DEVELOP := $(VENV)/.installed-develop-$(call checksum,deploy/requirements-dev.lo
 INSTALLED := $(or $(wildcard $(DEVELOP)),$(RUNTIME))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check style types layers bounds bench docs lock clean
+.PHONY: help demo test browser-test check style types layers bounds bench docs lock clean
 
 help: ## say what there is
-	@grep -hE '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*##/\t/' | expand -t 14
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "qkdlink needs Python 3.11 or later; name one with: make PYTHON=python3.12 …" >&2; exit 2; }
@@ -48,6 +48,9 @@ demo: $(INSTALLED) ## three processes distil a key over an emulated link and sen
 test: $(DEVELOP) ## the whole suite that needs no privilege and no server
 	$(BIN)/python -m tests.support.warm_up
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TEST_ARGS)
+
+browser-test: $(DEVELOP) ## the page of a node in a real browser; needs Debian's chromium
+	$(BIN)/python -m pytest tests/browser $(TEST_ARGS)
 
 bounds: $(DEVELOP) ## the small kernel tests once more, with every index checked
 	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m kernels $(TEST_ARGS)

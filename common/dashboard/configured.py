@@ -1,4 +1,4 @@
-"""Metrics and health where a node's configuration asks for them; nothing of them is loaded where it does not."""
+"""The page, metrics and health where a node's configuration asks for them; nothing of them is loaded where it does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks at a node every few seconds, raises and clears its alarms, and serves what was seen last.
+"""Looks at a node every few seconds, raises and clears its alarms, remembers what is drawn, and serves what was seen last.
 
 Whatever is asked for over HTTP is answered from one report of the node, made anew once a second at most: nobody can keep a node from its
 work by asking.
@@ -10,10 +10,12 @@ import asyncio
 import time
 from typing import Any
 
+from common.dashboard.page import SHOWN_BLOCKS, Seen, trend_values
+from common.dashboard.trend import Trend
 from common.dashboard.web import Web
 from common.distillation.values import BlockOutcome
 from common.errors import ConfigurationError, QkdError
-from common.observability.alarms import Alarm, AlarmBoard
+from common.observability.alarms import AlarmBoard
 from common.observability.logs import SparingLogger, logger
 from common.observability.metrics import Status, measured
 from common.planning.link_model import link_model
@@ -46,6 +48,7 @@ class Dashboard:
         self._node = node
         self._settings = settings
         self._board = AlarmBoard()
+        self._trend = Trend()
         self._planned_qber: dict[str, float] = {}
         self._seen: Status = {}
         self._seen_at = -FRESH_SECONDS
@@ -125,15 +128,18 @@ class Dashboard:
             reasons.append(f"no key is distilled: session {session['state']}")
         return reasons + [f"{alarm.name}: {alarm.meaning}" for alarm in critical]
 
-    def alarms(self) -> list[Alarm]:
-        """Return what is raised, critical alarms first."""
-        return self._board.raised()
+    async def seen(self) -> Seen:
+        """Return all that the page shows."""
+        status, blocks = await self.status(), self._node.history.newest_blocks(SHOWN_BLOCKS)
+        return Seen(status, blocks, self._board.raised(), self._trend, time.monotonic())
 
     async def _watch(self) -> None:
         log, sparing = logger("alarms"), SparingLogger("alarms")
         while True:
             try:
-                changes = self._board.look(time.monotonic(), measured(await self.status()))
+                status, now = await self.status(), time.monotonic()
+                self._trend.add(now, trend_values(status))
+                changes = self._board.look(now, measured(status))
             except QkdError as failed:
                 sparing.warning("node cannot be looked at", error=failed)
                 changes = []

@@ -1,13 +1,19 @@
-"""The HTTP side: ``/metrics`` for Prometheus, ``/healthz`` and ``/readyz`` for whoever restarts or routes; GET only, nothing kept."""
+"""The HTTP side: the page, ``/metrics`` for Prometheus, ``/healthz`` and ``/readyz`` for whoever restarts or routes.
+
+GET only; nothing is kept of who asks.
+"""
 
 from __future__ import annotations
 
 import json
+from importlib import resources
 from typing import Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from common.dashboard.page import Seen, content, page
+from common.dashboard.trend import SPANS
 from common.errors import QkdError
 from common.observability.metrics import CONTENT_TYPE, Status, exposition
 
@@ -16,9 +22,13 @@ HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
-"""Of every answer."""
+"""Of every answer; the page loads from the node alone, and no script but the file."""
+
+FILES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
+"""What lies in ``static``."""
 
 KEEP_SECONDS = 15.0
 """How long a connection may be quiet."""
@@ -38,6 +48,9 @@ class Shown(Protocol):
 
     async def obstacles(self) -> list[str]:
         """Return why it makes no key."""
+
+    async def seen(self) -> Seen:
+        """Return all that the page shows."""
 
 
 class Web:
@@ -65,9 +78,13 @@ class Web:
             If the address cannot be had.
         """
         application = web.Application(middlewares=[self._guarded])
+        application.router.add_get("/", self._page)
+        application.router.add_get("/content", self._content)
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
+        for name, kind in FILES.items():
+            application.router.add_get(f"/{name}", _file(name, kind))
         self._runner = web.AppRunner(application, access_log=None, keepalive_timeout=KEEP_SECONDS, shutdown_timeout=STOP_SECONDS)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
@@ -89,6 +106,12 @@ class Web:
         answer.headers.update(HEADERS)
         return answer
 
+    async def _page(self, request: web.Request) -> web.StreamResponse:
+        return _html(page(await self._shown.seen(), _span(request)))
+
+    async def _content(self, request: web.Request) -> web.StreamResponse:
+        return _html(content(await self._shown.seen(), _span(request)))
+
     async def _metrics(self, _request: web.Request) -> web.StreamResponse:
         return web.Response(body=exposition(await self._shown.status()), headers={"Content-Type": CONTENT_TYPE})
 
@@ -99,6 +122,26 @@ class Web:
     async def _readyz(self, _request: web.Request) -> web.StreamResponse:
         obstacles = await self._shown.obstacles()
         return _json({"ready": not obstacles, "reasons": obstacles}, 503 if obstacles else 200)
+
+
+def _file(name: str, kind: str) -> Handler:
+    """Return what answers with a file of ours."""
+    text = resources.files("common.dashboard").joinpath("static", name).read_text(encoding="utf-8")
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(text=text, content_type=kind, charset="utf-8")
+
+    return answer
+
+
+def _span(request: web.Request) -> str:
+    """Return how far back the charts shall reach; what is no span of ours is the shortest."""
+    asked = request.query.get("span", "")
+    return asked if asked in SPANS else next(iter(SPANS))
+
+
+def _html(text: str) -> web.Response:
+    return web.Response(text=text, content_type="text/html", charset="utf-8")
 
 
 def _json(body: dict[str, object], status: int) -> web.Response:

@@ -60,9 +60,9 @@ class Metric:
     labels: tuple[str, ...] = ()
 
 
-def _at(status: Status, path: str) -> object:
-    """Return what lies at a dotted path, or None where something on the way is missing or not known yet."""
-    found: object = status
+def at(status: Status, path: str) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Return what lies in a status at a dotted ``path``, or None where something on the way is missing or not known yet."""
+    found: Any = status
     for name in path.split("."):
         found = found.get(name) if isinstance(found, Mapping) else None
     return found
@@ -72,7 +72,7 @@ def _one(path: str, factor: float = 1.0) -> Callable[[Status], Series]:
     """Read one number, or a truth as 0 or 1."""
 
     def read(status: Status) -> Series:
-        value = _at(status, path)
+        value = at(status, path)
         return {(): factor * float(value)} if isinstance(value, (int, float)) else {}
 
     return read
@@ -82,7 +82,7 @@ def _each(path: str, factor: float = 1.0) -> Callable[[Status], Series]:
     """Read a number for each name in a dictionary of them."""
 
     def read(status: Status) -> Series:
-        values = _at(status, path)
+        values = at(status, path)
         named = values.items() if isinstance(values, Mapping) else ()
         return {(str(name),): factor * float(value) for name, value in named if isinstance(value, (int, float))}
 
@@ -93,7 +93,7 @@ def _named(**paths: str) -> Callable[[Status], Series]:
     """Read a number for each of a few names, each at a path of its own."""
 
     def read(status: Status) -> Series:
-        values = {name: _at(status, path) for name, path in paths.items()}
+        values = {name: at(status, path) for name, path in paths.items()}
         return {(name,): float(value) for name, value in values.items() if isinstance(value, (int, float))}
 
     return read
@@ -111,14 +111,14 @@ def _build(status: Status) -> Series:
 
 def _is(path: str, value: str) -> Callable[[Status], Series]:
     """Read 1 where a text is this one, else 0."""
-    return lambda status: {(): float(_at(status, path) == value)}
+    return lambda status: {(): float(at(status, path) == value)}
 
 
 def _count(path: str) -> Callable[[Status], Series]:
     """Read how many entries a list has."""
 
     def read(status: Status) -> Series:
-        listed = _at(status, path)
+        listed = at(status, path)
         return {(): float(len(listed))} if isinstance(listed, (list, tuple)) else {}
 
     return read

@@ -35,6 +35,9 @@ class _Entries:
         self._count += 1
         self._texts.append(json.dumps({"entry": self._count, **report}))
 
+    def newest(self, most: int) -> list[dict[str, Any]]:
+        return [json.loads(self._texts[index]) for index in range(max(0, len(self._texts) - most), len(self._texts))]
+
     def behind(self, after: int, most: int) -> list[dict[str, Any]]:
         first = max(0, after - (self._count - len(self._texts)))
         return [json.loads(self._texts[index]) for index in range(first, min(first + min(most, MOST_ENTRIES), len(self._texts)))]
@@ -76,6 +79,21 @@ class LinkHistory:
             As ``block_report`` describes them, with the number of their entry.
         """
         return self._blocks.behind(after, most)
+
+    def newest_blocks(self, most: int) -> list[dict[str, Any]]:
+        """Return the newest blocks.
+
+        Parameters
+        ----------
+        most : int
+            How many at most.
+
+        Returns
+        -------
+        list[dict]
+            Oldest first, as ``blocks`` returns them.
+        """
+        return self._blocks.newest(most)
 
     def steps(self, after: int, most: int = MOST_ENTRIES) -> list[dict[str, Any]]:
         """Return the oldest remembered reports of steps behind an entry; a later report of the same step takes the place of an earlier one.

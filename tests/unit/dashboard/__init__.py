@@ -1,0 +1,1 @@
+"""The trend, the charts and the page of a node."""
