@@ -61,7 +61,7 @@ class Metric:
 
 
 def at(status: Status, path: str) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Return what lies in a status at a dotted ``path``, or None where something on the way is missing or not known yet."""
+    """Return what lies in a ``status`` at a dotted ``path``, or None where something on the way is missing or not known yet."""
     found: Any = status
     for name in path.split("."):
         found = found.get(name) if isinstance(found, Mapping) else None

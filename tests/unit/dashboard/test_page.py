@@ -1,6 +1,7 @@
 """The page is whole without a script, escapes whatever it is given, and shows what was not measured as such."""
 
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from common.dashboard.page import Seen, content, page, trend_values
 from common.dashboard.trend import SPANS, Trend
 from common.observability.alarms import ALARMS
 
-FRESH = {
+FRESH: dict[str, Any] = {
     "node": "alice",
     "version": "0.1.0",
     "link": "short",
@@ -28,7 +29,7 @@ FRESH = {
     "event_loop_lag": {"p99_9_ms": None},
     "dashboard": {"planned_qber": {}},
 }
-BLOCK = {
+BLOCK: dict[str, Any] = {
     "number": 7,
     "secret_bits": 0,
     "reason": "phase-error-bound",
