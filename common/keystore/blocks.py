@@ -12,6 +12,7 @@ from common.bits import SecretBits
 from common.conversation.operations import MOST_LISTED_BLOCKS
 from common.errors import KeyNotFoundError, KeyStoreError
 from common.keystore.book import Book, Share
+from common.keystore.contexts import sharing_context
 from common.keystore.database import Database
 from common.keystore.interface import Piece, UseKind
 from common.keystore.ownership import DELIVERIES, PAIR_BYTES, TAGS, BlockFacts, OwnershipRule, Pool, share_out
@@ -94,7 +95,8 @@ class Blocks:
             "VALUES (?, 'staged', ?, ?, ?, ?, ?)",
             (block, key.count, rule.text, mask_cursor, reserve_floor, self._clock()),
         )
-        self._shelf.put(block, STAGED, memoryview(key.to_bits().to_bytes()))
+        sharing = sharing_context(key.count, rule.text, mask_cursor, reserve_floor)
+        self._shelf.put(block, STAGED, memoryview(key.to_bits().to_bytes()), sharing)
 
     def commit(self, block: int) -> None:
         """Share out a staged block.
@@ -124,10 +126,9 @@ class Blocks:
         ((count_bits, mask_cursor, floor),) = self._database.integers(
             "SELECT count_bits, mask_cursor, reserve_floor FROM blocks WHERE block = ?", (block,)
         )
+        key = self._staged_key(block, count_bits, sharing_context(count_bits, str(rule), mask_cursor, floor))
         facts = BlockFacts(count_bits, mask_cursor, max(floor, self.reserve_end(block)))
         ownership = share_out(facts, OwnershipRule.of_text(str(rule)))
-        key = bytearray((count_bits + 7) // 8)
-        self._shelf.read(STAGED, Piece(block, 0, len(key)), memoryview(key))
         self._shelf.destroy_keys(block)
         self._database.rows(
             "UPDATE blocks SET state = 'committed', committed_s = ?, reserve_first = ?, reserve_pairs = ? WHERE block = ?",
@@ -142,6 +143,16 @@ class Blocks:
                 )
                 self._shelf.put(block, part.pool.value, memoryview(key)[first : first + count])
         key[:] = bytes(len(key))
+
+    def _staged_key(self, block: int, count_bits: int, sharing: bytes) -> bytearray:
+        """Open a staged block; a length that its sealed pieces do not have asks for no memory."""
+        count_bytes = sum(piece.count_bytes for piece in self._shelf.pieces(STAGED, block))
+        whole = Piece(block, 0, count_bytes)
+        if count_bytes != (count_bits + 7) // 8:
+            raise DamagedPieceError(STAGED, whole)
+        key = bytearray(count_bytes)
+        self._shelf.read(STAGED, whole, memoryview(key), sharing)
+        return key
 
     def erase(self, block: int, *, damaged: bool = False) -> None:
         """Erase a block, data keys first.

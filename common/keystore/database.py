@@ -25,6 +25,9 @@ CACHE_KIBIBYTES = 2048
 
 FILE_MODE = 0o600
 
+BUSY_SECONDS = 5.0
+"""How long a change waits for somebody who is reading the file."""
+
 SqlValue = int | float | str | bytes | None
 
 
@@ -63,7 +66,7 @@ class Database:
         _ensure_private(path)
         self._guard = _locked(path)
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+            self._connection = sqlite3.connect(path, BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256)
         except sqlite3.Error as error:
             os.close(self._guard)
             raise KeyStoreError(f"{path}: {error}") from None
@@ -167,6 +170,23 @@ class Database:
     def write_back(self) -> None:
         """Carry the log over into the file and empty it: what was deleted is until then still to be read in one or the other."""
         self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def write_anew(self) -> None:
+        """Write the whole file anew and empty the log, so that neither keeps anything that was deleted or overwritten before.
+
+        Raises
+        ------
+        KeyStoreError
+            If the disk has no room for a second copy, or somebody else is reading the file.
+        """
+        self.rows("PRAGMA temp_store = FILE")  # in memory a second copy may be too large
+        try:
+            self.rows("VACUUM")
+        finally:
+            self.rows("PRAGMA temp_store = MEMORY")
+        ((is_busy, _, _),) = self.integers("PRAGMA wal_checkpoint(TRUNCATE)")
+        if is_busy:
+            raise KeyStoreError(f"{self.path}: another process reads the store, so its log cannot be emptied: end that one first")
 
     def close(self) -> None:
         """Write the log back, empty it, and let go of the file."""
