@@ -42,6 +42,46 @@ def migrations() -> list[tuple[int, str]]:
     return sorted((int(entry.name.split("_")[0]), entry.read_text(encoding="utf-8")) for entry in found)
 
 
+def read_only(path: Path) -> sqlite3.Connection:
+    """Open a store file for looking at it as it stands now, whether or not a process has it open.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is not changed.
+
+    Returns
+    -------
+    sqlite3.Connection
+        Within one transaction.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such file, or a newer version wrote it.
+    KeyStoreError
+        If it cannot be read.
+    """
+    if not path.is_file():
+        raise ConfigurationError(f"{path}: no such key store")
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise KeyStoreError(f"{path}: {error}") from None
+    try:
+        ((version,),) = connection.execute("PRAGMA user_version")
+        if version > migrations()[-1][0]:
+            raise ConfigurationError(f"{path} was written by a newer version: update qkdlink")
+        connection.execute("BEGIN")
+    except sqlite3.Error as error:
+        connection.close()
+        raise KeyStoreError(f"{path}: {error}") from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 class Database:
     """An open store file.
 

@@ -15,34 +15,24 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import ConfigurationError, KeyStoreError
-from common.keystore.contexts import hash_key_context, held_key_context, master_check_context, piece_context, sharing_context
-from common.keystore.database import FILE_MODE, Database, SqlValue
+from common.keystore.contexts import master_check_context
+from common.keystore.database import FILE_MODE, Database
+from common.keystore.inventory import inventory, is_sealed_with
 from common.keystore.sealing import MASTER_KEY_BYTES, DamagedSealError, MasterKey, decoded, read_key_file
-from common.keystore.shelf import STAGED
 
 FRESH_SUFFIX = ".new"
 """The fresh key lies beside the old one under this name until it takes its place."""
-
-WRAPS_AT_ONCE = 4096
-"""Wraps read at a time."""
 
 COPIES = 2
 """How much room a rotation needs, in sizes of the store: the log holds one copy, and a temporary file another."""
 
 _NO_WRAP = b""
-"""In place of a wrap that does not open: its key is lost with either master key, and is named when it is asked for."""
-
-_PIECES = """
-SELECT piece_keys.piece, wrapped, block, pool, first_byte, pieces.count_bytes, count_bits, rule, mask_cursor, reserve_floor
-FROM piece_keys JOIN pieces USING (piece) JOIN blocks USING (block) WHERE piece_keys.piece > ? ORDER BY piece_keys.piece LIMIT ?"""
-_HELD_KEYS = "SELECT key_id, wrapped, master FROM held_keys WHERE key_id > ? ORDER BY key_id LIMIT ?"
-_HASH_KEY = "SELECT id, wrapped, number FROM hash_key WHERE id > ? AND wrapped IS NOT NULL ORDER BY id LIMIT ?"
+"""In place that does not open: its key is lost with either master key, and is named when it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +80,7 @@ def rotate(store: Path, key_file: Path) -> Rotation:
     old_text = read_key_file(key_file)
     old = MasterKey(decoded(old_text, str(key_file)))
     with closing(Database(store)) as database:
-        if not is_sealed_with(database, old):
+        if not is_sealed_with(database.rows, old):
             raise ConfigurationError(f"{store}: the master key {key_file} is not the one this store was sealed with")
         _check_fit(database)
         fresh_key = os.urandom(MASTER_KEY_BYTES)
@@ -134,22 +124,10 @@ def finish(store: Path, key_file: Path) -> None:
             raise ConfigurationError(f"{store}: neither {key_file} nor {fresh_file} is the master key this store was sealed with")
 
 
-def is_sealed_with(database: Database, master: MasterKey) -> bool:
-    """Return whether the store in ``database`` was sealed with ``master``."""
-    for store_id, check in database.rows("SELECT store_id, master_check FROM state"):
-        try:
-            if isinstance(store_id, bytes) and isinstance(check, bytes):
-                master.unwrap(check, master_check_context(store_id))
-                return True
-        except DamagedSealError:
-            pass
-    return False
-
-
 def _is_key_of(database: Database, key_file: Path) -> bool:
     """Whether a file holds the store's master key; one that a crash cut short does not."""
     try:
-        return is_sealed_with(database, MasterKey(decoded(read_key_file(key_file), str(key_file))))
+        return is_sealed_with(database.rows, MasterKey(decoded(read_key_file(key_file), str(key_file))))
     except ConfigurationError:
         return False
 
@@ -158,7 +136,7 @@ def _check_fit(database: Database) -> None:
     """Refuse before anything is touched what could not be brought to its end."""
     ((found, *_),) = database.rows("PRAGMA quick_check(1)")
     if found != "ok":
-        raise KeyStoreError(f"{database.path}: the file is damaged ({found}): it cannot be written anew, and keeps its master key")
+        raise KeyStoreError(f"{database.path}: the file is damaged ({found!r}): it cannot be written anew, and keeps its master key")
     needed = COPIES * database.path.stat().st_size
     if shutil.disk_usage(database.path.parent).free < needed:
         raise KeyStoreError(f"{database.path}: the disk is too full to write the store anew: make room for {needed} bytes")
@@ -168,45 +146,22 @@ def _wrap_anew(database: Database, old: MasterKey, fresh: MasterKey) -> Rotation
     ((store_id, check),) = database.rows("SELECT store_id, master_check FROM state")
     if not isinstance(store_id, bytes) or not isinstance(check, bytes):
         raise KeyStoreError(f"{database.path}: the row that names the store is damaged")
+    context = master_check_context(store_id)
+    database.rows("UPDATE state SET master_check = ?", (fresh.wrap(old.unwrap(check, context), context),))
     count, damaged = 0, set[int]()
-
-    def wrapped_anew(wrapped: SqlValue, context: bytes) -> bytes:
-        nonlocal count
+    for sealed in inventory(database.rows, store_id):
         try:
-            again = fresh.wrap(old.unwrap(wrapped if isinstance(wrapped, bytes) else b"", context), context)
+            again = fresh.wrap(old.unwrap(sealed.wrapped, sealed.context), sealed.context)
+            count += 1
         except DamagedSealError:
-            return _NO_WRAP
-        count += 1
-        return again
-
-    database.rows("UPDATE state SET master_check = ?", (wrapped_anew(check, master_check_context(store_id)),))
-    for piece, wrapped, block, pool, first, length, bits, rule, cursor, floor in _every(database, _PIECES, 0):
-        place = (str(pool), _number(block), _number(first), _number(length))
-        sharing = sharing_context(_number(bits), str(rule), _number(cursor), _number(floor)) if pool == STAGED else b""
-        again = wrapped_anew(wrapped, piece_context(store_id, *place, sharing))
-        database.rows("UPDATE piece_keys SET wrapped = ? WHERE piece = ?", (again, piece))
-        if again == _NO_WRAP:
-            damaged.add(_number(block))
-            database.rows("UPDATE blocks SET damaged = 1 WHERE block = ?", (block,))
-    for key_id, wrapped, master in _every(database, _HELD_KEYS, b""):
-        context = held_key_context(store_id, key_id if isinstance(key_id, bytes) else b"", str(master))
-        database.rows("UPDATE held_keys SET wrapped = ? WHERE key_id = ?", (wrapped_anew(wrapped, context), key_id))
-    for number_of_row, wrapped, number in _every(database, _HASH_KEY, 0):
-        again = wrapped_anew(wrapped, hash_key_context(store_id, _number(number)))
-        database.rows("UPDATE hash_key SET wrapped = ? WHERE id = ?", (again, number_of_row))
+            again = _NO_WRAP
+            if sealed.block is not None:
+                damaged.add(sealed.block)
+        database.rows(sealed.change, (again, sealed.row))
+    for block in damaged:
+        database.rows("UPDATE blocks SET damaged = 1 WHERE block = ?", (block,))
     database.rows("DELETE FROM piece_keys WHERE piece NOT IN (SELECT piece FROM pieces JOIN blocks USING (block))")
     return Rotation(count, tuple(sorted(damaged)))
-
-
-def _every(database: Database, sql: str, before: SqlValue) -> Iterator[Sequence[SqlValue]]:
-    """Read rows, some at a time, in the order of their first column."""
-    while rows := database.rows(sql, (before, WRAPS_AT_ONCE)):
-        yield from rows
-        before = rows[-1][0]
-
-
-def _number(value: SqlValue) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _fresh_file(key_file: Path) -> Path:

@@ -80,7 +80,7 @@ def test_all_that_was_there_is_there_under_the_fresh_key(store, tmp_path):
         (tmp_path / "before").mkdir(exist_ok=True)
         (tmp_path / "before" / copy).write_bytes((tmp_path / copy).read_bytes())
         (tmp_path / "before" / copy).chmod(0o600)
-    count = len(wraps(store))
+    count = len(wraps(store)) - 1  # one is the mark by which the store knows its master key
     assert rotate(store, tmp_path / "master.key") == Rotation(count, ())
 
     assert (tmp_path / "master.key").read_bytes() != OLD_KEY
