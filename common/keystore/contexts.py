@@ -6,6 +6,7 @@ the same key differently, and nothing else would show it.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 
 
@@ -79,3 +80,8 @@ def hash_key_context(store_id: bytes, number: int) -> bytes:
 def master_check_context(store_id: bytes) -> bytes:
     """Return what the wrap is bound to by which the store ``store_id`` knows its master key."""
     return b"qkdlink master key check" + store_id
+
+
+def row_guard(*facts: object) -> bytes:
+    """Return 8 bytes by which a row is known to hold the ``facts`` it was written with; against damage, not against malice."""
+    return hashlib.sha256(repr(facts).encode()).digest()[:8]

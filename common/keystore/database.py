@@ -28,6 +28,8 @@ FILE_MODE = 0o600
 BUSY_SECONDS = 5.0
 """How long a change waits for somebody who is reading the file."""
 
+_SET_ASIDE = "; set it aside and let the peer's greeting settle what is lost"
+
 SqlValue = int | float | str | bytes | None
 
 
@@ -142,6 +144,8 @@ class Database:
             return self._connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise self._explained(error) from None
+        except UnicodeDecodeError:
+            raise DamagedFileError(f"{self.path}: the file is damaged (a text in it is none){_SET_ASIDE}") from None
 
     def integer(self, sql: str, parameters: Sequence[SqlValue] = ()) -> int:
         """Return the one number a statement yields.
@@ -207,6 +211,31 @@ class Database:
             if not durable:
                 self._connection.execute("PRAGMA synchronous = FULL")
 
+    def check_table(self, table: str) -> None:
+        """Make sure that a table and its indexes say the same; indexes that do not are made anew.
+
+        Parameters
+        ----------
+        table : str
+            Its name.
+
+        Raises
+        ------
+        DamagedFileError
+            If the table itself cannot be read from end to end.
+        """
+        self.rows("PRAGMA ignore_check_constraints = ON")  # values that no row may have are dealt with where they are read
+        try:
+            if not self._is_whole(table):
+                self.rows(f"REINDEX {table}")
+                if not self._is_whole(table):
+                    raise DamagedFileError(f"{self.path}: the file is damaged (table {table}){_SET_ASIDE}")
+        finally:
+            self.rows("PRAGMA ignore_check_constraints = OFF")
+
+    def _is_whole(self, table: str) -> bool:
+        return self.rows(f"PRAGMA integrity_check({table})") == [("ok",)]
+
     def write_back(self) -> None:
         """Carry the log over into the file and empty it: what was deleted is until then still to be read in one or the other."""
         self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -234,7 +263,7 @@ class Database:
             return
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             pass  # what is committed is in the log, which the next one to open the store reads
         finally:
             self._connection.close()
@@ -276,9 +305,7 @@ class Database:
             self._failed = True  # after a failed write nobody knows what the disk holds; the next start reads what it does
             return KeyStoreError(f"{self.path}: the disk failed ({name}); the store stands still until it is opened again")
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            return DamagedFileError(
-                f"{self.path}: the file is damaged ({error}); set it aside and let the peer's greeting settle what is lost"
-            )
+            return DamagedFileError(f"{self.path}: the file is damaged ({error}){_SET_ASIDE}")
         return KeyStoreError(f"{self.path}: {error}")
 
 

@@ -231,7 +231,7 @@ class Delivering(HandingOut):
             total += order.total_bytes if fits else 0
         if not served:
             return None, (), tuple(short)
-        handout = self._enter(UseKind.TAKEN, pool, tuple(self._book.front(pool, total)), PURPOSE)
+        handout = self._enter(UseKind.TAKEN, pool, self._blocks.front(pool, total), PURPOSE)
         self._note_orders(handout.number, served)
         self._database.rows("INSERT INTO unsettled (handout) VALUES (?)", (handout.number,))
         return handout, tuple(served), tuple(short)

@@ -7,6 +7,7 @@ and key for applications in small ones.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from common.errors import KeyStoreError
@@ -202,14 +203,20 @@ class Shelf:
 
     def sweep(self) -> None:
         """Delete sealed pieces whose data key is gone: they are noise, not worth being overwritten."""
-        if self._database.rows("SELECT 1 FROM condemned LIMIT 1"):
-            self._database.rows("PRAGMA secure_delete = FAST")
-            try:
-                with self._database.transaction(durable=False):
-                    self._database.rows("DELETE FROM pieces WHERE piece IN (SELECT piece FROM condemned)")
-                    self._database.rows("DELETE FROM condemned")
-            finally:
-                self._database.rows("PRAGMA secure_delete = ON")
+        if not self._database.rows("SELECT 1 FROM condemned LIMIT 1"):
+            return
+        self._database.rows("PRAGMA secure_delete = FAST")
+        try:
+            with self._database.transaction(durable=False):
+                self._database.rows("DELETE FROM pieces WHERE piece IN (SELECT piece FROM condemned)")
+                self._database.rows("DELETE FROM condemned")
+        except DamagedFileError:
+            for piece in self._database.integers("SELECT piece FROM condemned"):
+                with contextlib.suppress(DamagedFileError), self._database.transaction(durable=False):  # noise on a broken page may stay
+                    self._database.rows("DELETE FROM pieces WHERE piece = ?", piece)
+                    self._database.rows("DELETE FROM condemned WHERE piece = ?", piece)
+        finally:
+            self._database.rows("PRAGMA secure_delete = ON")
 
     def _sealed(self, shelf: str, place: Piece) -> tuple[bytes, bytes]:
         found = self._database.rows(

@@ -308,8 +308,12 @@ class SqliteKeyStore(Delivering):
     def _recover(self) -> None:
         """Finish what a crash left half done, and notice an old copy."""
         handouts, noted = self._state("handouts"), self._watermark.read()
+        for table in ("blocks", "parts"):
+            self._database.check_table(table)
         with self._database.transaction():
             self._book.conclude_all()
+            self._blocks.give_up_altered()
+            self._blocks.erase_altered()
             if noted > handouts:
                 self._blocks.forgo()
                 self._forgo_held()
@@ -360,9 +364,9 @@ class SqliteKeyStore(Delivering):
                         self._forgo_held()
                     self._database.rows("UPDATE state SET doubted = 0, doubted_next = NULL")
         except DamagedPieceError as damaged:
-            # Later blocks are shared out by what earlier ones brought: the session ends, and the next greeting shows what we lack.
+            # The session ends, and the next greeting shows what we lack.
             with self._database.transaction():
-                self._blocks.erase(damaged.piece.block, damaged=True)
+                self._blocks.erase_staged(damaged.piece.block)
             raise
         for opened in ended:
             self._abandon(opened)
