@@ -98,13 +98,13 @@ class Blocks:
         if known == [("erased",)]:
             raise KeyStoreError(f"block {block} was erased: its number is not used again")
         self._shelf.remove(block)
+        facts = (key.count, rule.text, mask_cursor, reserve_floor)
         self._database.rows(
-            "INSERT OR REPLACE INTO blocks (block, state, count_bits, rule, mask_cursor, reserve_floor, staged_s) "
-            "VALUES (?, 'staged', ?, ?, ?, ?, ?)",
-            (block, key.count, rule.text, mask_cursor, reserve_floor, self._clock()),
+            "INSERT OR REPLACE INTO blocks (block, state, count_bits, rule, mask_cursor, reserve_floor, staged_s, guard) "
+            "VALUES (?, 'staged', ?, ?, ?, ?, ?, ?)",
+            (block, *facts, self._clock(), row_guard(block, *facts)),
         )
-        sharing = sharing_context(key.count, rule.text, mask_cursor, reserve_floor)
-        self._shelf.put(block, STAGED, memoryview(key.to_bits().to_bytes()), sharing)
+        self._shelf.put(block, STAGED, memoryview(key.to_bits().to_bytes()), sharing_context(*facts))
 
     def commit(self, block: int) -> None:
         """Share out a staged block.
@@ -195,14 +195,15 @@ class Blocks:
 
     def erase_altered(self) -> None:
         """Erase blocks whose row was altered on disk, and what was staged behind them: the next greeting makes the peer erase them too."""
-        altered = [
-            block if isinstance(block, int) else 0
-            for block, state, guard, *facts in self._database.rows(
-                "SELECT block, state, guard, count_bits, reserve_first, reserve_pairs FROM blocks WHERE state != 'erased'"
-            )
-            if not (state == "staged" or (state == "committed" and guard in (None, row_guard(block, *facts))))
-        ]
-        for block in altered:
+        guarded = {
+            "staged": "count_bits, rule, mask_cursor, reserve_floor",
+            "committed": "count_bits, reserve_first, reserve_pairs",
+        }
+        altered = self._database.integers("SELECT block FROM blocks WHERE state NOT IN ('staged', 'committed', 'erased')")
+        for state, columns in guarded.items():
+            rows = self._database.rows(f"SELECT guard, block, {columns} FROM blocks WHERE state = ? AND guard IS NOT NULL", (state,))  # noqa: S608 - fixed words
+            altered += [(_number(block),) for guard, block, *facts in rows if guard != row_guard(block, *facts)]
+        for (block,) in altered:
             self.erase_staged(block)
 
     def give_up_altered(self) -> None:
@@ -212,7 +213,7 @@ class Blocks:
 
     def _give_up(self, block: SqlValue, pool: str) -> None:
         self._database.rows("UPDATE parts SET left_bytes = 0 WHERE block = ? AND pool = ?", (block, pool))
-        self._shelf.destroy_keys(block if isinstance(block, int) else 0, pool)
+        self._shelf.destroy_keys(_number(block), pool)
         self._database.rows("UPDATE blocks SET damaged = 1 WHERE block = ?", (block,))
 
     def front(self, pool: Pool, count_bytes: int) -> tuple[Piece, ...]:
@@ -344,3 +345,7 @@ class Blocks:
                     self._book.spend(UseKind.DAMAGED, pool, [Piece(damaged.block, first, end - first)])
         self._shelf.destroy_piece_key(pool.value, damaged)
         self._database.rows("UPDATE blocks SET damaged = 1 WHERE block = ?", (damaged.block,))
+
+
+def _number(value: SqlValue) -> int:
+    return value if isinstance(value, int) else 0

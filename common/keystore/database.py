@@ -304,7 +304,7 @@ class Database:
         if name.startswith("SQLITE_IOERR"):
             self._failed = True  # after a failed write nobody knows what the disk holds; the next start reads what it does
             return KeyStoreError(f"{self.path}: the disk failed ({name}); the store stands still until it is opened again")
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "Could not decode" in str(error):
             return DamagedFileError(f"{self.path}: the file is damaged ({error}){_SET_ASIDE}")
         return KeyStoreError(f"{self.path}: {error}")
 

@@ -230,7 +230,19 @@ def read_key_file(path: Path) -> bytes:
 
 
 def decoded(data: bytes, where: str) -> bytes:
-    """Return the master key that ``data`` from ``where`` spells.
+    """Read a master key.
+
+    Parameters
+    ----------
+    data : bytes
+        The key, or its hexadecimal digits.
+    where : str
+        Where it is from, for the error.
+
+    Returns
+    -------
+    bytes
+        32 bytes.
 
     Raises
     ------

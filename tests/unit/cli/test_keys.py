@@ -211,6 +211,17 @@ def test_a_master_key_is_replaced_and_the_nodes_open_their_stores(configs, store
     assert "not the one this store was sealed with" in capsys.readouterr().err
 
 
+def test_a_node_finishes_a_rotation_that_was_interrupted(configs):
+    key_file = configs[0].parent / "master.key"
+    key_file.rename(key_file.with_name("master.key.new"))
+    key_file.write_bytes(bytes(32))
+    key_file.chmod(0o600)
+    with running(configs) as opened:
+        assert opened[0].levels().count_committed == 2
+    assert key_file.read_bytes() != bytes(32)
+    assert not key_file.with_name("master.key.new").exists()
+
+
 def test_a_running_node_keeps_its_master_key(configs, capsys):
     with running(configs):
         assert run(["keys", "rotate", "--config", str(configs[0])]) == 2

