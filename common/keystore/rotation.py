@@ -32,7 +32,7 @@ COPIES = 2
 """How much room a rotation needs, in sizes of the store: the log holds one copy, and a temporary file another."""
 
 _NO_WRAP = b""
-"""In place that does not open: its key is lost with either master key, and is named when it is asked for."""
+"""In place of a wrap that does not open: its key is lost with either master key, and is named when it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
