@@ -6,13 +6,15 @@ are known to agree on them; it may be committed much later, by another session, 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 
 from common.bits import SecretBits
 from common.conversation.operations import MOST_LISTED_BLOCKS
 from common.errors import KeyNotFoundError, KeyStoreError
 from common.keystore.book import Book, Share
-from common.keystore.database import Database
+from common.keystore.contexts import row_guard, sharing_context
+from common.keystore.database import Database, SqlValue
 from common.keystore.interface import Piece, UseKind
 from common.keystore.ownership import DELIVERIES, PAIR_BYTES, TAGS, BlockFacts, OwnershipRule, Pool, share_out
 from common.keystore.shelf import STAGED, DamagedPieceError, Shelf
@@ -22,6 +24,13 @@ RESEALED = frozenset(DELIVERIES.values())
 
 MOST_BLOCK_BYTES = 1 << 40
 """Above the length of any block."""
+
+
+_ALTERED_PARTS = """
+SELECT block, pool FROM parts WHERE left_bytes > 0 AND (pool NOT IN (SELECT value FROM json_each(?)) OR left_bytes + (
+    SELECT coalesce(SUM(uses.count_bytes), 0) FROM uses WHERE uses.block = parts.block AND uses.pool = parts.pool AND returned = 0
+) != count_bytes)"""
+_POOLS = json.dumps([pool.value for pool in Pool])
 
 
 class Blocks:
@@ -89,12 +98,13 @@ class Blocks:
         if known == [("erased",)]:
             raise KeyStoreError(f"block {block} was erased: its number is not used again")
         self._shelf.remove(block)
+        facts = (key.count, rule.text, mask_cursor, reserve_floor)
         self._database.rows(
-            "INSERT OR REPLACE INTO blocks (block, state, count_bits, rule, mask_cursor, reserve_floor, staged_s) "
-            "VALUES (?, 'staged', ?, ?, ?, ?, ?)",
-            (block, key.count, rule.text, mask_cursor, reserve_floor, self._clock()),
+            "INSERT OR REPLACE INTO blocks (block, state, count_bits, rule, mask_cursor, reserve_floor, staged_s, guard) "
+            "VALUES (?, 'staged', ?, ?, ?, ?, ?, ?)",
+            (block, *facts, self._clock(), row_guard(block, *facts)),
         )
-        self._shelf.put(block, STAGED, memoryview(key.to_bits().to_bytes()))
+        self._shelf.put(block, STAGED, memoryview(key.to_bits().to_bytes()), sharing_context(*facts))
 
     def commit(self, block: int) -> None:
         """Share out a staged block.
@@ -124,14 +134,19 @@ class Blocks:
         ((count_bits, mask_cursor, floor),) = self._database.integers(
             "SELECT count_bits, mask_cursor, reserve_floor FROM blocks WHERE block = ?", (block,)
         )
+        key = self._staged_key(block, count_bits, sharing_context(count_bits, str(rule), mask_cursor, floor))
         facts = BlockFacts(count_bits, mask_cursor, max(floor, self.reserve_end(block)))
         ownership = share_out(facts, OwnershipRule.of_text(str(rule)))
-        key = bytearray((count_bits + 7) // 8)
-        self._shelf.read(STAGED, Piece(block, 0, len(key)), memoryview(key))
         self._shelf.destroy_keys(block)
         self._database.rows(
-            "UPDATE blocks SET state = 'committed', committed_s = ?, reserve_first = ?, reserve_pairs = ? WHERE block = ?",
-            (self._clock(), ownership.reserve_first, ownership.reserve_pairs, block),
+            "UPDATE blocks SET state = 'committed', committed_s = ?, reserve_first = ?, reserve_pairs = ?, guard = ? WHERE block = ?",
+            (
+                self._clock(),
+                ownership.reserve_first,
+                ownership.reserve_pairs,
+                row_guard(block, count_bits, ownership.reserve_first, ownership.reserve_pairs),
+                block,
+            ),
         )
         for part in ownership.parts:
             if part.pool is not None:
@@ -142,6 +157,16 @@ class Blocks:
                 )
                 self._shelf.put(block, part.pool.value, memoryview(key)[first : first + count])
         key[:] = bytes(len(key))
+
+    def _staged_key(self, block: int, count_bits: int, sharing: bytes) -> bytearray:
+        """Open a staged block; a length that its sealed pieces do not have asks for no memory."""
+        count_bytes = sum(piece.count_bytes for piece in self._shelf.pieces(STAGED, block))
+        whole = Piece(block, 0, count_bytes)
+        if count_bytes != (count_bits + 7) // 8:
+            raise DamagedPieceError(STAGED, whole)
+        key = bytearray(count_bytes)
+        self._shelf.read(STAGED, whole, memoryview(key), sharing)
+        return key
 
     def erase(self, block: int, *, damaged: bool = False) -> None:
         """Erase a block, data keys first.
@@ -157,6 +182,62 @@ class Blocks:
             self.abandon(share, UseKind.ERASED)
         self._shelf.destroy_keys(block)
         self._database.rows("UPDATE blocks SET state = 'erased', damaged = max(damaged, ?) WHERE block = ?", (int(damaged), block))
+
+    def erase_staged(self, damaged: int) -> None:
+        """Erase a staged block that is ``damaged``, and all that were staged behind it.
+
+        Those are shared out by what the blocks before them brought to the reserve, at the peer perhaps already: without the damaged one
+        they would be shared out otherwise here, and the ends would hand out different key under the same name.
+        """
+        self.erase(damaged, damaged=True)
+        for (block,) in self._database.integers("SELECT block FROM blocks WHERE state = 'staged' AND block > ?", (damaged,)):
+            self.erase(block)
+
+    def erase_altered(self) -> None:
+        """Erase blocks whose row was altered on disk, and what was staged behind them: the next greeting makes the peer erase them too."""
+        guarded = {
+            "staged": "count_bits, rule, mask_cursor, reserve_floor",
+            "committed": "count_bits, reserve_first, reserve_pairs",
+        }
+        altered = self._database.integers("SELECT block FROM blocks WHERE state NOT IN ('staged', 'committed', 'erased')")
+        for state, columns in guarded.items():
+            rows = self._database.rows(f"SELECT guard, block, {columns} FROM blocks WHERE state = ? AND guard IS NOT NULL", (state,))  # noqa: S608 - fixed words
+            altered += [(_number(block),) for guard, block, *facts in rows if guard != row_guard(block, *facts)]
+        for (block,) in altered:
+            self.erase_staged(block)
+
+    def give_up_altered(self) -> None:
+        """Give up what is left of parts of which the ledger does not add up: nobody knows which of it was handed out."""
+        for block, pool in self._database.rows(_ALTERED_PARTS, (_POOLS,)):
+            self._give_up(block, str(pool))
+
+    def _give_up(self, block: SqlValue, pool: str) -> None:
+        self._database.rows("UPDATE parts SET left_bytes = 0 WHERE block = ? AND pool = ?", (block, pool))
+        self._shelf.destroy_keys(_number(block), pool)
+        self._database.rows("UPDATE blocks SET damaged = 1 WHERE block = ?", (block,))
+
+    def front(self, pool: Pool, count_bytes: int) -> tuple[Piece, ...]:
+        """Choose key from the front of one of our pools, past parts whose front the ledger has as spent.
+
+        Parameters
+        ----------
+        pool : Pool
+            Which.
+        count_bytes : int
+            How much.
+
+        Returns
+        -------
+        tuple[Piece, ...]
+            As ``Book.front`` has it.
+        """
+        while True:
+            pieces = self._book.front(pool, count_bytes)
+            spent = [piece for piece in pieces if self._book.is_spent(pool, piece)]
+            if not spent:
+                return tuple(pieces)
+            for piece in spent:
+                self._give_up(piece.block, pool.value)
 
     def abandon(self, share: Share, kind: UseKind) -> None:
         """Give up what is left of ``share``, for the reason ``kind``."""
@@ -264,3 +345,7 @@ class Blocks:
                     self._book.spend(UseKind.DAMAGED, pool, [Piece(damaged.block, first, end - first)])
         self._shelf.destroy_piece_key(pool.value, damaged)
         self._database.rows("UPDATE blocks SET damaged = 1 WHERE block = ?", (damaged.block,))
+
+
+def _number(value: SqlValue) -> int:
+    return value if isinstance(value, int) else 0

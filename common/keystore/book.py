@@ -181,6 +181,15 @@ class Book:
             raise KeyStoreError(f"{8 * count_bytes} bits of {pool.value} lie in {len(pieces)} pieces, at most {MOST_PIECES} go together")
         return pieces
 
+    def is_spent(self, pool: Pool, piece: Piece) -> bool:
+        """Return whether the ledger has any byte of a ``piece`` of ``pool`` as spent."""
+        last = self._database.integers(
+            "SELECT first_byte + count_bytes FROM uses WHERE block = ? AND pool = ? AND returned = 0 AND first_byte < ? "
+            "ORDER BY first_byte DESC LIMIT 1",
+            (piece.block, pool.value, piece.end_byte),
+        )
+        return any(end > piece.first_byte for (end,) in last)
+
     def check_free(self, pool: Pool, pieces: Iterable[Piece]) -> None:
         """Refuse pieces that are not here or not free.
 
@@ -200,7 +209,7 @@ class Book:
         """
         for piece in pieces:
             found = self._database.rows(
-                "SELECT count_bytes FROM parts JOIN blocks USING (block) WHERE block = ? AND pool = ? AND state = 'committed'",
+                "SELECT count_bytes, left_bytes FROM parts JOIN blocks USING (block) WHERE block = ? AND pool = ? AND state = 'committed'",
                 (piece.block, pool.value),
             )
             if not found and self._database.rows("SELECT 1 FROM blocks WHERE block = ? AND state = 'staged'", (piece.block,)):
@@ -209,12 +218,7 @@ class Book:
                 raise KeyNotFoundError(
                     f"block {piece.block}, {pool.value}, bytes {piece.first_byte} to {piece.end_byte}: no such key is committed here"
                 )
-            last = self._database.rows(
-                "SELECT first_byte + count_bytes FROM uses WHERE block = ? AND pool = ? AND returned = 0 AND first_byte < ? "
-                "ORDER BY first_byte DESC LIMIT 1",
-                (piece.block, pool.value, piece.end_byte),
-            )
-            if last and _number(last[0][0]) > piece.first_byte:
+            if self.is_spent(pool, piece) or _number(found[0][1]) < piece.count_bytes:
                 raise KeyAlreadyTakenError(
                     f"block {piece.block}, {pool.value}, bytes {piece.first_byte} to {piece.end_byte}: handed out or destroyed before"
                 )

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from common.channel.codec import Party
 from common.channel.pairs import is_hash_key
-from common.errors import ConfigurationError, KeyStoreError, QkdError
-from common.keystore.database import migrations
+from common.errors import KeyStoreError, QkdError
+from common.keystore.database import read_only
 from common.keystore.orders import KEY_ID_BYTES
 from common.keystore.ownership import PAIR_BYTES, Pool
 
@@ -57,6 +57,8 @@ class LedgerFile:
         Block, pool, first byte and bytes of the pieces of these handouts.
     given : list[tuple[str, bytes]]
         Who was given which key at this end; repeated answers count once.
+    damaged : tuple[int, ...]
+        Blocks of which something was found not to open.
     """
 
     name: str
@@ -70,6 +72,7 @@ class LedgerFile:
     keys: dict[bytes, tuple[int, int, int]] = field(default_factory=dict)
     handouts: dict[int, list[tuple[int, str, int, int]]] = field(default_factory=dict)
     given: list[tuple[str, bytes]] = field(default_factory=list)
+    damaged: tuple[int, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> LedgerFile:
@@ -92,20 +95,17 @@ class LedgerFile:
         KeyStoreError
             If it cannot be read.
         """
-        if not path.is_file():
-            raise ConfigurationError(f"{path}: no such key store")
-        try:
-            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(read_only(path)) as connection:
+            try:
                 return cls._of(path, connection)
-        except sqlite3.Error as error:
-            raise KeyStoreError(f"{path}: {error}") from None
+            except sqlite3.Error as error:
+                raise KeyStoreError(f"{path}: {error}") from None
+            except (ValueError, TypeError):
+                raise KeyStoreError(f"{path}: a row of the ledger is damaged") from None
 
     @classmethod
     def _of(cls, path: Path, connection: sqlite3.Connection) -> LedgerFile:
         ((version,),) = connection.execute("PRAGMA user_version")
-        if version > migrations()[-1][0]:
-            raise ConfigurationError(f"{path} was written by a newer version: update qkdlink")
-        connection.execute("BEGIN")
         ((owner, cursor, next_block),) = connection.execute("SELECT owner, mask_cursor, next_block FROM state")
         uses, sealed = defaultdict(list), defaultdict(list)
         for block, pool, *use in connection.execute("SELECT block, pool, first_byte, count_bytes, kind FROM uses WHERE returned = 0"):
@@ -116,6 +116,7 @@ class LedgerFile:
             sealed[block, pool].append(tuple(stretch))
         keys, handouts, given = _orders(connection) if version >= ORDERS_SINCE else ({}, {}, [])
         blocks = connection.execute("SELECT block, state, count_bits, reserve_first, reserve_pairs FROM blocks")
+        damaged = connection.execute("SELECT block FROM blocks WHERE damaged != 0 ORDER BY block")
         parts = connection.execute("SELECT block, pool, first_bit, count_bytes, left_bytes FROM parts")
         return cls(
             name=path.name,
@@ -129,6 +130,7 @@ class LedgerFile:
             keys=keys,
             handouts=handouts,
             given=given,
+            damaged=tuple(block for (block,) in damaged),
         )
 
     def stretches(self, key_id: bytes) -> list[tuple[int, str, int, int]]:

@@ -25,6 +25,11 @@ CACHE_KIBIBYTES = 2048
 
 FILE_MODE = 0o600
 
+BUSY_SECONDS = 5.0
+"""How long a change waits for somebody who is reading the file."""
+
+_SET_ASIDE = "; set it aside and let the peer's greeting settle what is lost"
+
 SqlValue = int | float | str | bytes | None
 
 
@@ -37,6 +42,46 @@ def migrations() -> list[tuple[int, str]]:
     folder = resources.files("common.keystore") / "migrations"
     found = [entry for entry in folder.iterdir() if entry.name.endswith(".sql")]
     return sorted((int(entry.name.split("_")[0]), entry.read_text(encoding="utf-8")) for entry in found)
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """Open a store file for looking at it as it stands now, whether or not a process has it open.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is not changed.
+
+    Returns
+    -------
+    sqlite3.Connection
+        Within one transaction.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such file, or a newer version wrote it.
+    KeyStoreError
+        If it cannot be read.
+    """
+    if not path.is_file():
+        raise ConfigurationError(f"{path}: no such key store")
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    except sqlite3.Error as error:
+        raise KeyStoreError(f"{path}: {error}") from None
+    try:
+        ((version,),) = connection.execute("PRAGMA user_version")
+        if version > migrations()[-1][0]:
+            raise ConfigurationError(f"{path} was written by a newer version: update qkdlink")
+        connection.execute("BEGIN")
+    except sqlite3.Error as error:
+        connection.close()
+        raise KeyStoreError(f"{path}: {error}") from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 class Database:
@@ -63,7 +108,7 @@ class Database:
         _ensure_private(path)
         self._guard = _locked(path)
         try:
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+            self._connection = sqlite3.connect(path, BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256)
         except sqlite3.Error as error:
             os.close(self._guard)
             raise KeyStoreError(f"{path}: {error}") from None
@@ -99,6 +144,8 @@ class Database:
             return self._connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise self._explained(error) from None
+        except UnicodeDecodeError:
+            raise DamagedFileError(f"{self.path}: the file is damaged (a text in it is none){_SET_ASIDE}") from None
 
     def integer(self, sql: str, parameters: Sequence[SqlValue] = ()) -> int:
         """Return the one number a statement yields.
@@ -164,9 +211,51 @@ class Database:
             if not durable:
                 self._connection.execute("PRAGMA synchronous = FULL")
 
+    def check_table(self, table: str) -> None:
+        """Make sure that a table and its indexes say the same; indexes that do not are made anew.
+
+        Parameters
+        ----------
+        table : str
+            Its name.
+
+        Raises
+        ------
+        DamagedFileError
+            If the table itself cannot be read from end to end.
+        """
+        self.rows("PRAGMA ignore_check_constraints = ON")  # values that no row may have are dealt with where they are read
+        try:
+            if not self._is_whole(table):
+                self.rows(f"REINDEX {table}")
+                if not self._is_whole(table):
+                    raise DamagedFileError(f"{self.path}: the file is damaged (table {table}){_SET_ASIDE}")
+        finally:
+            self.rows("PRAGMA ignore_check_constraints = OFF")
+
+    def _is_whole(self, table: str) -> bool:
+        return self.rows(f"PRAGMA integrity_check({table})") == [("ok",)]
+
     def write_back(self) -> None:
         """Carry the log over into the file and empty it: what was deleted is until then still to be read in one or the other."""
         self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def write_anew(self) -> None:
+        """Write the whole file anew and empty the log, so that neither keeps anything that was deleted or overwritten before.
+
+        Raises
+        ------
+        KeyStoreError
+            If the disk has no room for a second copy, or somebody else is reading the file.
+        """
+        self.rows("PRAGMA temp_store = FILE")  # in memory a second copy may be too large
+        try:
+            self.rows("VACUUM")
+        finally:
+            self.rows("PRAGMA temp_store = MEMORY")
+        ((is_busy, _, _),) = self.integers("PRAGMA wal_checkpoint(TRUNCATE)")
+        if is_busy:
+            raise KeyStoreError(f"{self.path}: another process reads the store, so its log cannot be emptied: end that one first")
 
     def close(self) -> None:
         """Write the log back, empty it, and let go of the file."""
@@ -174,7 +263,7 @@ class Database:
             return
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             pass  # what is committed is in the log, which the next one to open the store reads
         finally:
             self._connection.close()
@@ -215,10 +304,8 @@ class Database:
         if name.startswith("SQLITE_IOERR"):
             self._failed = True  # after a failed write nobody knows what the disk holds; the next start reads what it does
             return KeyStoreError(f"{self.path}: the disk failed ({name}); the store stands still until it is opened again")
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            return DamagedFileError(
-                f"{self.path}: the file is damaged ({error}); set it aside and let the peer's greeting settle what is lost"
-            )
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "Could not decode" in str(error):
+            return DamagedFileError(f"{self.path}: the file is damaged ({error}){_SET_ASIDE}")
         return KeyStoreError(f"{self.path}: {error}")
 
 

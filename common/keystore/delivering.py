@@ -8,11 +8,11 @@ for the watermark: a store put back from an old copy forgoes what it held.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from common.errors import KeyAlreadyTakenError, KeyNotCommittedError, KeyNotFoundError, KeyStoreError
+from common.keystore.contexts import held_key_context
 from common.keystore.handing_out import HandingOut
 from common.keystore.handouts import OpenHandout
 from common.keystore.interface import MOST_TAKEN_BYTES, Handout, Piece, UseKind
@@ -231,7 +231,7 @@ class Delivering(HandingOut):
             total += order.total_bytes if fits else 0
         if not served:
             return None, (), tuple(short)
-        handout = self._enter(UseKind.TAKEN, pool, tuple(self._book.front(pool, total)), PURPOSE)
+        handout = self._enter(UseKind.TAKEN, pool, self._blocks.front(pool, total), PURPOSE)
         self._note_orders(handout.number, served)
         self._database.rows("INSERT INTO unsettled (handout) VALUES (?)", (handout.number,))
         return handout, tuple(served), tuple(short)
@@ -329,7 +329,8 @@ class Delivering(HandingOut):
         now, first = self._clock(), 0
         for order in orders:
             for key_id in order.key_ids:
-                wrapped, sealed = seal(self._master, key[first : first + order.count_bytes], self._held_context(key_id, order.master))
+                context = held_key_context(self._store_id, key_id, order.master)
+                wrapped, sealed = seal(self._master, key[first : first + order.count_bytes], context)
                 first += order.count_bytes
                 known = self._database.rows(
                     "INSERT OR IGNORE INTO held_keys (key_id, master, held_s, wrapped, sealed) VALUES (?, ?, ?, ?, ?) RETURNING 1",
@@ -381,14 +382,11 @@ class Delivering(HandingOut):
     def _unsealed(self, asked: Collection, found: list[tuple[bytes, bytes]]) -> list[bytes] | KeyStoreError:
         try:
             return [
-                unseal(self._master, wrapped, sealed, self._held_context(key_id, asked.master))
+                unseal(self._master, wrapped, sealed, held_key_context(self._store_id, key_id, asked.master))
                 for key_id, (wrapped, sealed) in zip(asked.key_ids, found, strict=True)
             ]
         except DamagedSealError:
             return KeyNotFoundError("a held key is damaged on disk")
-
-    def _held_context(self, key_id: bytes, master: str) -> bytes:
-        return b"qkdlink held key 1" + self._store_id + struct.pack("<I", len(key_id)) + key_id + master.encode()
 
 
 @contextmanager

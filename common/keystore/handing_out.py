@@ -62,7 +62,7 @@ class HandingOut(HandsOutAtOnce):
         with self._mutex:
             self._refuse_strangers()
             with self._database.transaction():
-                pieces = tuple(self._book.front(pool, count_bytes))
+                pieces = self._blocks.front(pool, count_bytes)
                 handout = self._enter(UseKind.TAKEN, pool, pieces, purpose)
             return self._begin(handout, is_final=True)
 

@@ -11,6 +11,7 @@ from common.channel.codec import Party
 from common.channel.pairs import PROVISIONED_HASH_KEY, is_hash_key, next_hash_key, next_mask
 from common.errors import AbortReason, BlockAborted, KeyExhaustedError, KeyNotFoundError, KeyStoreError
 from common.keystore.blocks import Blocks
+from common.keystore.contexts import hash_key_context
 from common.keystore.database import Database
 from common.keystore.interface import UseKind
 from common.keystore.masks import ProvisionedMasks, mask_of
@@ -151,7 +152,7 @@ class Reserve:
         try:
             with self._database.transaction():
                 key = self._taken_hash_key(number)
-                wrapped, sealed = seal(self._master, key, self._context(number))
+                wrapped, sealed = seal(self._master, key, hash_key_context(self._store_id, number))
                 self._database.rows(
                     "UPDATE hash_key SET number = ?, least = ?, wrapped = ?, sealed = ?", (number, self.least_hash_key, wrapped, sealed)
                 )
@@ -216,13 +217,10 @@ class Reserve:
         try:
             if not isinstance(wrapped, bytes) or not isinstance(sealed, bytes):
                 raise DamagedSealError("the hash key is no bytes")
-            return unseal(self._master, wrapped, sealed, self._context(self.hash_key))
+            return unseal(self._master, wrapped, sealed, hash_key_context(self._store_id, self.hash_key))
         except DamagedSealError:
             self.distrust(self.hash_key)
             return None
-
-    def _context(self, number: int) -> bytes:
-        return b"qkdlink hash key 1" + self._store_id + number.to_bytes(8, "little")
 
 
 def check_mask(mask_index: int, cursor: int) -> None:

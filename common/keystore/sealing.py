@@ -167,16 +167,21 @@ def load_master_key(source: str, directory: Path) -> MasterKey:
     """
     kind, _, name = source.partition(":")
     if kind == "env":
-        return MasterKey(_decoded(_taken_from_environment(name), f"environment variable {name}"))
+        return MasterKey(decoded(_taken_from_environment(name), f"environment variable {name}"))
     if kind == "credential":
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
         if not folder or not name or Path(name).name != name:
             raise ConfigurationError(
                 f"store.master_key = {source!r}: no such systemd credential; set LoadCredential={name}:FILE in the unit"
             )
-        return MasterKey(_decoded(_private_bytes(Path(folder) / name), source))
+        return MasterKey(decoded(read_key_file(Path(folder) / name), source))
     path = directory / source
-    return MasterKey(_decoded(_private_bytes(path), str(path)))
+    return MasterKey(decoded(read_key_file(path), str(path)))
+
+
+def master_key_file(source: str, directory: Path) -> Path | None:
+    """Return the file that a ``source`` names, relative to ``directory``; None for a credential or the environment."""
+    return None if source.startswith(("env:", "credential:")) else directory / source
 
 
 def _taken_from_environment(name: str) -> bytes:
@@ -191,8 +196,24 @@ def _taken_from_environment(name: str) -> bytes:
     return value
 
 
-def _private_bytes(path: Path) -> bytes:
-    """Read a small file that nobody else may read; the open file is what is checked."""
+def read_key_file(path: Path) -> bytes:
+    """Read a small file that nobody else may read; the open file is what is checked.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    bytes
+        What is in it.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is none, or others may read it.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not hold up the start
     except OSError as error:
@@ -208,7 +229,26 @@ def _private_bytes(path: Path) -> bytes:
         os.close(descriptor)
 
 
-def _decoded(data: bytes, where: str) -> bytes:
+def decoded(data: bytes, where: str) -> bytes:
+    """Read a master key.
+
+    Parameters
+    ----------
+    data : bytes
+        The key, or its hexadecimal digits.
+    where : str
+        Where it is from, for the error.
+
+    Returns
+    -------
+    bytes
+        32 bytes.
+
+    Raises
+    ------
+    ConfigurationError
+        If it is none.
+    """
     if len(data) == MASTER_KEY_BYTES:
         return data
     try:

@@ -7,10 +7,11 @@ and key for applications in small ones.
 
 from __future__ import annotations
 
-import struct
+import contextlib
 from collections.abc import Sequence
 
 from common.errors import KeyStoreError
+from common.keystore.contexts import piece_context
 from common.keystore.database import DamagedFileError, Database, SqlValue
 from common.keystore.interface import Piece
 from common.keystore.ownership import PAIR_BYTES, Pool
@@ -64,7 +65,7 @@ class Shelf:
         self._master = master
         self._store_id = store_id
 
-    def put(self, block: int, shelf: str, key: memoryview) -> None:
+    def put(self, block: int, shelf: str, key: memoryview, sharing: bytes = b"") -> None:
         """Seal key, inside the caller's transaction.
 
         Parameters
@@ -75,14 +76,16 @@ class Shelf:
             Name of a pool, or ``STAGED``.
         key : memoryview
             Bytes of that part, from its beginning.
+        sharing : bytes
+            What a staged block is bound to beside its place.
         """
         step = _STEPS.get(shelf, PIECE_BYTES)
         for first in range(0, len(key), step):
             part = key[first : first + step]
-            self._put_piece(shelf, Piece(block, first, len(part)), part)
+            self._put_piece(shelf, Piece(block, first, len(part)), part, sharing)
 
-    def _put_piece(self, shelf: str, place: Piece, key: memoryview) -> None:
-        wrapped, sealed = seal(self._master, key, self._context(shelf, place))
+    def _put_piece(self, shelf: str, place: Piece, key: memoryview, sharing: bytes = b"") -> None:
+        wrapped, sealed = seal(self._master, key, self._context(shelf, place, sharing))
         ((number,),) = self._database.rows(
             "INSERT INTO pieces (block, pool, first_byte, count_bytes, sealed) VALUES (?, ?, ?, ?, ?) RETURNING piece",
             (place.block, shelf, place.first_byte, place.count_bytes, sealed),
@@ -115,7 +118,7 @@ class Shelf:
                 self._put_piece(shelf, part, opened[first : first + part.count_bytes])
         key[:] = bytes(len(key))
 
-    def read(self, shelf: str, wanted: Piece, into: memoryview) -> None:
+    def read(self, shelf: str, wanted: Piece, into: memoryview, sharing: bytes = b"") -> None:
         """Open key.
 
         Parameters
@@ -126,6 +129,8 @@ class Shelf:
             Which bytes.
         into : memoryview
             Filled with exactly these.
+        sharing : bytes
+            What a staged block is bound to beside its place.
 
         Raises
         ------
@@ -138,7 +143,7 @@ class Shelf:
                 break
             try:
                 wrapped, sealed = self._sealed(shelf, piece)
-                key = unseal(self._master, wrapped, sealed, self._context(shelf, piece))
+                key = unseal(self._master, wrapped, sealed, self._context(shelf, piece, sharing))
             except (DamagedSealError, DamagedFileError):
                 raise DamagedPieceError(shelf, piece) from None
             end = min(piece.end_byte, wanted.end_byte)
@@ -198,14 +203,20 @@ class Shelf:
 
     def sweep(self) -> None:
         """Delete sealed pieces whose data key is gone: they are noise, not worth being overwritten."""
-        if self._database.rows("SELECT 1 FROM condemned LIMIT 1"):
-            self._database.rows("PRAGMA secure_delete = FAST")
-            try:
-                with self._database.transaction(durable=False):
-                    self._database.rows("DELETE FROM pieces WHERE piece IN (SELECT piece FROM condemned)")
-                    self._database.rows("DELETE FROM condemned")
-            finally:
-                self._database.rows("PRAGMA secure_delete = ON")
+        if not self._database.rows("SELECT 1 FROM condemned LIMIT 1"):
+            return
+        self._database.rows("PRAGMA secure_delete = FAST")
+        try:
+            with self._database.transaction(durable=False):
+                self._database.rows("DELETE FROM pieces WHERE piece IN (SELECT piece FROM condemned)")
+                self._database.rows("DELETE FROM condemned")
+        except DamagedFileError:
+            for piece in self._database.integers("SELECT piece FROM condemned"):
+                with contextlib.suppress(DamagedFileError), self._database.transaction(durable=False):  # noise on a broken page may stay
+                    self._database.rows("DELETE FROM pieces WHERE piece = ?", piece)
+                    self._database.rows("DELETE FROM condemned WHERE piece = ?", piece)
+        finally:
+            self._database.rows("PRAGMA secure_delete = ON")
 
     def _sealed(self, shelf: str, place: Piece) -> tuple[bytes, bytes]:
         found = self._database.rows(
@@ -220,6 +231,5 @@ class Shelf:
             raise DamagedSealError("a sealed piece is no bytes")
         return wrapped, sealed
 
-    def _context(self, shelf: str, piece: Piece) -> bytes:
-        place = struct.pack("<QQQ", piece.block, piece.first_byte, piece.count_bytes)
-        return b"qkdlink piece 1" + self._store_id + place + shelf.encode()
+    def _context(self, shelf: str, piece: Piece, sharing: bytes) -> bytes:
+        return piece_context(self._store_id, shelf, piece.block, piece.first_byte, piece.count_bytes, sharing)

@@ -31,6 +31,7 @@ from common.conversation.operations import (
 from common.errors import ConfigurationError, KeyStoreError
 from common.keystore.blocks import Blocks
 from common.keystore.book import Book, Share
+from common.keystore.contexts import master_check_context
 from common.keystore.database import Database
 from common.keystore.delivering import Delivering
 from common.keystore.handouts import OpenHandout, OpenHandouts
@@ -51,8 +52,6 @@ from common.keystore.watermark import Watermark
 
 DEFAULT_CAPACITY_BITS = 8 << 30
 """Key to keep before distillation should pause: one gibibyte."""
-
-_MASTER_CHECK = b"qkdlink master key check"
 
 
 class SqliteKeyStore(Delivering):
@@ -290,7 +289,7 @@ class SqliteKeyStore(Delivering):
         with self._database.transaction():
             if not self._database.rows("SELECT 1 FROM state"):
                 store_id = os.urandom(16)
-                check = master.wrap(bytes(DATA_KEY_BYTES), _MASTER_CHECK + store_id)
+                check = master.wrap(bytes(DATA_KEY_BYTES), master_check_context(store_id))
                 self._database.rows(
                     "INSERT INTO state (id, store_id, owner, master_check, next_block, mask_cursor, handouts) VALUES (1, ?, ?, ?, 1, 0, 0)",
                     (store_id, int(self._owner), check),
@@ -301,7 +300,7 @@ class SqliteKeyStore(Delivering):
             if not isinstance(store_id_, bytes) or not isinstance(check_, bytes):
                 raise KeyStoreError(f"{self._database.path}: the row that names the store is damaged")
             try:
-                master.unwrap(check_, _MASTER_CHECK + store_id_)
+                master.unwrap(check_, master_check_context(store_id_))
             except DamagedSealError:
                 raise ConfigurationError(f"{self._database.path}: the master key is not the one this store was sealed with") from None
             return store_id_
@@ -309,8 +308,12 @@ class SqliteKeyStore(Delivering):
     def _recover(self) -> None:
         """Finish what a crash left half done, and notice an old copy."""
         handouts, noted = self._state("handouts"), self._watermark.read()
+        for table in ("blocks", "parts"):
+            self._database.check_table(table)
         with self._database.transaction():
             self._book.conclude_all()
+            self._blocks.give_up_altered()
+            self._blocks.erase_altered()
             if noted > handouts:
                 self._blocks.forgo()
                 self._forgo_held()
@@ -361,9 +364,9 @@ class SqliteKeyStore(Delivering):
                         self._forgo_held()
                     self._database.rows("UPDATE state SET doubted = 0, doubted_next = NULL")
         except DamagedPieceError as damaged:
-            # Later blocks are shared out by what earlier ones brought: the session ends, and the next greeting shows what we lack.
+            # The session ends, and the next greeting shows what we lack.
             with self._database.transaction():
-                self._blocks.erase(damaged.piece.block, damaged=True)
+                self._blocks.erase_staged(damaged.piece.block)
             raise
         for opened in ended:
             self._abandon(opened)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from common.channel.authentication import ChannelSecrets
 from common.channel.codec import Party
 from common.keystore.interface import KeyStore
-from common.keystore.sealing import load_master_key
+from common.keystore.rotation import finish
+from common.keystore.sealing import load_master_key, master_key_file
 from common.keystore.sqlite import SqliteKeyStore
 from common.service.credentials import read_masks
 from common.service.settings import NodeSettings
@@ -31,6 +32,8 @@ def open_store(settings: NodeSettings, party: Party, secrets: ChannelSecrets) ->
     """
     path = settings.resolved(settings.store.path)
     check_folder(path.parent, "store.path")
+    if key_file := master_key_file(settings.store.master_key, settings.folder):
+        finish(path, key_file)
     return SqliteKeyStore(
         path,
         party,

@@ -72,6 +72,11 @@ def store_of(name, party, master=None):
     return change
 
 
+def rotated_by_others(link):
+    store_of("bob", Party.BOB, bytes(range(32)))(link)
+    written("bob/master.key.new", bytes(range(1, 33)))(link)
+
+
 def pipe(link):
     path = link.folder / "alice" / "authentication.secret"
     path.unlink()
@@ -152,6 +157,7 @@ CASES = {
     "no master key": without("alice/master.key"),
     "the store of the other end": store_of("alice", Party.BOB),
     "another master key": store_of("bob", Party.BOB, bytes(range(32))),
+    "a rotation of the master key with two keys of others": rotated_by_others,
     "a store that is no store": written("alice/state/store.sqlite", bytes(range(256)) * 100),
     "a store that others can read": store_for_all,
     "a lock that is a folder": folder("alice/state/store.sqlite.lock"),

@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
@@ -393,3 +395,26 @@ def test_no_key_is_in_a_repr(pair):
     assert repr(bytes(allotment.keys[0][0])) not in repr(allotment)
     allotment.wipe()
     assert allotment.keys == [[bytearray(32)]]
+
+
+def spoil(path):
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE pieces SET sealed = zeroblob(length(sealed)) WHERE pool = 'alice-delivery' AND block = 1")
+
+
+def test_key_that_went_bad_at_one_end_is_given_to_nobody_at_the_other(pair):
+    spoil(pair.paths[1])
+    allotment = pair.alice.serve(Round((order(),))).allotment
+    (refused,) = pair.bob.serve(Round(announcements=(Announcement(allotment.handout.pieces, allotment.orders),))).held
+
+    assert "block 1, alice-delivery" in str(refused)
+    assert pair.collect(collection(allotment.orders[0]))[0].args == ("no such key is held here",)
+    assert pair.bob.levels().damaged_blocks == (1,)
+    spoil(pair.paths[0])
+    served = pair.alice.serve(Round((order(),)))
+    assert served.allotment is None
+    assert len(served.short) == 1
+    assert pair.alice.levels().damaged_blocks == (1,)
+    distil((pair.alice, pair.bob), 80_000, greet((pair.alice, pair.bob)))
+    asked = order()
+    assert pair.deliver(asked) == [pair.collect(collection(asked))[0]]

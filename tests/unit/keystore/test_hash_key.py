@@ -128,6 +128,7 @@ def test_a_store_of_the_first_schema_begins_with_the_provisioned_one(tmp_path):
     opened(path, Party.BOB).close()
     for table in ("hash_key", "orders", "unsettled", "held_keys", "claims", "collections", "block_facts"):
         edit(path, f"DROP TABLE {table}")
+    edit(path, "ALTER TABLE blocks DROP COLUMN guard")
     edit(path, "PRAGMA user_version = 1")
     with closing(opened(path, Party.BOB)) as store:
         assert ledger_of(store) == Ledger(1, 0, {}, 0, 0)

@@ -259,6 +259,93 @@ def test_a_damaged_staged_block_is_erased_and_the_peer_follows(ends, paths):
     assert not check.faults(*paths)
 
 
+def test_blocks_behind_a_damaged_staged_one_are_shared_out_alike_or_not_at_all(paths):
+    rule = OwnershipRule(reserve_target_pairs=40)
+    with closing(opened(paths[0], rule=rule)) as alice, closing(opened(paths[1], Party.BOB, rule=rule)) as bob:
+        greet((alice, bob))
+        for store in (alice, bob):
+            store.apply(OpenBlock(2))
+            store.apply(StageKeys({1: secret(1, 4000), 2: secret(2, 9000)}))
+        alice.apply(CommitKeys((1, 2)))
+        edit(paths[1], "UPDATE pieces SET sealed = zeroblob(length(sealed)) WHERE block = 1")
+        with pytest.raises(DamagedPieceError, match="block 1"):
+            bob.apply(CommitKeys((1, 2)))
+
+        assert bob.levels().damaged_blocks == (1,)
+        distil((alice, bob), 4000, greet((alice, bob)))
+        assert ledger_of(alice).lengths == ledger_of(bob).lengths == {3: 4000}
+    assert not check.faults(*paths)
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["mask_cursor = mask_cursor + 1", "reserve_floor = reserve_floor + 1", "rule = replace(rule, '3', '2')", "count_bits = count_bits - 1"],
+)
+def test_a_staged_block_of_which_the_numbers_were_altered_is_not_shared_out(ends, paths, change):
+    for store in ends:
+        store.apply(OpenBlock(1))
+        store.apply(StageKeys({1: secret(1, 4000)}))
+    edit(paths[1], f"UPDATE blocks SET {change}")
+    with pytest.raises(DamagedPieceError, match="block 1"):
+        ends[1].apply(CommitKeys((1,)))
+
+
+@pytest.mark.parametrize("change", ["reserve_first = reserve_first + 1", "reserve_pairs = 9", "state = 'dommitted'", "count_bits = 7"])
+def test_a_committed_block_of_which_the_row_was_altered_is_given_up_at_both_ends(paths, change):
+    ends = [opened(path, party) for path, party in zip(paths, PARTIES, strict=True)]
+    greet(ends)
+    for _ in range(2):
+        distil(ends, 9000)
+    ends[1].close()
+    with closing(sqlite3.connect(paths[1])) as connection, connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute(f"UPDATE blocks SET {change} WHERE block = 1")
+    ends[1] = opened(paths[1], Party.BOB)
+
+    assert ends[1].levels().damaged_blocks == (1,)
+    distil(ends, 9000, greet(ends))
+    assert ledger_of(ends[0]).lengths == ledger_of(ends[1]).lengths == {2: 9000, 3: 9000}
+    for store in ends:
+        store.close()
+    assert not [fault for fault in check.faults(*paths) if "block 1" not in fault]
+
+
+def test_a_ledger_that_does_not_add_up_hands_out_nothing_of_that_part_again(ends, paths):
+    for _ in range(2):
+        distil(ends, 4000)
+    ends[0].take(Pool.ALICE_PAD, 100, "letter")
+    edit(paths[0], "UPDATE parts SET left_bytes = left_bytes + 8 WHERE block = 1 AND pool = 'alice-pad'")
+    taken = ends[0].take(Pool.ALICE_PAD, 10, "letter")
+
+    assert taken.pieces == (Piece(2, 0, 10),)
+    assert ends[0].levels().damaged_blocks == (1,)
+    edit(paths[1], "DELETE FROM uses WHERE pool = 'alice-pad'")
+    edit(paths[1], "UPDATE parts SET left_bytes = left_bytes - 8 WHERE block = 2 AND pool = 'alice-pad'")
+    bob = reopen(ends, paths, 1)
+    greet(ends)
+    assert bob.levels().damaged_blocks == (2,)
+    with pytest.raises(KeyAlreadyTakenError, match="block 2"):
+        bob.expect(Pool.ALICE_PAD, taken.pieces, "letter")
+
+
+def test_an_index_that_went_bad_is_made_anew(ends, paths):
+    distil(ends, 4000)
+    ends[0].close()
+    with closing(sqlite3.connect(paths[0])) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        whole = "CREATE INDEX blocks_by_state ON blocks (state, block)"
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'blocks_by_state'", (whole + " WHERE block > 99",))
+    edit(paths[0], "REINDEX blocks_by_state")
+    with closing(sqlite3.connect(paths[0])) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'blocks_by_state'", (whole,))
+    assert edit(paths[0], "PRAGMA integrity_check(blocks)") != [("ok",)]
+    ends[0] = opened(paths[0], rule=RULE)
+
+    assert edit(paths[0], "PRAGMA integrity_check(blocks)") == [("ok",)]
+    assert ends[0].levels().count_committed == 1
+
+
 def test_a_damaged_mask_costs_one_block(tmp_path):
     path = tmp_path / "a"
     with closing(opened(path, masks=ProvisionedMasks())) as store:
