@@ -23,7 +23,7 @@ from common.errors import (
     TransportError,
 )
 from common.keystore.interface import Piece
-from common.keystore.orders import Allotment, Announcement, Collection, DeliveryStore, NotForYouError, Order, Round
+from common.keystore.orders import Allotment, Announcement, Collection, DeliveryStore, NotForYouError, Order, Round, Served
 from common.observability.logs import SparingLogger, logger
 from common.service.workers import Workers
 
@@ -91,6 +91,8 @@ class Desk:
         Returns the applications that may be given key here.
     repeat_seconds, keep_seconds, peer_seconds : float
         How long a collection may be repeated, how long keys wait for it, how long the peer may take.
+    seconds_to_make : callable
+        Says how long the link needs for so many bits for who asks here; None where no key comes at present.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Desk:
         repeat_seconds: float,
         keep_seconds: float,
         peer_seconds: float,
+        seconds_to_make: Callable[[int], float | None],
     ) -> None:
         self.peer: PeerLink | None = None
         self.counts = dict.fromkeys(("rounds", "keys_ordered", "keys_collected", "keys_held", "keys_expired", "orders_lost"), 0)
@@ -109,6 +112,7 @@ class Desk:
         self._open_store = open_store
         self._names = names
         self._repeat_seconds, self._keep_seconds, self._peer_seconds = repeat_seconds, keep_seconds, peer_seconds
+        self._seconds_to_make = seconds_to_make
         self._orders: list[_Waiting] = []
         self._collections: _Collections = []
         self._announced: _Announced = []
@@ -270,7 +274,7 @@ class Desk:
             )
             for (collection, given), found in zip(collections, served.collected, strict=True):
                 self._give(collection, given, found)
-            self._refuse_short(orders, served.short)
+            self._refuse_short(orders, served)
             if served.allotment is not None:
                 self._deliver(served.allotment, orders)
 
@@ -298,11 +302,20 @@ class Desk:
         else:
             _refuse(given, bad_request(KEYS_NOT_FOUND))
 
-    def _refuse_short(self, orders: list[_Waiting], short: tuple[Order, ...]) -> None:
-        missing = set(map(id, short))
+    def _refuse_short(self, orders: list[_Waiting], served: Served) -> None:
+        short = set(map(id, served.short))
         for waiting in orders:
-            if id(waiting.order) in missing:
-                _refuse(waiting.answer, unavailable("not enough key", asked_bits=8 * waiting.order.total_bytes))
+            if id(waiting.order) in short:
+                _refuse(waiting.answer, self._too_little(8 * waiting.order.total_bytes, 8 * served.left_bytes))
+
+    def _too_little(self, asked_bits: int, left_bits: int) -> RefusalError:
+        """Say how many bits are missing, and how long the link needs for them; neither where what there is cannot be read."""
+        details: dict[str, int | float] = {"asked_bits": asked_bits}
+        if asked_bits > left_bits:
+            details["missing_bits"] = asked_bits - left_bits
+            wait = self._seconds_to_make(asked_bits - left_bits)
+            details |= {} if wait is None else {"wait_seconds": round(wait, 1)}
+        return unavailable("not enough key", **details)
 
     def _deliver(self, allotment: Allotment, orders: list[_Waiting]) -> None:
         self._under_way.add(allotment.handout.number)

@@ -24,11 +24,12 @@ from common.delivery.rules import Limits
 from common.distillation.values import BlockOutcome
 from common.errors import ConfigurationError, KeyStoreError
 from common.keystore.orders import DeliveryStore
-from common.keystore.ownership import DELIVERIES, Pool
+from common.keystore.ownership import DELIVERIES
 from common.observability.logs import logger
 from common.service.credentials import read_private
 from common.service.node import Node
 from common.service.settings import DeliverySection
+from common.service.shortage import seconds_to_make, share_of
 
 
 class KeyDelivery:
@@ -59,6 +60,7 @@ class KeyDelivery:
             repeat_seconds=settings.repeat_seconds,
             keep_seconds=settings.keep_seconds,
             peer_seconds=settings.peer_seconds,
+            seconds_to_make=self._seconds_to_make,
         )
         self._peer = PeerLink(node.transport, node.secrets, node.kind.party, self._desk)
         self._desk.peer = self._peer
@@ -163,6 +165,12 @@ class KeyDelivery:
             for block, (facts, committed_s) in known.items()
         }
 
+    def _seconds_to_make(self, missing_bits: int) -> float | None:
+        """Say how long the link needs for key that is missing to who asks here."""
+        node = self._node
+        rate = node.counters.rates()["secret_bits_per_wall_second"]
+        return seconds_to_make(missing_bits, rate, node.settings.store.rule, DELIVERIES[node.kind.party])
+
     def _store(self) -> DeliveryStore:
         if not hasattr(self._node.store, "serve"):
             raise KeyStoreError("this kind of key store serves no applications")
@@ -170,8 +178,7 @@ class KeyDelivery:
 
     def _most_stored_bytes(self) -> int:
         store = self._node.settings.store
-        weights = dict(zip((pool for pool in Pool if pool.asker is not None), store.rule.weights, strict=True))
-        return store.capacity_bits // 8 * weights[DELIVERIES[self._node.kind.party]] // sum(store.rule.weights)
+        return int(store.capacity_bits // 8 * share_of(store.rule, DELIVERIES[self._node.kind.party]))
 
     def _read_identities(self) -> Identities:
         return Identities.read(self._path(self._settings.applications))

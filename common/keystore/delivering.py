@@ -101,7 +101,7 @@ class Delivering(HandingOut):
             with self._database.transaction():
                 for number in asked.settled:
                     self._database.rows("DELETE FROM unsettled WHERE handout = ?", (number,))
-                handout, served, short = self._allot(asked.orders)
+                handout, served, short, left_bytes = self._allot(asked.orders)
                 allotment = None if handout is None else self._drawn(handout, served)
                 held = tuple(self._held(announcement) for announcement in asked.announcements)
                 sealed = [self._claim(collection, asked.repeat_seconds, now) for collection in asked.collections]
@@ -119,6 +119,7 @@ class Delivering(HandingOut):
                     found if isinstance(found, KeyStoreError) else self._unsealed(collection, found)
                     for collection, found in zip(asked.collections, sealed, strict=True)
                 ),
+                left_bytes,
             )
 
     def unsettled(self, after: int = 0) -> list[tuple[int, tuple[Piece, ...]]]:
@@ -220,8 +221,8 @@ class Delivering(HandingOut):
 
     # ------------------------------------------------------------------------------------------------- the end that is asked
 
-    def _allot(self, orders: Sequence[Order]) -> tuple[Handout | None, tuple[Order, ...], tuple[Order, ...]]:
-        """Enter key for as many orders as it is enough for into the ledger, inside the caller's transaction."""
+    def _allot(self, orders: Sequence[Order]) -> tuple[Handout | None, tuple[Order, ...], tuple[Order, ...], int]:
+        """Enter key for as many orders as it is enough for into the ledger, inside the caller's transaction; say what is left then."""
         pool = DELIVERIES[self._owner]
         room = min(self._book.left_bytes(pool), MOST_TAKEN_BYTES) if orders else 0
         served, short, total = list[Order](), list[Order](), 0
@@ -230,11 +231,11 @@ class Delivering(HandingOut):
             (served if fits else short).append(order)
             total += order.total_bytes if fits else 0
         if not served:
-            return None, (), tuple(short)
+            return None, (), tuple(short), room
         handout = self._enter(UseKind.TAKEN, pool, tuple(self._book.front(pool, total)), PURPOSE)
         self._note_orders(handout.number, served)
         self._database.rows("INSERT INTO unsettled (handout) VALUES (?)", (handout.number,))
-        return handout, tuple(served), tuple(short)
+        return handout, tuple(served), tuple(short), room - total
 
     def _drawn(self, handout: Handout, orders: tuple[Order, ...]) -> Allotment | None:
         """Read the key of an allotment and destroy it on disk, inside the caller's transaction; None where it is damaged.

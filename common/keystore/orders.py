@@ -157,12 +157,15 @@ class Served:
         For each announcement None, or why it is not held; nothing of it is, then.
     collected : tuple[list[bytes] | KeyStoreError, ...]
         For each collection its keys, or why there are none: ``KeyNotFoundError``, ``NotForYouError``.
+    left_bytes : int
+        What was left for orders once those there was enough for were served.
     """
 
     allotment: Allotment | None
     short: tuple[Order, ...]
     held: tuple[KeyStoreError | None, ...]
     collected: tuple[list[bytes] | KeyStoreError, ...] = field(repr=False)
+    left_bytes: int = 0
 
 
 class DeliveryStore(Protocol):
