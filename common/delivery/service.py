@@ -57,6 +57,7 @@ class KeyDelivery:
             node.workers,
             self._store,
             lambda: self._identities.names,
+            lambda: self._identities.quotas,
             repeat_seconds=settings.repeat_seconds,
             keep_seconds=settings.keep_seconds,
             peer_seconds=settings.peer_seconds,
@@ -155,7 +156,13 @@ class KeyDelivery:
             "refused_messages": self._peer.line.count_refused,
             "answers": dict(self._api.counts),
             **self._desk.counts,
+            "drawn_bits": {name: 8 * count for name, count in self._desk.drawn_bytes.items()},
+            "quotas": {name: self._quota(name, quota) for name, quota in self._identities.quotas.items()},
         }
+
+    def _quota(self, name: str, quota_bytes: int) -> dict[str, int]:
+        left = max(0, quota_bytes - self._desk.drawn_bytes.get(name, 0))
+        return {"quota_bits": 8 * quota_bytes, "left_bits": 8 * left}
 
     async def _provenance(self, blocks: Sequence[int]) -> dict[int, dict[str, Any]]:
         now = time.time()
