@@ -149,6 +149,8 @@ class Identities:
         All applications.
     quotas : dict[str, int]
         Bytes a day, by application, of those that have a quota.
+    unknowable : tuple[str, ...]
+        Applications that no certificate can stand for.
 
     Raises
     ------
@@ -159,6 +161,7 @@ class Identities:
     def __init__(self, file: SaeFile, where: str = "applications") -> None:
         self.names = tuple(file.sae)
         self.quotas = {name: entry.quota_bits_per_day // 8 for name, entry in file.sae.items() if entry.quota_bits_per_day is not None}
+        self.unknowable = tuple(name for name, entry in file.sae.items() if not (entry.fingerprints or entry.names or entry.common_names))
         self._revoked = frozenset(file.revoked.fingerprints)
         self._known: dict[tuple[str, str], str] = {}
         for sae, entry in file.sae.items():

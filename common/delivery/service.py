@@ -147,7 +147,13 @@ class KeyDelivery:
         self._node.write_soon(self._store().note_facts, outcome.number, json.dumps(facts))
 
     def report(self) -> dict[str, Any]:
-        """Say for the status how delivery does."""
+        """Say for the status how delivery does.
+
+        Returns
+        -------
+        dict
+            Ready for JSON.
+        """
         return {
             "address": self._settings.bind,
             "applications": len(self._identities.names),
