@@ -51,7 +51,26 @@ class PeerNotMetError(KeyStoreError):
 
 
 class KeyExhaustedError(KeyStoreError):
-    """Fewer bits are left than were asked for."""
+    """Fewer bits are left than were asked for.
+
+    Parameters
+    ----------
+    message : str
+        What is short, and by how much.
+    missing_bits : int | None
+        How many bits are missing, where that is known.
+    wait_seconds : float | None
+        How long the link needs for them at its present rate; None where it makes no key at present, or nobody knows.
+    """
+
+    def __init__(self, message: str, *, missing_bits: int | None = None, wait_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.missing_bits = missing_bits
+        self.wait_seconds = wait_seconds
+
+
+class QuotaExhaustedError(KeyExhaustedError):
+    """An application has taken as much key as it may for now; the link may have more."""
 
 
 class KeyNotFoundError(KeyStoreError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,8 +14,7 @@ from common.cli.options import EXISTING_FILE, json_option
 from common.errors import ConfigurationError, TransportError
 
 if TYPE_CHECKING:
-    from common.onetimepad.envelope import Header
-    from common.onetimepad.interface import OneTimePad
+    from common.api.pads import PadClient, Passed
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -86,14 +85,11 @@ def encrypt(*, source: Path, target: Path, picture: bool, pad_to: int | None, as
       qkd otp encrypt --config nodes/alice/config.toml --in sunset.jpg --out noise.png --picture
       qkd otp encrypt --key alice.key --in letter.txt --out letter.otp --pad-to 1024
     """
-    from common.onetimepad.files import encrypt_file
-    from common.onetimepad.pictures import encrypt_picture
-
     if picture and pad_to is not None:
         raise ConfigurationError("--pad-to does not go with --picture: the size of an encrypted picture is seen by everybody")
-    with _opened_pad(**chosen) as pad:
-        header = encrypt_picture(pad, source, target) if picture else encrypt_file(pad, source, target, pad_to)
-        _say("encrypted", pad, header, source, target, as_json=as_json)
+    pad = _opened_pad(**chosen)
+    passed = pad.encrypt_picture(source, target) if picture else pad.encrypt_file(source, target, pad_to)
+    _say("encrypted", pad, passed, source, target, as_json=as_json)
 
 
 @command.command("decrypt")
@@ -106,48 +102,37 @@ def decrypt(*, source: Path, target: Path, picture: bool, as_json: bool, **chose
       qkd otp decrypt --config nodes/bob/config.toml --in message.otp --out -
       qkd otp decrypt --key bob.key --in noise.png --out sunset.png --picture
     """
-    from common.onetimepad.files import decrypt_file
-    from common.onetimepad.pictures import decrypt_picture
-
-    with _opened_pad(**chosen) as pad:
-        header = (decrypt_picture if picture else decrypt_file)(pad, source, target)
-        _say("decrypted", pad, header, source, target, as_json=as_json)
+    pad = _opened_pad(**chosen)
+    passed = (pad.decrypt_picture if picture else pad.decrypt_file)(source, target)
+    _say("decrypted", pad, passed, source, target, as_json=as_json)
 
 
-@contextlib.contextmanager
-def _opened_pad(*, config: Path | None, key: Path | None, end: str | None, alice_share: float | None) -> Iterator[OneTimePad]:
+def _opened_pad(*, config: Path | None, key: Path | None, end: str | None, alice_share: float | None) -> PadClient:
     """Open the pad that the options name."""
-    from common.channel.codec import Party
-    from common.onetimepad.pad import Pad
+    from common.api.pads import PadClient
 
     if (config is None) == (key is None):
         raise ConfigurationError("say where the key is: --config FILE for a running node, or --key FILE for a key file")
     if key is not None:
-        yield Pad(key, Party[end.upper()] if end else None, alice_share)
-        return
+        return PadClient.of_key_file(key, end, alice_share)
     if end is not None or alice_share is not None:
         raise ConfigurationError("--end and --alice-share go with --key: a node knows which end it is, and how its key is shared out")
-
-    from common.onetimepad.served import ServedPad
-    from common.service.admin_client import AdminClient
-
-    with AdminClient.of(config or Path()) as client:
-        yield ServedPad(client)
+    return PadClient.of_node(config or Path())
 
 
-def _say(done: str, pad: OneTimePad, header: Header, source: Path, target: Path, *, as_json: bool) -> None:
+def _say(done: str, pad: PadClient, passed: Passed, source: Path, target: Path, *, as_json: bool) -> None:
     """Report on standard output, or on standard error where the message itself goes to standard output."""
     left: int | None = None
     with contextlib.suppress(TransportError):  # the node may have gone since; the message is done all the same
-        left = pad.count_left_bits()
+        left = pad.left_bits()
     result = {
         "done": done,
         "in": str(source),
         "out": str(target),
-        "message_bits": 8 * header.count_bytes,
-        "key_bits_spent": 8 * header.count_key_bytes,
+        "message_bits": passed.message_bits,
+        "key_bits_spent": passed.key_bits,
         "key_bits_left_to_send": left,
     }
-    text = f"{done} {8 * header.count_bytes} bits; {8 * header.count_key_bytes} bits of key spent"
+    text = f"{done} {passed.message_bits} bits; {passed.key_bits} bits of key spent"
     text += "" if left is None else f", {left} left for messages from this end"
     click.echo(json.dumps(result) if as_json else text, err=str(target) == "-")

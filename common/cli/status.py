@@ -59,6 +59,8 @@ def summary(status: dict[str, Any]) -> str:
         f"refused: {refused}",
         *alarms(status),
     ]
+    if status.get("delivery"):
+        lines += delivery(status["delivery"])
     failure = session["last_failure"]
     return "\n".join([*lines, f"last failure: {failure['error']}"] if failure else lines)
 
@@ -80,6 +82,30 @@ def alarms(status: dict[str, Any]) -> list[str]:
         return []
     raised = "; ".join(f"{alarm['name']} ({alarm['severity']}): {alarm['meaning']}" for alarm in status["dashboard"]["alarms"])
     return [f"alarms: {raised or 'none'}"]
+
+
+def delivery(status: dict[str, Any]) -> list[str]:
+    """Say how key delivery does.
+
+    Parameters
+    ----------
+    status : dict
+        The entry ``delivery`` of a node's answer.
+
+    Returns
+    -------
+    list[str]
+        Lines for a terminal.
+    """
+    ready = "ready" if status["peer_ready"] else "NOT READY: the other node delivers nothing at present"
+    answers = ", ".join(f"{count} with {code}" for code, count in sorted(status["answers"].items())) or "none"
+    kept = f"{status['keys_ordered']} keys ordered here, {status['keys_held']} held for the other end's orders"
+    gone = f"{status['keys_collected']} of them fetched, {status['keys_expired']} expired"
+    lost = f"; {status['orders_lost']} orders LOST" if status["orders_lost"] else ""
+    lines = [f"key delivery at {status['address']}: {ready}; {kept}, {gone}{lost}; answers: {answers}"]
+    quotas = [f"{name} {quota['left_bits']} of {quota['quota_bits']} bits left" for name, quota in status["quotas"].items()]
+    over = f"; {status['orders_over_quota']} orders refused" if status["orders_over_quota"] else ""
+    return [*lines, f"quotas: {', '.join(quotas)}{over}"] if quotas else lines
 
 
 def pace(status: dict[str, Any]) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from common.channel.delivery_messages import DeliveryState
 from common.delivery.peer import FAILED, HELD, NOT_HERE, NOT_READY, SEPARATOR, PeerLink
 from common.delivery.refusals import KEYS_NOT_FOUND, RefusalError, bad_request, unauthorised, unavailable
-from common.delivery.rounds import MOST_ROUND_KEYS, MOST_WAITING, NOT_YET, REFUSALS, answer_to, new_key_id, taken
+from common.delivery.rounds import MOST_ROUND_KEYS, MOST_WAITING, NOT_YET, REFUSALS, answer_to, new_key_id, over_quota, taken, too_little
 from common.errors import (
     KeyStoreError,
     PeerNotMetError,
@@ -23,7 +23,7 @@ from common.errors import (
     TransportError,
 )
 from common.keystore.interface import Piece
-from common.keystore.orders import Allotment, Announcement, Collection, DeliveryStore, NotForYouError, Order, Round
+from common.keystore.orders import Allotment, Announcement, Collection, DeliveryStore, NotForYouError, Order, Round, Served
 from common.observability.logs import SparingLogger, logger
 from common.service.workers import Workers
 
@@ -35,6 +35,8 @@ MOST_DELIVERIES = 4
 
 MOST_ROUND_NAMES = 1 << 18
 """Letters of names in one round, for the same reason."""
+
+_COUNTS = ("rounds", "keys_ordered", "keys_collected", "keys_held", "keys_expired", "orders_lost", "orders_over_quota")
 
 TIDY_SECONDS = 2.0
 """How often held keys that need no longer be kept are destroyed, and the peer is told how we stand."""
@@ -87,10 +89,12 @@ class Desk:
         The store's thread is theirs.
     open_store : callable
         Returns the key store.
-    names : callable
-        Returns the applications that may be given key here.
+    names, quotas : callable
+        Return the applications that may be given key here, and the bytes a day of those that have a quota, as of now.
     repeat_seconds, keep_seconds, peer_seconds : float
         How long a collection may be repeated, how long keys wait for it, how long the peer may take.
+    seconds_to_make : callable
+        Says how long the link needs for so many bits for who asks here; None where no key comes at present.
     """
 
     def __init__(
@@ -98,17 +102,21 @@ class Desk:
         workers: Workers,
         open_store: Callable[[], DeliveryStore],
         names: Callable[[], tuple[str, ...]],
+        quotas: Callable[[], Mapping[str, int]],
         *,
         repeat_seconds: float,
         keep_seconds: float,
         peer_seconds: float,
+        seconds_to_make: Callable[[int], float | None],
     ) -> None:
         self.peer: PeerLink | None = None
-        self.counts = dict.fromkeys(("rounds", "keys_ordered", "keys_collected", "keys_held", "keys_expired", "orders_lost"), 0)
+        self.counts = dict.fromkeys(_COUNTS, 0)
         self._workers = workers
         self._open_store = open_store
-        self._names = names
+        self._names, self._quotas = names, quotas
+        self.drawn_bytes: dict[str, int] = {}
         self._repeat_seconds, self._keep_seconds, self._peer_seconds = repeat_seconds, keep_seconds, peer_seconds
+        self._seconds_to_make = seconds_to_make
         self._orders: list[_Waiting] = []
         self._collections: _Collections = []
         self._announced: _Announced = []
@@ -194,6 +202,13 @@ class Desk:
         ours, _ = await self._workers.write(self._open_store().deliverable_bytes)
         return min(ours, self.peer.state.our_pool_bytes) if self.peer is not None and self.peer.is_ready else 0
 
+    async def left_of_quota_bytes(self, master: str) -> tuple[int, int] | None:
+        """Return what ``master`` may order in a day, and what is left of that; None where nothing limits it."""
+        quota = self._quotas().get(master)
+        if quota is None:
+            return None
+        return quota, max(0, quota - (await self._workers.write(self._open_store().drawn_bytes)).get(master, 0))
+
     async def worst_epsilon(self) -> float:
         """Return the highest secrecy parameter of the blocks that key for who asks here may come from."""
         return await self._workers.write(self._open_store().worst_epsilon)
@@ -252,6 +267,7 @@ class Desk:
                 tuple(collection for collection, _ in collections),
                 settled,
                 self._repeat_seconds,
+                self._quotas(),
             )
             try:
                 served = await self._workers.write(self._open_store().serve, asked)
@@ -270,7 +286,7 @@ class Desk:
             )
             for (collection, given), found in zip(collections, served.collected, strict=True):
                 self._give(collection, given, found)
-            self._refuse_short(orders, served.short)
+            self._refuse_short(orders, served)
             if served.allotment is not None:
                 self._deliver(served.allotment, orders)
 
@@ -298,11 +314,14 @@ class Desk:
         else:
             _refuse(given, bad_request(KEYS_NOT_FOUND))
 
-    def _refuse_short(self, orders: list[_Waiting], short: tuple[Order, ...]) -> None:
-        missing = set(map(id, short))
+    def _refuse_short(self, orders: list[_Waiting], served: Served) -> None:
+        short, over = set(map(id, served.short)), {id(order): allowance for order, allowance in served.over}
         for waiting in orders:
-            if id(waiting.order) in missing:
-                _refuse(waiting.answer, unavailable("not enough key", asked_bits=8 * waiting.order.total_bytes))
+            if (allowance := over.get(id(waiting.order))) is not None:
+                self.counts["orders_over_quota"] += 1
+                _refuse(waiting.answer, over_quota(waiting.order, allowance))
+            if id(waiting.order) in short:
+                _refuse(waiting.answer, too_little(waiting.order, served.left_bytes, self._seconds_to_make))
 
     def _deliver(self, allotment: Allotment, orders: list[_Waiting]) -> None:
         self._under_way.add(allotment.handout.number)
@@ -403,6 +422,7 @@ class Desk:
             try:
                 expired = await self._workers.write(self._open_store().let_go, self._repeat_seconds, self._keep_seconds)
                 self.counts["keys_expired"] += expired
+                self.drawn_bytes = await self._workers.write(self._open_store().drawn_bytes)
                 if self.peer is not None:
                     await self.peer.tell_state()
             except Exception as failed:  # noqa: BLE001 - whatever it is, the next time has to come

@@ -228,18 +228,24 @@ class Api:
 
     async def _status(self, sae: str, target: Target) -> dict[str, Any]:
         size = self._limits.key_size
+        deliverable, quota = await self._desk.deliverable_bytes(), await self._desk.left_of_quota_bytes(sae)
+        extension = {}
+        if quota is not None:
+            deliverable = min(deliverable, quota[1])
+            extension = {"status_extension": {"quota_bits": 8 * quota[0], "quota_left_bits": 8 * quota[1]}}
         return {
             "source_KME_ID": self._names.source,
             "target_KME_ID": self._names.target,
             "master_SAE_ID": sae,
             "slave_SAE_ID": target.sae,
             "key_size": size,
-            "stored_key_count": _int32(8 * await self._desk.deliverable_bytes() // size),
+            "stored_key_count": _int32(8 * deliverable // size),
             "max_key_count": _int32(8 * self._most_stored_bytes // size),
             "max_key_per_request": self._limits.max_key_per_request,
             "max_key_size": self._limits.max_key_size,
             "min_key_size": self._limits.min_key_size,
             "max_SAE_ID_count": self._limits.max_sae_id_count,
+            **extension,
         }
 
     async def _encryption_keys(self, sae: str, asked: KeyRequest) -> bytes:

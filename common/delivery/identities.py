@@ -9,6 +9,7 @@ revoked are nobody, whatever else is said.
     fingerprints = ["5d0c…"]           # SHA-256 of the certificate (DER), hexadecimal
     names = ["sae-alice.example"]      # alternative names: DNS, or URI where there is a colon in it
     common_names = ["sae-alice"]
+    quota_bits_per_day = 1048576       # what it may order in any 24 hours; all there is where this is missing
 
     [revoked]
     fingerprints = ["77ab…"]
@@ -21,7 +22,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from cryptography import x509
 from pydantic import Field, ValidationError, field_validator
@@ -41,11 +42,14 @@ class SaeEntry(Section):
     ----------
     fingerprints, names, common_names : tuple[str, ...]
         Any of these is enough.
+    quota_bits_per_day : int | None
+        Key that it may order here in any 24 hours; None for all there is.
     """
 
     fingerprints: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     common_names: tuple[str, ...] = ()
+    quota_bits_per_day: Annotated[int, Field(strict=True, ge=0, le=1 << 50)] | None = None
 
     @field_validator("fingerprints")
     @classmethod
@@ -139,6 +143,15 @@ class Identities:
     where : str
         For messages.
 
+    Attributes
+    ----------
+    names : tuple[str, ...]
+        All applications.
+    quotas : dict[str, int]
+        Bytes a day, by application, of those that have a quota.
+    unknowable : tuple[str, ...]
+        Applications that no certificate can stand for.
+
     Raises
     ------
     ConfigurationError
@@ -147,6 +160,8 @@ class Identities:
 
     def __init__(self, file: SaeFile, where: str = "applications") -> None:
         self.names = tuple(file.sae)
+        self.quotas = {name: entry.quota_bits_per_day // 8 for name, entry in file.sae.items() if entry.quota_bits_per_day is not None}
+        self.unknowable = tuple(name for name, entry in file.sae.items() if not (entry.fingerprints or entry.names or entry.common_names))
         self._revoked = frozenset(file.revoked.fingerprints)
         self._known: dict[tuple[str, str], str] = {}
         for sae, entry in file.sae.items():

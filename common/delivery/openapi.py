@@ -82,7 +82,9 @@ def _schemas(limits: Limits, number: dict[str, Any], size: dict[str, Any]) -> di
         "Status": {
             "type": "object",
             "required": [*texts, *counts],
-            "properties": {name: {"type": "string"} for name in texts} | dict.fromkeys(counts, _INT32),
+            "properties": {name: {"type": "string"} for name in texts}
+            | dict.fromkeys(counts, _INT32)
+            | {"status_extension": {"type": "object"}},
         },
         "KeyRequest": {
             "type": "object",
@@ -145,7 +147,7 @@ def _operation(
         "405": "No such method.",
         "408": "The body came too slowly.",
         "413": "The body is too long.",
-        "503": "At present there is not enough key, or the other KME is away, or this SAE asks too often.",
+        "503": "At present there is not enough key, or the other KME is away, or this SAE asks too often or too much.",
     }
     path = {"name": sae, "in": "path", "required": True, "schema": _sae()}
     content = {"required": body == "KeyIDs", "content": _json(body)} if body else None

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from common.delivery.peer import FAILED, FULL, NOT_HERE, NOT_READY, TAKEN_BEFORE
+from common.delivery.refusals import RefusalError, unavailable
 from common.errors import KeyAlreadyTakenError, KeyNotCommittedError, KeyNotFoundError, KeyStoreError
-from common.keystore.orders import HoldsTooMuchError
+from common.keystore.orders import Allowance, HoldsTooMuchError, Order
 
 MOST_WAITING = 1024
 """Requests that wait at a time; more are refused, to be asked again."""
@@ -71,6 +72,53 @@ REFUSALS = {
     FULL: "it holds as many keys as it may",
 }
 """Why the peer could not hold keys, in words."""
+
+
+def too_little(order: Order, left_bytes: int, seconds_to_make: Callable[[int], float | None]) -> RefusalError:
+    """Return the refusal of an order there is too little key for.
+
+    Parameters
+    ----------
+    order : Order
+        What was asked.
+    left_bytes : int
+        What there is; as much as was asked, or more, where that cannot be read.
+    seconds_to_make : callable
+        Says how long the link needs for so many bits; None where no key comes at present.
+
+    Returns
+    -------
+    RefusalError
+        Says how many bits are missing, and how long the link needs for them.
+    """
+    details: dict[str, int | float] = {"asked_bits": 8 * order.total_bytes}
+    missing_bits = 8 * (order.total_bytes - left_bytes)
+    if missing_bits > 0:
+        details["missing_bits"] = missing_bits
+        wait = seconds_to_make(missing_bits)
+        details |= {} if wait is None else {"wait_seconds": round(wait, 1)}
+    return unavailable("not enough key", **details)
+
+
+def over_quota(order: Order, allowance: Allowance) -> RefusalError:
+    """Return the refusal of an order that a quota does not allow.
+
+    Parameters
+    ----------
+    order : Order
+        What was asked.
+    allowance : Allowance
+        What the application may have.
+
+    Returns
+    -------
+    RefusalError
+        Says what is left, and when there is enough; not when, where the quota is less than what was asked.
+    """
+    asked, left = 8 * order.total_bytes, 8 * allowance.left_bytes
+    details = {"asked_bits": asked, "quota_bits": 8 * allowance.quota_bytes, "left_bits": left, "missing_bits": asked - left}
+    wait = {} if allowance.wait_seconds is None else {"wait_seconds": round(allowance.wait_seconds, 1)}
+    return unavailable("quota of this SAE is used up", **details, **wait)
 
 
 def answer_to(refused: KeyStoreError) -> int:

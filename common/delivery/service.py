@@ -24,11 +24,12 @@ from common.delivery.rules import Limits
 from common.distillation.values import BlockOutcome
 from common.errors import ConfigurationError, KeyStoreError
 from common.keystore.orders import DeliveryStore
-from common.keystore.ownership import DELIVERIES, Pool
+from common.keystore.ownership import DELIVERIES
 from common.observability.logs import logger
 from common.service.credentials import read_private
 from common.service.node import Node
 from common.service.settings import DeliverySection
+from common.service.shortage import seconds_to_make, share_of
 
 
 class KeyDelivery:
@@ -56,9 +57,11 @@ class KeyDelivery:
             node.workers,
             self._store,
             lambda: self._identities.names,
+            lambda: self._identities.quotas,
             repeat_seconds=settings.repeat_seconds,
             keep_seconds=settings.keep_seconds,
             peer_seconds=settings.peer_seconds,
+            seconds_to_make=self._seconds_to_make,
         )
         self._peer = PeerLink(node.transport, node.secrets, node.kind.party, self._desk)
         self._desk.peer = self._peer
@@ -144,7 +147,13 @@ class KeyDelivery:
         self._node.write_soon(self._store().note_facts, outcome.number, json.dumps(facts))
 
     def report(self) -> dict[str, Any]:
-        """Say for the status how delivery does."""
+        """Say for the status how delivery does.
+
+        Returns
+        -------
+        dict
+            Ready for JSON.
+        """
         return {
             "address": self._settings.bind,
             "applications": len(self._identities.names),
@@ -153,7 +162,13 @@ class KeyDelivery:
             "refused_messages": self._peer.line.count_refused,
             "answers": dict(self._api.counts),
             **self._desk.counts,
+            "drawn_bits": {name: 8 * count for name, count in self._desk.drawn_bytes.items()},
+            "quotas": {name: self._quota(name, quota) for name, quota in self._identities.quotas.items()},
         }
+
+    def _quota(self, name: str, quota_bytes: int) -> dict[str, int]:
+        left = max(0, quota_bytes - self._desk.drawn_bytes.get(name, 0))
+        return {"quota_bits": 8 * quota_bytes, "left_bits": 8 * left}
 
     async def _provenance(self, blocks: Sequence[int]) -> dict[int, dict[str, Any]]:
         now = time.time()
@@ -163,6 +178,12 @@ class KeyDelivery:
             for block, (facts, committed_s) in known.items()
         }
 
+    def _seconds_to_make(self, missing_bits: int) -> float | None:
+        """Say how long the link needs for key that is missing to who asks here."""
+        node = self._node
+        rate = node.counters.rates()["secret_bits_per_wall_second"]
+        return seconds_to_make(missing_bits, rate, node.settings.store.rule, DELIVERIES[node.kind.party])
+
     def _store(self) -> DeliveryStore:
         if not hasattr(self._node.store, "serve"):
             raise KeyStoreError("this kind of key store serves no applications")
@@ -170,8 +191,7 @@ class KeyDelivery:
 
     def _most_stored_bytes(self) -> int:
         store = self._node.settings.store
-        weights = dict(zip((pool for pool in Pool if pool.asker is not None), store.rule.weights, strict=True))
-        return store.capacity_bits // 8 * weights[DELIVERIES[self._node.kind.party]] // sum(store.rule.weights)
+        return int(store.capacity_bits // 8 * share_of(store.rule, DELIVERIES[self._node.kind.party]))
 
     def _read_identities(self) -> Identities:
         return Identities.read(self._path(self._settings.applications))

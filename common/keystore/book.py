@@ -175,7 +175,8 @@ class Book:
                 last = block
         if wanted:
             raise KeyExhaustedError(
-                f"{pool.value} is {8 * wanted} bits short: {8 * count_bytes} bits were asked for, {8 * (count_bytes - wanted)} are left"
+                f"{pool.value} is {8 * wanted} bits short: {8 * count_bytes} bits were asked for, {8 * (count_bytes - wanted)} are left",
+                missing_bits=8 * wanted,
             )
         if len(pieces) > MOST_PIECES:
             raise KeyStoreError(f"{8 * count_bytes} bits of {pool.value} lie in {len(pieces)} pieces, at most {MOST_PIECES} go together")

@@ -28,6 +28,7 @@ from common.keystore.orders import (
     Served,
 )
 from common.keystore.ownership import DELIVERIES
+from common.keystore.quotas import Drawn
 from common.keystore.requests import check_request, ordered_pieces
 from common.keystore.sealing import DamagedSealError, MasterKey, seal, unseal
 from common.keystore.shelf import PIECE_BYTES, DamagedPieceError
@@ -71,6 +72,7 @@ class Delivering(HandingOut):
     _master: MasterKey
     _store_id: bytes
     _clock: Callable[[], float]
+    _drawn: Drawn
     _count_held: int | None = None
     """Held keys when last counted, and those that have come since: never too few."""
 
@@ -101,8 +103,11 @@ class Delivering(HandingOut):
             with self._database.transaction():
                 for number in asked.settled:
                     self._database.rows("DELETE FROM unsettled WHERE handout = ?", (number,))
-                handout, served, short = self._allot(asked.orders)
-                allotment = None if handout is None else self._drawn(handout, served)
+                allowed, over = self._drawn.within(asked.orders, asked.quotas, now)
+                handout, served, short, left_bytes = self._allot(allowed)
+                allotment = None if handout is None else self._opened(handout, served)
+                if allotment is not None:
+                    self._drawn.note(served, now)
                 held = tuple(self._held(announcement) for announcement in asked.announcements)
                 sealed = [self._claim(collection, asked.repeat_seconds, now) for collection in asked.collections]
                 if asked.collections:
@@ -119,6 +124,8 @@ class Delivering(HandingOut):
                     found if isinstance(found, KeyStoreError) else self._unsealed(collection, found)
                     for collection, found in zip(asked.collections, sealed, strict=True)
                 ),
+                left_bytes,
+                tuple(over),
             )
 
     def unsettled(self, after: int = 0) -> list[tuple[int, tuple[Piece, ...]]]:
@@ -165,6 +172,11 @@ class Delivering(HandingOut):
                 self._book.spend(UseKind.SKIPPED, pool, [piece], purpose="given up by the peer")
                 self._blocks.destroy_read(pool, [piece], self._open.awaits)
 
+    def drawn_bytes(self) -> dict[str, int]:
+        """Return how many bytes each application was given on its orders in the last day."""
+        with self._mutex:
+            return self._drawn.totals(self._clock())
+
     def deliverable_bytes(self) -> tuple[int, int]:
         """Return how many bytes are left in our own delivery pool, and in the peer's."""
         with self._mutex:
@@ -190,6 +202,7 @@ class Delivering(HandingOut):
             window = (now - repeat_seconds, now)
             self._database.rows(_DELETE_GIVEN, (*window, *window, MOST_LET_GO))
             self._database.rows(_DELETE_CLAIMS, window)
+            self._drawn.forget(now)
             too_old = "SELECT key_id FROM held_keys WHERE held_s < ? LIMIT ?"
             late = [key_id for (key_id,) in self._database.rows(too_old, (now - keep_seconds, MOST_LET_GO))]
             for key_id in late:
@@ -220,8 +233,8 @@ class Delivering(HandingOut):
 
     # ------------------------------------------------------------------------------------------------- the end that is asked
 
-    def _allot(self, orders: Sequence[Order]) -> tuple[Handout | None, tuple[Order, ...], tuple[Order, ...]]:
-        """Enter key for as many orders as it is enough for into the ledger, inside the caller's transaction."""
+    def _allot(self, orders: Sequence[Order]) -> tuple[Handout | None, tuple[Order, ...], tuple[Order, ...], int]:
+        """Enter key for as many orders as it is enough for into the ledger, inside the caller's transaction; say what is left then."""
         pool = DELIVERIES[self._owner]
         room = min(self._book.left_bytes(pool), MOST_TAKEN_BYTES) if orders else 0
         served, short, total = list[Order](), list[Order](), 0
@@ -230,13 +243,13 @@ class Delivering(HandingOut):
             (served if fits else short).append(order)
             total += order.total_bytes if fits else 0
         if not served:
-            return None, (), tuple(short)
+            return None, (), tuple(short), room
         handout = self._enter(UseKind.TAKEN, pool, self._blocks.front(pool, total), PURPOSE)
         self._note_orders(handout.number, served)
         self._database.rows("INSERT INTO unsettled (handout) VALUES (?)", (handout.number,))
-        return handout, tuple(served), tuple(short)
+        return handout, tuple(served), tuple(short), room - total
 
-    def _drawn(self, handout: Handout, orders: tuple[Order, ...]) -> Allotment | None:
+    def _opened(self, handout: Handout, orders: tuple[Order, ...]) -> Allotment | None:
         """Read the key of an allotment and destroy it on disk, inside the caller's transaction; None where it is damaged.
 
         What is read leaves this store only once the transaction is on disk, and by then the disk no longer holds it.

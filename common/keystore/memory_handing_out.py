@@ -108,7 +108,7 @@ class MemoryHandingOut(HandsOutAtOnce):
                 pieces.append(replace(gap, count_bytes=min(gap.count_bytes, wanted)))
                 wanted -= pieces[-1].count_bytes
         if wanted:
-            raise KeyExhaustedError(f"{pool.value} is {8 * wanted} bits short")
+            raise KeyExhaustedError(f"{pool.value} is {8 * wanted} bits short", missing_bits=8 * wanted)
         if len(pieces) > MOST_PIECES:
             raise KeyStoreError(f"{len(pieces)} pieces are too many")
         return self._enter(UseKind.TAKEN, pool, pieces, purpose)

@@ -6,7 +6,7 @@ and holds each key sealed under a data key of its own until those have come for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -119,6 +119,23 @@ class NotForYouError(KeyStoreError):
 
 
 @dataclass(frozen=True, slots=True)
+class Allowance:
+    """What an application may have.
+
+    Attributes
+    ----------
+    quota_bytes, left_bytes : int
+        In a day, and of that what is left.
+    wait_seconds : float | None
+        How long it takes until there is enough for what was asked; None where there never is.
+    """
+
+    quota_bytes: int
+    left_bytes: int
+    wait_seconds: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
     """What is asked of a store at a time: all of it becomes durable in one change.
 
@@ -134,6 +151,8 @@ class Round:
         Allotments that the peer holds or has given up.
     repeat_seconds : float
         How long the very same collection may be repeated; 0 for never.
+    quotas : Mapping[str, int]
+        Bytes that applications may have in a day, by name; the others may have all there is.
     """
 
     orders: tuple[Order, ...] = ()
@@ -141,6 +160,7 @@ class Round:
     collections: tuple[Collection, ...] = ()
     settled: tuple[int, ...] = ()
     repeat_seconds: float = 0.0
+    quotas: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,17 +172,23 @@ class Served:
     allotment : Allotment | None
         The orders there was enough key for; None where there was enough for none.
     short : tuple[Order, ...]
-        The others.
+        Those there was too little for.
     held : tuple[KeyStoreError | None, ...]
         For each announcement None, or why it is not held; nothing of it is, then.
     collected : tuple[list[bytes] | KeyStoreError, ...]
         For each collection its keys, or why there are none: ``KeyNotFoundError``, ``NotForYouError``.
+    left_bytes : int
+        What was left for orders once those there was enough for were served.
+    over : tuple[tuple[Order, Allowance], ...]
+        Orders that a quota does not allow.
     """
 
     allotment: Allotment | None
     short: tuple[Order, ...]
     held: tuple[KeyStoreError | None, ...]
     collected: tuple[list[bytes] | KeyStoreError, ...] = field(repr=False)
+    left_bytes: int = 0
+    over: tuple[tuple[Order, Allowance], ...] = ()
 
 
 class DeliveryStore(Protocol):
@@ -222,6 +248,9 @@ class DeliveryStore(Protocol):
         int
             Keys for which somebody had not come in time.
         """
+
+    def drawn_bytes(self) -> dict[str, int]:
+        """Return how many bytes each application was given on its orders in the last day."""
 
     def deliverable_bytes(self) -> tuple[int, int]:
         """Return how many bytes are left in our own delivery pool, and in the peer's."""

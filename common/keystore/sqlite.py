@@ -45,6 +45,7 @@ from common.keystore.interface import (
 )
 from common.keystore.masks import ProvisionedMasks
 from common.keystore.ownership import PAIR_BYTES, OwnershipRule, Pool
+from common.keystore.quotas import Drawn
 from common.keystore.reserve import Reserve
 from common.keystore.sealing import DATA_KEY_BYTES, DamagedSealError, MasterKey
 from common.keystore.shelf import DamagedPieceError, Shelf
@@ -113,6 +114,7 @@ class SqliteKeyStore(Delivering):
             store_id = self._store_id
             self._shelf = Shelf(self._database, master, store_id)
             self._book = Book(self._database, owner, clock)
+            self._drawn = Drawn(self._database)
             self._blocks = Blocks(self._database, self._shelf, self._book, clock)
             self._reserve = Reserve(self._database, self._shelf, self._blocks, master, store_id, masks or ProvisionedMasks())
             self._watermark = Watermark(path.with_name(path.name + ".handouts"), store_id)

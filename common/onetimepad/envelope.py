@@ -9,7 +9,7 @@ offset  bytes  meaning
 ======  =====  ==================================================================================
 0       8      magic ``QKDPAD``, 0x1A, line feed: a transfer as text breaks it visibly
 8       1      version, 2
-9       1      kind: 0 bytes, 1 picture, 2 bytes with their length hidden
+9       1      kind: 0 bytes, 1 picture, 2 bytes with their length hidden, 3 segment of a stream (``streams``)
 10      1      sender: 1 Alice, 2 Bob; names the direction and with it the half of the pad
 11      1      picture: channels a pixel (1 grey, 3 colour, 4 colour and opacity); else 0
 12      4      picture: width in pixels; else 0
@@ -60,6 +60,7 @@ class Kind(IntEnum):
     BYTES = 0
     PICTURE = 1
     PADDED = 2
+    SEGMENT = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,21 +10,19 @@ import errno
 import io
 import os
 import secrets
-import struct
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from common.errors import AuthenticationError, ConfigurationError
-from common.onetimepad.cipher import CHUNK_BYTES, Decryption, encrypt
-from common.onetimepad.envelope import TAG_BYTES, Contents, Header, Kind, altered
+from common.errors import ConfigurationError
+from common.onetimepad.envelope import Header
 from common.onetimepad.interface import OneTimePad
 from common.onetimepad.ledger import synchronise_folder
-from common.onetimepad.store_envelope import read_header
+from common.onetimepad.messages import decrypt_message, encrypt_message
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -32,12 +30,8 @@ if TYPE_CHECKING:
 PIPE = Path("-")
 """Stands for standard input or output."""
 
-_LENGTH = struct.Struct("<Q")
-
 _SPREAD_BYTES = 32 << 20
 """What is written between two hints to the system to get on with it."""
-
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def encrypt_file(pad: OneTimePad, source: Path, target: Path, pad_to: int | None = None) -> Header:
@@ -66,15 +60,7 @@ def encrypt_file(pad: OneTimePad, source: Path, target: Path, pad_to: int | None
     """
     refuse_confusion(pad, source, target)
     with _source(source, lambda: pad.count_left_bits() // 8) as (stream, count_bytes):
-        contents, chunks = Contents(count_bytes), _chunks(stream)
-        if pad_to is not None:
-            contents = Contents(-(-(_LENGTH.size + count_bytes) // pad_to) * pad_to, Kind.PADDED)
-            chunks = _filled_up(chunks, count_bytes, contents.count_bytes)
-        with pad.sending(contents) as message, published(target) as sink:
-            sink.write(message.header.encoded())
-            for chunk in encrypt(message.key, message.header, chunks):
-                sink.write(chunk)
-    return message.header
+        return encrypt_message(pad, stream, count_bytes, lambda: published(target), pad_to)
 
 
 def decrypt_file(pad: OneTimePad, source: Path, target: Path) -> Header:
@@ -104,28 +90,7 @@ def decrypt_file(pad: OneTimePad, source: Path, target: Path) -> Header:
     refuse_confusion(pad, source, target)
     what = "the message" if source == PIPE else str(source)
     with _source(source, lambda: pad.most_encrypted_bytes) as (stream, size):
-        if stream.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE:
-            raise ConfigurationError(f"{what} is a picture: add --picture")
-        stream.seek(0)
-        header = read_header(stream.read, what=what)
-        if header.contents.kind is Kind.PICTURE:
-            raise altered(what, "says that it is a picture and is none")
-        begin, end = stream.tell(), stream.tell() + header.count_bytes
-        if size != end + TAG_BYTES:
-            raise AuthenticationError(f"{what} is not as long as its header says: it was cut or altered on the way; ask for it again")
-        stream.seek(end)
-        tag = stream.read(TAG_BYTES)
-        with pad.receiving(header, what=what) as message:
-            stream.seek(begin)
-            decryption = Decryption(message.key, header, tag)
-            decryption.check(_chunks(stream, header.count_bytes))
-            message.burn()
-            stream.seek(begin)
-            with published(target, mode=0o600) as sink:
-                chunks = decryption.release(_chunks(stream, header.count_bytes))
-                for chunk in _without_filling(chunks, what) if header.contents.kind is Kind.PADDED else chunks:
-                    sink.write(chunk)
-    return header
+        return decrypt_message(pad, stream, size, lambda: published(target, mode=0o600), what=what)
 
 
 def refuse_confusion(pad: OneTimePad, source: Path, target: Path) -> None:
@@ -240,41 +205,6 @@ def _source(path: Path, most_bytes: Callable[[], int]) -> Iterator[tuple[BinaryI
             yield BytesIO(data), len(data)
         else:
             yield stream, os.fstat(stream.fileno()).st_size
-
-
-def _chunks(stream: BinaryIO, count_bytes: int | None = None) -> Iterator[bytes]:
-    """Read to the end, or so many bytes."""
-    left = sys.maxsize if count_bytes is None else count_bytes
-    while left and (chunk := stream.read(min(CHUNK_BYTES, left))):
-        left -= len(chunk)
-        yield chunk
-
-
-def _filled_up(chunks: Iterable[bytes], count_bytes: int, total_bytes: int) -> Iterator[bytes]:
-    """Put the true length in front, and zeros behind."""
-    yield _LENGTH.pack(count_bytes)
-    yield from chunks
-    left = total_bytes - _LENGTH.size - count_bytes
-    while left:
-        yield bytes(min(CHUNK_BYTES, left))
-        left -= min(CHUNK_BYTES, left)
-
-
-def _without_filling(chunks: Iterable[bytes], what: str) -> Iterator[bytes]:
-    """Take the true length off, and what was filled up; every chunk is read to the end, for the last one brings the check."""
-    beginning, left = b"", -1
-    for chunk in chunks:
-        data = chunk
-        if left < 0:
-            beginning += chunk
-            if len(beginning) < _LENGTH.size:
-                continue
-            (left,) = _LENGTH.unpack_from(beginning)
-            data = beginning[_LENGTH.size :]
-        yield data[:left]
-        left -= min(left, len(data))
-    if left:
-        raise AuthenticationError(f"{what} is shorter than the length it hides: whoever encrypted it made a mistake")
 
 
 def _user_mask() -> int:

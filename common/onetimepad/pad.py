@@ -168,7 +168,9 @@ class Pad:
                 left = max(0, part.end - stretch.offset)
                 raise KeyExhaustedError(
                     f"{self.path} is {8 * missing} bits short: the message takes {8 * count_bytes} bits and its tag {8 * OVERHEAD_BYTES}, "
-                    f"{8 * left} are left for messages from {self.end.name.capitalize()}. Distil more key; no other cipher stands in for it"
+                    f"{8 * left} are left for messages from {self.end.name.capitalize()}. "
+                    "Distil more key; no other cipher stands in for it",
+                    missing_bits=8 * missing,
                 )
             ledger.burn("sent", stretch)
         self._refuse_erased_stretch(stretch)

@@ -7,7 +7,7 @@ offset  bytes  meaning
 ======  =====  ==================================================================================
 0       8      magic ``QKDPAD``, 0x1A, line feed
 8       1      version, 2
-9       1      kind: 0 bytes, 1 picture, 2 bytes with their length hidden
+9       1      kind: 0 bytes, 1 picture, 2 bytes with their length hidden, 3 segment of a stream (``streams``)
 10      1      sender: 1 Alice, 2 Bob; names the direction and with it the pool of both stores
 11      1      picture: channels a pixel; else 0
 12      4      picture: width in pixels; else 0

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.errors import ConfigurationError, QkdError
+from common.errors import ConfigurationError, KeyExhaustedError, QkdError
 from common.observability.logs import logger
 from common.service.exits import exit_status
 from common.service.unix_path import reachable
@@ -159,6 +159,8 @@ class AdminServer:
     async def _reply(answer: Answer | QkdError, writer: asyncio.StreamWriter) -> None:
         if isinstance(answer, QkdError):
             reply = {"ok": False, "error": str(answer), "error_class": type(answer).__name__, "exit": exit_status(answer)}
+            if isinstance(answer, KeyExhaustedError):
+                reply |= {"missing_bits": answer.missing_bits, "wait_seconds": answer.wait_seconds}
             writer.write(json.dumps(reply).encode() + b"\n")
         else:
             follows = {} if answer.key is None else {"key_bytes": len(answer.key)}

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import common.errors
-from common.errors import QkdError, TransportError
+from common.errors import KeyExhaustedError, QkdError, TransportError
 from common.service.settings import NodeSettings, load_settings
 from common.service.unix_path import reachable
 
@@ -151,4 +151,6 @@ class AdminClient:
 def _error(answer: dict[str, Any]) -> QkdError:
     """Return the error that the daemon reports, as an error of the same class."""
     kind = getattr(common.errors, str(answer.get("error_class")), QkdError)
+    if kind is KeyExhaustedError:
+        return KeyExhaustedError(answer["error"], missing_bits=answer.get("missing_bits"), wait_seconds=answer.get("wait_seconds"))
     return kind(answer["error"]) if isinstance(kind, type) and issubclass(kind, QkdError) else QkdError(answer["error"])

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from common.errors import ConfigurationError, KeyExhaustedError
 from common.keystore.interface import AuditEntry, Levels, Piece, Taken
-from common.keystore.ownership import DELIVERIES, OwnershipRule, Pool
+from common.keystore.ownership import DELIVERIES, Pool
 from common.service.admin import Answer, Handler
 from common.service.pads import PadCommands, count_of, pieces_of
 from common.service.reserve import RENEW
+from common.service.shortage import explained, seconds_to_make
 from common.service.startup import version
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class NodeCommands:
             "keys export": self.keys_export,
             "stop": self.stop,
         }
-        self.pads = PadCommands(node.kind.party, node.pad_id, node.workers, lambda: node.store, node.audit, self._waiting)
+        self.pads = PadCommands(node.kind.party, node.pad_id, node.workers, lambda: node.store, node.audit, self._explained)
         self.handlers |= self.pads.handlers
 
     async def status(self, _request: Mapping[str, Any]) -> Answer:
@@ -175,7 +176,7 @@ class NodeCommands:
         try:
             return await node.workers.write(node.store.take, pool, count_bytes, EXPORT)
         except KeyExhaustedError as short:
-            raise KeyExhaustedError(f"{short}{await self._waiting(pool, count_bytes)}") from None
+            raise self._explained(pool, short) from None
 
     def _follow(self, pool: Pool, pieces: list[Piece]) -> Taken:
         """Take what the peer has exported, for good, in one go of the store's thread: no tag will ask for it back."""
@@ -184,20 +185,11 @@ class NodeCommands:
         store.burn(taken.handout)
         return taken
 
-    async def _waiting(self, pool: Pool, count_bytes: int) -> str:
-        """Say how many bits are missing, and how long the link needs for them at its present rate."""
+    def _explained(self, pool: Pool, short: KeyExhaustedError) -> KeyExhaustedError:
+        """Say how long the link needs for what is missing of ``pool``."""
         node = self._node
-        missing = 8 * count_bytes - (await node.read_levels()).pool_bits.get(pool, 0)
-        rate = node.counters.rates()["secret_bits_per_wall_second"] or 0.0
-        share = share_of(node.settings.store.rule, pool)
-        wait = f"about {missing / (rate * share):.0f} s at the present rate" if rate * share > 0 else "no key comes at present"
-        return f"; {wait}"
-
-
-def share_of(rule: OwnershipRule, pool: Pool) -> float:
-    """Return which share of new key goes to ``pool`` once the reserve of ``rule`` is full."""
-    pools = [each for each in Pool if each.asker is not None]
-    return dict(zip(pools, rule.weights, strict=True)).get(pool, 0) / sum(rule.weights)
+        rate = node.counters.rates()["secret_bits_per_wall_second"]
+        return explained(short, seconds_to_make(short.missing_bits or 0, rate, node.settings.store.rule, pool))
 
 
 def levels_report(levels: Levels) -> dict[str, Any]:

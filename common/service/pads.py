@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -52,8 +52,8 @@ class PadCommands:
         Returns the key store.
     audit : AuditTrail
         Where every handout is noted.
-    explain : callable
-        Says how long the link needs for so many bytes of a pool.
+    explained : callable
+        Adds to an error how long the link needs for what is missing of a pool.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class PadCommands:
         workers: Workers,
         open_store: Callable[[], KeyStore],
         audit: AuditTrail,
-        explain: Callable[[Pool, int], Awaitable[str]],
+        explained: Callable[[Pool, KeyExhaustedError], KeyExhaustedError],
     ) -> None:
         self._party = party
         self._pad_id = pad_id
         self._workers = workers
         self._open_store = open_store
         self._audit = audit
-        self._explain = explain
+        self._explained = explained
         self._open: dict[int, _Held] = {}
         self.count_forged = 0
         self.handlers: dict[str, Handler] = {
@@ -111,7 +111,7 @@ class PadCommands:
         try:
             handout = await self._workers.write(self._open_store().reserve, pool, count_bytes, purpose_of(request))
         except KeyExhaustedError as short:
-            raise KeyExhaustedError(f"{short}{await self._explain(pool, count_bytes)}") from None
+            raise self._explained(pool, short) from None
         return await self._begin(handout, request, is_final=True)
 
     async def follow(self, request: Mapping[str, Any]) -> Answer:

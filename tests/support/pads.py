@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common.channel.codec import Party
+from common.errors import KeyExhaustedError
 from common.keystore import check
 from common.keystore.ownership import OwnershipRule, Pool
 from common.keystore.sqlite import SqliteKeyStore
@@ -21,6 +22,7 @@ from common.service.admin_client import AdminClient
 from common.service.credentials import read_secrets
 from common.service.pads import PadCommands
 from common.service.settings import NodeSettings, load_settings
+from common.service.shortage import explained
 from common.service.store import open_store
 from common.service.workers import Workers
 from tests.support.keystores import distil, greet, opened
@@ -48,7 +50,7 @@ class PadNode:
 
     async def _run(self, ready: threading.Event) -> None:
         workers = Workers(1)
-        self.commands = PadCommands(self._party, PAD_ID, workers, lambda: self.store, self._audit, self._explain)
+        self.commands = PadCommands(self._party, PAD_ID, workers, lambda: self.store, self._audit, self._explained)
         server = AdminServer(self.socket, self.commands.handlers)
         await server.start()
         ready.set()
@@ -59,8 +61,8 @@ class PadNode:
         workers.stop()
 
     @staticmethod
-    async def _explain(_pool: Pool, count_bytes: int) -> str:
-        return f"; about {count_bytes} s at the present rate"
+    def _explained(_pool: Pool, short: KeyExhaustedError) -> KeyExhaustedError:
+        return explained(short, 12.5)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._stopping.set)

@@ -49,6 +49,9 @@ class Store:
     def let_go(self, *_):
         return 0
 
+    def drawn_bytes(self):
+        return {}
+
 
 class Peer:
     """A peer that says when it holds keys."""
@@ -73,7 +76,8 @@ class Peer:
 
 def open_desk(store):
     workers: Any = Workers()
-    made: Any = Desk(workers, lambda: store, lambda: ("slave",), repeat_seconds=0.0, keep_seconds=1.0, peer_seconds=1.0)
+    times = {"repeat_seconds": 0.0, "keep_seconds": 1.0, "peer_seconds": 1.0}
+    made: Any = Desk(workers, lambda: store, lambda: ("slave",), dict, **times, seconds_to_make=lambda bits: bits / 10)
     made.peer = Peer()
     made.start()
     return made

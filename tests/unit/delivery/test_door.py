@@ -49,6 +49,9 @@ class Counter:
             raise self.answer
         return self.answer
 
+    async def left_of_quota_bytes(self, _master):
+        return None
+
     async def order(self, _master, _slaves, number, count_bytes):
         return Delivered([(bytes(16), bytes(count_bytes))] * number)
 

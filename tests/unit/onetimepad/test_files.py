@@ -10,7 +10,7 @@ import pytest
 
 from common.channel.codec import Party
 from common.errors import AuthenticationError, ConfigurationError, KeyAlreadyTakenError, LocalProtocolError
-from common.onetimepad import files
+from common.onetimepad import messages
 from common.onetimepad.cipher import combine, encrypt
 from common.onetimepad.envelope import HEADER_BYTES, MASK_BYTES, PAD_ID_BYTES, TAG_BYTES, Contents, FileHeader
 from common.onetimepad.files import PIPE, decrypt_file, encrypt_file
@@ -45,7 +45,7 @@ def test_an_empty_message_is_a_message(ends):
 
 
 def test_a_large_file_passes_in_chunks(ends, monkeypatch):
-    monkeypatch.setattr(files, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(messages, "CHUNK_BYTES", 1000)
 
     message = bytes(range(256)) * 30
     assert ends.receive(ends.send(message)) == message
