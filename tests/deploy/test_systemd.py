@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.deploy.pages import scripts
-from tests.deploy.test_units import MOST_EXPOSURE_TENTHS, UNITS
+from tests.deploy.test_analysis import MOST_EXPOSURE_TENTHS, UNITS
 from tests.support.tree import ROOT
 
 pytestmark = pytest.mark.deploy
