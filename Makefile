@@ -20,7 +20,7 @@ DEVELOP := $(VENV)/.installed-develop-$(call checksum,deploy/requirements-dev.lo
 INSTALLED := $(or $(wildcard $(DEVELOP)),$(RUNTIME))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser-test check style types layers bounds bench docs lock clean
+.PHONY: help demo test browser-test deploy-test check style types layers bounds bench docs lock clean
 
 help: ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -54,6 +54,9 @@ browser-test: $(DEVELOP) ## the page of a node in a real browser; needs Debian's
 
 bounds: $(DEVELOP) ## the small kernel tests once more, with every index checked
 	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m kernels $(TEST_ARGS)
+
+deploy-test: $(DEVELOP) ## the systemd units, in a Debian that is booted for it; needs root and skips what it lacks tools for
+	$(BIN)/python -m pytest -m deploy tests/deploy $(TEST_ARGS)
 
 check: style types layers docs ## style, types, layers of imports, documentation; make -k check goes on after a failure
 

@@ -17,6 +17,7 @@ from common.channel.authentication import ChannelSecrets
 from common.cli.certificates import LOOPBACK, Authority, Certified
 from common.distillation.recipe import require_distilled
 from common.errors import ConfigurationError
+from common.keystore.credentials import CREDENTIAL
 from common.keystore.masks import ProvisionedMasks
 from common.keystore.ownership import PAIR_BYTES
 from common.keystore.sealing import MASTER_KEY_BYTES
@@ -42,6 +43,9 @@ STREAM_PORTS = {"alice": 7711, "bob": 7712}
 
 NODES = ("alice", "bob")
 """The folders of the two ends."""
+
+UNIT_STATE, UNIT_RUNTIME = Path("/var/lib"), Path("/run")
+"""Where systemd makes the folders of ``StateDirectory=`` and ``RuntimeDirectory=`` of the units in ``deploy/systemd``."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,6 +85,8 @@ class Choices:
         Where applications connect to each node on one machine; None for no key delivery.
     dashboard_ports : dict[str, int] | None
         Where metrics and health of each node are served; None for nowhere.
+    as_units : bool
+        Whether systemd runs the services: secrets are credentials then, and what lasts and what is a socket lies where the units say.
     """
 
     channel_port: int = CHANNEL_PORT
@@ -90,6 +96,24 @@ class Choices:
     sockets: Path | None = None
     delivery_ports: dict[str, int] | None = dataclasses.field(default_factory=lambda: DELIVERY_PORTS)
     dashboard_ports: dict[str, int] | None = dataclasses.field(default_factory=lambda: DASHBOARD_PORTS)
+    as_units: bool = False
+
+    @property
+    def secrets(self) -> str:
+        """What the name of a secret's file begins with in a node's configuration."""
+        return CREDENTIAL if self.as_units else ""
+
+    def sockets_for(self, folder: str) -> Path:
+        """Return the folder of the emulator's sockets; ``folder`` where nothing else is said."""
+        return self.sockets or (UNIT_RUNTIME / "qkd-fibre" if self.as_units else Path(folder))
+
+    def lasting(self, node: str) -> Path:
+        """Return the folder for what lasts at ``node``."""
+        return UNIT_STATE / f"qkd-{node}" if self.as_units else Path("state")
+
+    def runtime(self, node: str) -> Path:
+        """Return the folder for the sockets of ``node``."""
+        return UNIT_RUNTIME / f"qkd-{node}" if self.as_units else Path("run")
 
 
 def provision(profile: LinkProfile, out: Path, hosts: Hosts, choices: Choices | None = None) -> dict[str, list[str]]:
@@ -117,7 +141,8 @@ def provision(profile: LinkProfile, out: Path, hosts: Hosts, choices: Choices | 
         If the daemons cannot distil the link, or one of the folders exists already or cannot be written; nothing is left then.
     """
     require_distilled(profile)
-    files = _files(profile, hosts, choices or Choices())
+    choices = choices or Choices()
+    files = _files(profile, hosts, choices)
     for folder in dict.fromkeys(path.split("/")[0] for path in files):
         if (out / folder).exists():
             raise ConfigurationError(f"{out / folder} exists already: provisioning never overwrites keys; name another folder with --out")
@@ -128,8 +153,8 @@ def provision(profile: LinkProfile, out: Path, hosts: Hosts, choices: Choices | 
             (out / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_private(out / path, content)
             written.append(out / path)
-        for node in NODES:
-            (out / node / "state").mkdir(mode=0o700)
+        for node in () if choices.as_units else NODES:
+            (out / node / choices.lasting(node)).mkdir(mode=0o700)
     except OSError as refused:
         for made in written:
             made.unlink(missing_ok=True)
@@ -164,7 +189,8 @@ def renew(out: Path, count_pairs: int = INITIAL_PAIRS) -> int:
     paths, generations = [], []
     for node in NODES:
         settings = load_settings(out / node / "config.toml", NodeSettings)
-        secrets = read_secrets(settings.resolved(settings.channel.secret))
+        secret = str(settings.channel.secret).removeprefix(CREDENTIAL)  # in the node's folder even where systemd shows it to the service
+        secrets = read_secrets(settings.folder / secret)
         path = settings.resolved(settings.channel.renewal)
         generations.append(read_masks(secrets, path).generation)
         paths.append(path)
@@ -230,18 +256,18 @@ def _node(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]
     listen = f"tcp://*:{port}" if hosts.are_apart else f"tcp://127.0.0.1:{port}"
     ends = {"alice": {"connect": f"tcp://{hosts.named('bob')}:{port}"}, "bob": {"bind": listen}}
     shares = {"store.shares": choices.shares} if choices.shares else {}
-    sockets = choices.sockets or "../fibre/run"
+    sockets, state, runtime = choices.sockets_for("../fibre/run"), choices.lasting(node), choices.runtime(node)
     stream = f"tcp://{hosts.named('alice')}:{STREAM_PORTS[node]}" if hosts.are_apart else f"unix:{sockets}/{node}.sock"
-    files = {"key": "channel.key", "peer_key": "peer.pub", "secret": "authentication.secret"}
+    files = {"key": f"{choices.secrets}channel.key", "peer_key": "peer.pub", "secret": f"{choices.secrets}authentication.secret"}
     return {
-        "node": {"link": "link.toml", "state": "state", "runtime": "run"},
+        "node": {"link": "link.toml", "state": state, "runtime": runtime},
         "channel": ends[node] | files,
         "stream": {"address": stream, "pausable": True},
-        "store": {"path": "state/store.sqlite", "master_key": "master.key"},
+        "store": {"path": state / "store.sqlite", "master_key": f"{choices.secrets}master.key"},
         **shares,
         **_delivery(node, hosts, choices),
         **_dashboard(node, hosts, choices),
-        "admin": {"socket": "run/admin.sock"},
+        "admin": {"socket": runtime / "admin.sock"},
         "log": {"level": "info", "format": "json"},
     }
 
@@ -252,7 +278,8 @@ def _delivery(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, 
         return {}
     address = f"{hosts.named(node)}:{DELIVERY_PORTS['alice']}" if hosts.are_apart else f"127.0.0.1:{choices.delivery_ports[node]}"
     peer = {"alice": "bob", "bob": "alice"}[node]
-    files = {"certificate": "node.crt", "key": "node.key", "authority": "ca.crt", "applications": "applications.toml"}
+    key = f"{choices.secrets}node.key"
+    files = {"certificate": "node.crt", "key": key, "authority": "ca.crt", "applications": "applications.toml"}
     return {"delivery": {"bind": address} | files | {"kme_id": f"kme-{node}", "peer_kme_id": f"kme-{peer}"}}
 
 
@@ -266,7 +293,7 @@ def _dashboard(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str,
 
 def _fibre(hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]]:
     """Return the emulator's configuration; between hosts it runs beside Alice."""
-    folder = choices.sockets or "run"
+    folder = choices.sockets_for("run")
     served = {node: f"unix:{folder}/{node}.sock" for node in NODES}
     if hosts.are_apart:
         served = {

@@ -21,7 +21,7 @@ from common.kernels.loading import load_kernels
 from common.observability.logs import configure_logs, logger
 from common.profiles.link import load_profile
 from common.service.exits import exit_status
-from common.service.notify import notify
+from common.service.notify import notify, tell_of_life
 from common.service.settings import load_settings
 from common.service.startup import check_packages, harden
 
@@ -82,12 +82,15 @@ async def _serve(settings: FibreSettings, source: StretchSource) -> None:
         logger("fibre").info("ready", run=fibre.run_name)
         notify("READY=1")
 
-    serving = asyncio.ensure_future(fibre.serve(ready))
+    serving, living = asyncio.ensure_future(fibre.serve(ready)), asyncio.ensure_future(tell_of_life())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, serving.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
-    notify("STOPPING=1")
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+    finally:
+        notify("STOPPING=1")
+        living.cancel()
     logger("fibre").info("stopped", link_seconds=source.link_seconds)
 
 

@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from common.errors import ConfigurationError, KeyStoreError
+from common.keystore.credentials import CREDENTIAL, credential_path, forbidden_bits
 
 MASTER_KEY_BYTES = 32
 DATA_KEY_BYTES = 32
@@ -168,20 +169,15 @@ def load_master_key(source: str, directory: Path) -> MasterKey:
     kind, _, name = source.partition(":")
     if kind == "env":
         return MasterKey(decoded(_taken_from_environment(name), f"environment variable {name}"))
-    if kind == "credential":
-        folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        if not folder or not name or Path(name).name != name:
-            raise ConfigurationError(
-                f"store.master_key = {source!r}: no such systemd credential; set LoadCredential={name}:FILE in the unit"
-            )
-        return MasterKey(decoded(read_key_file(Path(folder) / name), source))
+    if source.startswith(CREDENTIAL):
+        return MasterKey(decoded(read_key_file(credential_path(source)), source))
     path = directory / source
     return MasterKey(decoded(read_key_file(path), str(path)))
 
 
 def master_key_file(source: str, directory: Path) -> Path | None:
     """Return the file that a ``source`` names, relative to ``directory``; None for a credential or the environment."""
-    return None if source.startswith(("env:", "credential:")) else directory / source
+    return None if source.startswith(("env:", CREDENTIAL)) else directory / source
 
 
 def _taken_from_environment(name: str) -> bytes:
@@ -222,7 +218,7 @@ def read_key_file(path: Path) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ConfigurationError(f"master key {path} is not a regular file; 'qkd provision' writes one")
-        if status.st_mode & 0o077:
+        if status.st_mode & forbidden_bits(path):
             raise ConfigurationError(f"master key {path} can be read by others (mode {status.st_mode & 0o777:o}): chmod 600 {path}")
         return os.read(descriptor, 1024)
     finally:

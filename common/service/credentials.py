@@ -16,6 +16,7 @@ from zmq.utils import z85
 
 from common.channel.authentication import HASH_KEY_BYTES, ChannelSecrets
 from common.errors import ConfigurationError
+from common.keystore.credentials import forbidden_bits
 from common.keystore.masks import ProvisionedMasks
 
 CHANNEL_KEY_BYTES = 40
@@ -82,7 +83,7 @@ def read_private(path: Path, what: str) -> bytes:
         state = os.fstat(file.fileno())  # of the very file that is read, not of whatever the path names by then
         if state.st_uid not in {os.geteuid(), 0}:
             raise ConfigurationError(f"{what} {path}: belongs to user {state.st_uid}; give it to the user of this service (chown)")
-        if state.st_mode & 0o077:
+        if state.st_mode & forbidden_bits(path):
             raise ConfigurationError(f"{what} {path}: others may read it (mode {state.st_mode & 0o777:04o}); run chmod 600 {path}")
         return file.read()
 

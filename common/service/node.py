@@ -37,7 +37,7 @@ from common.service.credentials import read_channel_keys, read_secrets
 from common.service.driver import SessionDriver, SessionEnd
 from common.service.greetings import GreetingDesk
 from common.service.history import LinkHistory
-from common.service.notify import notify, watchdog_seconds
+from common.service.notify import notify, tell_of_life
 from common.service.pads import pad_id
 from common.service.reserve import ReserveWatch
 from common.service.room import DiskRoom
@@ -235,7 +235,8 @@ class Node:
             for application in self.applications.values():
                 await application.start()
             self.stopping = stopping
-            helpers = [asyncio.create_task(task) for task in (self._measure_lag(), self._keep_house(), self._stop_on(stopping))]
+            running = (tell_of_life(), self._measure_lag(), self._keep_house(), self._stop_on(stopping))
+            helpers = [asyncio.create_task(task) for task in running]
             settle_memory()
             await self._audit("service started", node=self.kind.name, link=self.profile.name)
             logger("node").info(
@@ -413,14 +414,8 @@ class Node:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
     async def _measure_lag(self) -> None:
-        """Measure how late the loop is, and tell the manager that we live."""
-        interval = watchdog_seconds()
-        told = 0.0
+        """Measure how late the loop is."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(LAG_SAMPLE_SECONDS)
-            now = time.monotonic()
-            self.lag.add(now - before - LAG_SAMPLE_SECONDS)
-            if interval is not None and now - told >= interval:
-                told = now
-                notify("WATCHDOG=1")
+            self.lag.add(time.monotonic() - before - LAG_SAMPLE_SECONDS)

@@ -71,7 +71,7 @@ class ReserveWatch:
             state = self._renewal.stat()
         except OSError:
             return False  # the usual case: nothing was renewed
-        seen = (state.st_ino, state.st_mtime_ns, state.st_size)
+        seen = (state.st_ino, state.st_ctime_ns, state.st_size)  # the change of owner or mode that makes it readable shows as well
         if seen == self._seen:
             return False
         self._seen = seen

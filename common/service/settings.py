@@ -1,7 +1,7 @@
 """The configuration file of a node: read, checked, and refused whole if one key is wrong.
 
-Paths count from the folder of the file, so that a node's folder can be moved. Where the nodes differ (who binds, who connects) their
-own ``settings`` modules add what they ask for.
+Paths count from the folder of the file, so that a node's folder can be moved; ``credential:NAME`` is a file that systemd shows to us alone.
+Where the nodes differ (who binds, who connects) their own ``settings`` modules add what they ask for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from common.errors import ConfigurationError
+from common.keystore.credentials import CREDENTIAL, credential_path
 from common.keystore.ownership import OwnershipRule
 
 S = TypeVar("S", bound="FileSettings")
@@ -45,8 +46,14 @@ class FileSettings(Section):
     _folder: Path = PrivateAttr(default=Path())
 
     def resolved(self, path: Path) -> Path:
-        """Return ``path`` seen from the folder of the file."""
-        return self._folder / path
+        """Return ``path`` seen from the folder of the file, or where systemd has put it if it says ``credential:NAME``.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is a credential and there are none.
+        """
+        return credential_path(str(path)) if str(path).startswith(CREDENTIAL) else self._folder / path
 
     @property
     def folder(self) -> Path:

@@ -11,6 +11,7 @@ MOST_LINES = 500
 TEXT_SUFFIXES = {
     "",
     ".cfg",
+    ".conf",
     ".css",
     ".html",
     ".js",

@@ -1,4 +1,4 @@
-"""The wheel carries the three packages with their data and nothing else, and works away from the source tree."""
+"""The wheel carries the three packages with their data, what a host installs from, and nothing else; it works away from the source tree."""
 
 import subprocess
 import sys
@@ -28,11 +28,14 @@ def test_the_wheel_holds_every_module_and_data_file_of_the_packages(wheel):
     assert wanted <= set(zipfile.ZipFile(wheel).namelist())
 
 
-def test_the_wheel_holds_nothing_but_the_packages_and_its_metadata(wheel):
+def test_the_wheel_holds_nothing_but_the_packages_what_a_host_installs_from_and_its_metadata(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
+    shared = {name.partition(".data/data/")[2] for name in names if ".data/" in name}
+    units = {f"share/qkdlink/systemd/{path.name}" for path in (ROOT / "deploy" / "systemd").iterdir()}
 
-    assert {top for top in tops if not top.endswith(".dist-info")} <= set(PACKAGES)
+    assert {top for top in tops if not top.endswith((".dist-info", ".data"))} <= set(PACKAGES)
+    assert shared == {"share/qkdlink/requirements.lock"} | units
     assert not [name for name in names if name.endswith((".nbi", ".nbc", ".pyc"))]
 
 

@@ -154,6 +154,7 @@ CASES = {
     "a secret cut short": cut_short,
     "no key of the peer": without("alice/peer.pub"),
     "a key of the peer that is none": written("bob/peer.pub", b"~" * 40),
+    "a credential without systemd": setting("alice", 'key = "channel.key"', 'key = "credential:channel.key"'),
     "no master key": without("alice/master.key"),
     "the store of the other end": store_of("alice", Party.BOB),
     "another master key": store_of("bob", Party.BOB, bytes(range(32))),

@@ -99,6 +99,15 @@ def test_a_systemd_credential_is_read(tmp_path, monkeypatch):
     assert opens(load_master_key("credential:store-key", tmp_path / "elsewhere"))
 
 
+def test_a_credential_may_have_an_access_list_and_no_other_readers(tmp_path, monkeypatch):
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    written(tmp_path / "store-key", mode=0o440)
+    assert opens(load_master_key("credential:store-key", tmp_path))
+    (tmp_path / "store-key").chmod(0o444)
+    with pytest.raises(ConfigurationError, match="read by others"):
+        load_master_key("credential:store-key", tmp_path)
+
+
 @pytest.mark.parametrize("name", ["", "../store-key", "a/b"])
 def test_a_credential_is_a_plain_name(tmp_path, monkeypatch, name):
     written(tmp_path / "store-key")

@@ -1,5 +1,6 @@
 """What ``qkd provision`` writes: the same secret for both ends, everything else apart, and nothing overwritten."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from common.distillation.recipe import Recipe
 from common.profiles.link import load_profile
 from common.service.credentials import read_masks, read_secrets
 from common.service.settings import load_settings
+from tests.support.tree import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,59 @@ def test_two_hosts_reach_each_other(tmp_path):
     alice, bob = (tomllib.loads((tmp_path / "n" / node / "config.toml").read_text()) for node in ("alice", "bob"))
     assert (alice["channel"]["connect"], bob["channel"]["bind"]) == ("tcp://10.0.0.2:7701", "tcp://*:7701")
     assert bob["stream"]["address"] == "tcp://a.example:7712"
+
+
+@pytest.fixture(scope="module")
+def units(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("units") / "nodes"
+    assert run(["provision", "--link", "niedersachsen", "--out", str(out), "--systemd"]) == 0
+    return out
+
+
+@pytest.mark.parametrize(("node", "kind"), [("alice", AliceSettings), ("bob", BobSettings)])
+def test_a_unit_shows_its_service_every_secret_that_the_configuration_names(units, node, kind):
+    settings = load_settings(units / node / "config.toml", kind)
+    unit = (ROOT / "deploy" / "systemd" / f"qkd-{node}.service").read_text()
+    secrets = [str(settings.channel.key), str(settings.channel.secret), settings.store.master_key, str(settings.delivery.key)]
+    shown = dict(re.findall(rf"^LoadCredential=(.+):%E/qkdlink/{node}/(.+)$", unit, flags=re.MULTILINE))
+
+    assert {secret.removeprefix("credential:") for secret in secrets} == shown.keys()
+    assert all(secret.startswith("credential:") for secret in secrets)
+    assert all((units / node / name).is_file() for name in shown.values())
+
+
+@pytest.mark.parametrize("node", ["alice", "bob"])
+def test_what_lasts_and_what_is_a_socket_lies_where_the_unit_makes_folders(units, node):
+    config = tomllib.loads((units / node / "config.toml").read_text())
+    fibre = tomllib.loads((units / "fibre" / "config.toml").read_text())
+    unit = (ROOT / "deploy" / "systemd" / f"qkd-{node}.service").read_text()
+
+    assert f"StateDirectory=qkd-{node}\n" in unit
+    assert f"RuntimeDirectory=qkd-{node}\n" in unit
+    assert (config["node"]["state"], config["store"]["path"]) == (f"/var/lib/qkd-{node}", f"/var/lib/qkd-{node}/store.sqlite")
+    assert (config["node"]["runtime"], config["admin"]["socket"]) == (f"/run/qkd-{node}", f"/run/qkd-{node}/admin.sock")
+    assert config["stream"]["address"] == fibre["serve"][node] == f"unix:/run/qkd-fibre/{node}.sock"
+    assert not (units / node / "state").exists()
+
+
+def test_masks_of_units_are_renewed_where_they_were_provisioned(units):
+    assert run(["provision", "--renew", str(units)]) == 0
+
+    secrets = read_secrets(units / "alice" / "authentication.secret")
+    assert read_masks(secrets, units / "alice" / "renewal.secret").generation == 1
+    assert read_masks(secrets, units / "alice" / "renewal.secret") == read_masks(secrets, units / "bob" / "renewal.secret")
+
+
+def test_the_units_of_the_two_ends_differ_by_name_alone():
+    alice, bob = ((ROOT / "deploy" / "systemd" / f"qkd-{node}.service").read_text() for node in ("alice", "bob"))
+
+    assert alice.replace("alice", "bob").replace("Alice", "Bob") == bob
+
+
+def test_the_fibre_is_confined_like_the_nodes():
+    alice, fibre = ((ROOT / "deploy" / "systemd" / f"qkd-{name}.service").read_text() for name in ("alice", "fibre"))
+
+    assert alice.partition("LimitCORE=")[2] == fibre.partition("LimitCORE=")[2]
 
 
 def test_renewal_gives_both_ends_the_same_fresh_masks_of_the_next_generation(link):

@@ -79,3 +79,14 @@ def test_a_file_that_is_wrong_is_said_once_and_the_node_goes_on(watch, tmp_path,
     assert log.lines == [("error", "renewed masks not taken in")]
     written(tmp_path / "renewal.secret", masks_to_bytes(ProvisionedMasks(bytes(96), 1)))
     assert watch.take_in(store)
+
+
+def test_masks_that_become_readable_later_are_taken_in(watch, tmp_path, log):
+    store = MemoryKeyStore(Party.ALICE, masks=ProvisionedMasks(SECRETS.masks))
+    written(tmp_path / "renewal.secret", masks_to_bytes(ProvisionedMasks(bytes(96), 1)))
+    (tmp_path / "renewal.secret").chmod(0o644)
+
+    assert not watch.take_in(store)
+    (tmp_path / "renewal.secret").chmod(0o600)
+    assert watch.take_in(store)
+    assert [level for level, _ in log.lines] == ["error", "info"]

@@ -1,5 +1,7 @@
 """Configuration and credentials: everything wrong is named, nothing readable for others is taken."""
 
+from pathlib import Path
+
 import pytest
 
 from alice.settings import AliceSettings
@@ -32,6 +34,42 @@ def test_paths_count_from_the_folder_of_the_file(tmp_path):
     settings = load_settings(written(tmp_path, GOOD), NodeSettings)
 
     assert settings.resolved(settings.store.path) == tmp_path / "state" / "store.sqlite"
+
+
+def test_a_file_may_be_a_credential_of_systemd(tmp_path, monkeypatch):
+    settings = load_settings(written(tmp_path, GOOD.replace("[stream]", 'secret = "credential:secret"\n[stream]')), NodeSettings)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "shown"))
+
+    assert settings.resolved(settings.channel.secret) == tmp_path / "shown" / "secret"
+
+
+@pytest.mark.parametrize("name", ["credential:", "credential:../secret", "credential:a/b"])
+def test_a_credential_has_a_plain_name(tmp_path, monkeypatch, name):
+    settings = load_settings(written(tmp_path, GOOD), NodeSettings)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    with pytest.raises(ConfigurationError, match="no such systemd credential"):
+        settings.resolved(Path(name))
+
+
+def test_without_systemd_there_is_no_credential(tmp_path, monkeypatch):
+    settings = load_settings(written(tmp_path, GOOD), NodeSettings)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+
+    with pytest.raises(ConfigurationError, match="LoadCredential=secret:FILE"):
+        settings.resolved(Path("credential:secret"))
+
+
+@pytest.mark.parametrize(("mode", "is_read"), [(0o400, True), (0o440, True), (0o444, False)])
+def test_a_credential_may_have_an_access_list_and_no_other_readers(tmp_path, monkeypatch, mode, is_read):
+    path = private(tmp_path, "secret", bytes(96), mode)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    if is_read:
+        assert read_private(path, "authentication secret") == bytes(96)
+    else:
+        with pytest.raises(ConfigurationError, match="others may read it"):
+            read_private(path, "authentication secret")
 
 
 @pytest.mark.parametrize(

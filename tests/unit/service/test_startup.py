@@ -1,5 +1,6 @@
 """Signs to systemd, logs without key, the audit trail, and checks before anything starts."""
 
+import asyncio
 import io
 import json
 import socket
@@ -11,7 +12,7 @@ import pytest
 from common.errors import ConfigurationError
 from common.observability.audit import AuditTrail
 from common.observability.logs import configure_logs, logger
-from common.service.notify import notify, watchdog_seconds
+from common.service.notify import notify, tell_of_life, watchdog_seconds
 from common.service.startup import check_folder, check_packages
 
 
@@ -36,6 +37,28 @@ def test_a_sign_of_life_is_due_at_half_the_time_systemd_waits(monkeypatch):
     assert watchdog_seconds() == 1.5
     monkeypatch.setenv("WATCHDOG_PID", "1")
     assert watchdog_seconds() is None
+
+
+def test_a_sign_of_life_is_given_again_and_again_where_one_is_due(tmp_path, monkeypatch):
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setenv("WATCHDOG_USEC", "20000")
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+
+    async def heard() -> list[bytes]:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(tmp_path / "notify"))
+            manager.setblocking(False)
+            living = asyncio.create_task(tell_of_life())
+            signs = [await asyncio.get_running_loop().sock_recv(manager, 100) for _ in range(3)]
+            living.cancel()
+            return signs
+
+    assert asyncio.run(heard()) == [b"WATCHDOG=1"] * 3
+
+
+def test_no_sign_of_life_is_given_where_none_is_due(monkeypatch):
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    asyncio.run(asyncio.wait_for(tell_of_life(), 60))
 
 
 def test_what_could_be_key_never_reaches_the_log():
