@@ -62,9 +62,10 @@ class NodeCommands:
         Returns
         -------
         Answer
-            State of the session, what was refused, rates, key store, stream.
+            State of the session, what was refused, rates, monitors, key store, stream.
         """
         node = self._node
+        monitors, counted = node.profile.monitors, node.counters.report()
         statistics = node.source.statistics()
         session = {
             "state": node.session.state.name.lower() if node.session else "none",
@@ -94,7 +95,8 @@ class NodeCommands:
             "refused": refused,
             "channel": dataclasses.asdict(node.transport.counts),
             "pace": pace_report(node),
-            **node.counters.report(),
+            **counted,
+            "monitors": {"watched": sorted(monitors.ranges) if monitors else [], **counted["monitors"]},
             "store": levels,
             "authentication_reserve": levels["authentication_reserve"],
             "stream": statistics,
