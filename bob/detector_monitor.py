@@ -105,7 +105,10 @@ def quiet_width_ps(profile: LinkProfile) -> float | None:
 
 
 class DetectorMonitor:
-    """Reads the monitors of a receiver.
+    """Reads the monitors of a receiver, block after block.
+
+    An alarm stands until its reading is in range again: a block too short to say anything by itself is judged together with the last one
+    that was out of range and all since, for whoever attacks a long block attacks the short one behind it as well.
 
     Parameters
     ----------
@@ -115,6 +118,7 @@ class DetectorMonitor:
 
     def __init__(self, profile: LinkProfile) -> None:
         monitors = profile.monitors
+        self._standing: dict[str, ReceiverCounts] = {}
         self._ranges = {} if monitors is None else {name.removesuffix("_ratio"): certified for name, certified in monitors.ranges.items()}
         if monitors is None:
             return
@@ -148,9 +152,23 @@ class DetectorMonitor:
         tuple[MonitorReading, ...]
             Each as a multiple of what is expected; one without expectation is left out.
         """
+        return tuple(self._standing_or(reading, counts) for reading in self._readings(counts))
+
+    def _standing_or(self, reading: MonitorReading, counts: ReceiverCounts) -> MonitorReading:
+        """Keep an alarm that stands as long as a block says nothing against it."""
+        name = reading.name
+        before = self._standing.pop(name, None)
+        if reading.reason is None and before is not None and reading.verdict is Verdict.UNDECIDED:
+            counts = before.added(counts)
+            reading = next(together for together in self._readings(counts) if together.name == name)
+        if reading.reason is not None:
+            self._standing[name] = counts
+        return reading
+
+    def _readings(self, counts: ReceiverCounts) -> list[MonitorReading]:
         if not self._ranges:
-            return ()
-        return tuple(self._reading(kind, detail, estimate) for kind, detail, estimate in self._estimates(counts) if kind in self._ranges)
+            return []
+        return [self._reading(kind, detail, estimate) for kind, detail, estimate in self._estimates(counts) if kind in self._ranges]
 
     def _reading(self, kind: str, detail: str, estimate: Estimate) -> MonitorReading:
         lowest, highest = self._ranges[kind]

@@ -128,3 +128,19 @@ def test_every_profile_with_ranges_contains_what_it_expects_itself():
 def test_ranges_that_make_no_sense_are_refused(setting, said):
     with pytest.raises(ConfigurationError, match=said):
         load_profile("decoy", [setting])
+
+
+def test_an_alarm_stands_over_blocks_too_short_to_say_anything_and_ends_with_one_in_range():
+    profile = load_profile("decoy")
+    monitor = DetectorMonitor(profile)
+    blind = expected_counts(profile, 10**8, coincidence=0.0)
+    short = ReceiverCounts(pulses=1000, outcomes=(8, 8, 2, 2))
+
+    def verdicts(counts):
+        return {reading.reason for reading in monitor.read(counts)} - {None}
+
+    assert verdicts(short) == set()
+    assert verdicts(blind) == {AbortReason.DETECTOR_BLINDING}
+    assert verdicts(short) == verdicts(short) == {AbortReason.DETECTOR_BLINDING}
+    assert verdicts(expected_counts(profile, 10**8)) == set()
+    assert verdicts(short) == set()
