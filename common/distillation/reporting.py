@@ -67,7 +67,7 @@ def block_report(outcome: BlockOutcome) -> dict[str, Any]:
 def failed_monitors(outcome: BlockOutcome) -> str:
     """Say which of our monitors speak against the block of this ``outcome``; nothing where none does, or only the peer's."""
     readings = outcome.block.readings if outcome.block else ()
-    return "; ".join(reading.text for reading in readings if reading.reason is not None)
+    return "; ".join(f"{reading.reason.label}: {reading.text}" for reading in readings if reading.reason is not None)
 
 
 def monitor_report(reading: MonitorReading) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """A monitor out of its certified range: the block is given up at both ends for the same reason, and key comes back with the next one."""
 
+from dataclasses import replace
+
 import pytest
 
 from common.channel.codec import Party
@@ -35,8 +37,6 @@ def test_a_block_out_of_range_is_given_up_at_both_ends_and_the_others_make_key()
 
 def test_without_certified_ranges_nobody_is_asked():
     recipe = tiny_recipe("cascade", "direct", 1500, "name=unwatched")
-    from dataclasses import replace
-
     world = World.new(replace(recipe, is_monitored=False))
     world.detections.readings = {1: (BLINDED,)}
 
