@@ -12,6 +12,7 @@ from common.distillation.amplification import draw_seed, propose_length
 from common.distillation.commitment import propose_keys
 from common.distillation.disclosure import tally
 from common.distillation.link_session import Greeting
+from common.distillation.monitoring import exchange_verdicts, nothing_watched
 from common.distillation.playbook import Playbook
 from common.distillation.recipe import Recipe
 from common.distillation.reconciliation.choice import follow
@@ -46,6 +47,7 @@ def playbook(recipe: Recipe, station: EmissionStation | LiveEmissionStation) -> 
         disclose=tally,
         choose=lambda shared, _working_qber: follow(shared),
         reconcile=halves,
+        monitor=lambda blocks: exchange_verdicts(nothing_watched, blocks),
         verify=send_hash,
         agree_length=propose_length,
         amplify=draw_seed,

@@ -89,6 +89,10 @@ class Detections:
         ``FLAG_DOUBLE`` where the bit was drawn at random.
     cross_slot : int64[m]
         Increasing slots of cross clicks.
+    double_slot : int64[k]
+        Increasing slots of same-basis doubles, which are among ``slot``.
+    quiet_slot : int64[q]
+        Non-decreasing slots of the tags in quiet stretches, dead rounds included.
     counts : DetectionCounts
         Where the tags went.
     """
@@ -97,6 +101,8 @@ class Detections:
     outcome: NDArray[np.uint8]
     flags: NDArray[np.uint8]
     cross_slot: NDArray[np.int64]
+    double_slot: NDArray[np.int64]
+    quiet_slot: NDArray[np.int64]
     counts: DetectionCounts
 
 
@@ -110,6 +116,7 @@ def detect(
     randomness: Randomness,
     *,
     previous_ps: int | None = None,
+    quiet: Gate | None = None,
 ) -> Detections:
     """Turn tags into detections.
 
@@ -133,6 +140,8 @@ def detect(
     previous_ps : int, picoseconds, optional
         Last detector tag before these, when a stream is read in pieces. Without it the detectors may have been dead when the stream begins,
         and its first dead time makes no detections. Cut a stream between slots: a round cannot span two pieces.
+    quiet : Gate, optional
+        A stretch whose tags are told of by slot, for monitors; with time bins one at each of them.
 
     Returns
     -------
@@ -156,13 +165,16 @@ def detect(
         first_ps = int(t_ps[0]) if t_ps.size else 0
         previous_ps = first_ps if dead_ps > 0 else first_ps - 2 * math.ceil(clock.period_ps)
     n = t_ps.size
-    slot, cross_slot = np.empty(n, np.int64), np.empty(n, np.int64)
+    slot, cross_slot, quiet_slot = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
     outcome, flags = np.empty(n, np.uint8), np.empty(n, np.uint8)
     counters = np.zeros(COUNT_COUNTERS, np.int64)
     room_ps = reading.pitch_ps or clock.period_ps
     width_ps, count_windows = min(gate.width_ps, room_ps), reading.click_of_channel.shape[0]
     fills_period = count_windows == 1 and gate.width_ps >= clock.period_ps
-    kept, crossed = detect_clicks(
+    low_ps = gate.centre_ps - 0.5 * (width_ps + (count_windows - 1) * reading.pitch_ps)
+    quiet_ps = 0.0 if quiet is None else min(quiet.width_ps, room_ps)
+    quiet_low_ps = 0.0 if quiet is None else quiet.centre_ps - 0.5 * quiet_ps - low_ps
+    kept, crossed, quieted = detect_clicks(
         t_ps,
         channel,
         reading.click_of_channel,
@@ -175,18 +187,22 @@ def detect(
         clock.slots_per_ps,
         clock.locked_from_ps,
         clock.locked_to_ps,
-        gate.centre_ps - 0.5 * (width_ps + (count_windows - 1) * reading.pitch_ps),
+        low_ps,
         math.inf if fills_period else width_ps,
+        quiet_low_ps % room_ps,
+        quiet_ps,
+        room_ps,
         dead_ps,
         previous_ps,
         slot,
         outcome,
         flags,
         cross_slot,
+        quiet_slot,
         counters,
     )
     slot, outcome, flags = slot[:kept].copy(), outcome[:kept].copy(), flags[:kept].copy()
-    _draw_bits_of_doubles(outcome, flags, randomness)
+    doubles = _draw_bits_of_doubles(outcome, flags, randomness)
     counts = DetectionCounts(
         tags=n - int(counters[COUNT_OTHER]),
         other_tags=int(counters[COUNT_OTHER]),
@@ -199,15 +215,16 @@ def detect(
         detections=kept,
         background_in_gate=_background_in_gate(int(counters[COUNT_OUT_OF_GATE]), count_windows * width_ps, clock.period_ps),
     )
-    return Detections(slot, outcome, flags, cross_slot[:crossed].copy(), counts)
+    return Detections(slot, outcome, flags, cross_slot[:crossed].copy(), slot[doubles], quiet_slot[:quieted].copy(), counts)
 
 
-def _draw_bits_of_doubles(outcome: NDArray[np.uint8], flags: NDArray[np.uint8], randomness: Randomness) -> None:
-    """Give every flagged round a fresh random bit, in place."""
+def _draw_bits_of_doubles(outcome: NDArray[np.uint8], flags: NDArray[np.uint8], randomness: Randomness) -> NDArray[np.int64]:
+    """Give every flagged round a fresh random bit, in place; return which these are, int64[k]."""
     doubles = np.flatnonzero(flags & FLAG_DOUBLE)
     if doubles.size:
         drawn = np.frombuffer(randomness.draw((doubles.size + 7) // 8), np.uint8)
         outcome[doubles] |= np.unpackbits(drawn, count=doubles.size, bitorder="little")
+    return doubles
 
 
 def _background_in_gate(out_of_gate: int, width_ps: float, period_ps: float) -> float:

@@ -7,6 +7,7 @@ for all detectors, because a window that differs between outcomes lets arrival t
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -98,6 +99,8 @@ class GateChoice:
         Tags above the evenly spread background kept, 0 to 1.
     background_ratio : float
         Evenly spread background among the kept tags, 0 to 1.
+    quiet : Gate | None
+        A stretch in which little light comes, for monitors; with time bins there is one at each bin. None where none is asked for.
     """
 
     gate: Gate
@@ -105,6 +108,7 @@ class GateChoice:
     kept_ratio_per_detector: NDArray[np.float64]
     signal_kept_ratio: float
     background_ratio: float
+    quiet: Gate | None = None
 
 
 def phase_histogram(
@@ -144,7 +148,12 @@ def phase_histogram(
 
 
 def open_gate(
-    t_ps: NDArray[np.int64], channel: NDArray[np.uint8], clock: PulseClock, reading: Reading, gate_ps: float | None
+    t_ps: NDArray[np.int64],
+    channel: NDArray[np.uint8],
+    clock: PulseClock,
+    reading: Reading,
+    gate_ps: float | None,
+    quiet_ps: float | None = None,
 ) -> GateChoice:
     """Choose the gate of a receiver from its earlier tags.
 
@@ -160,6 +169,8 @@ def open_gate(
         Detectors and time bins.
     gate_ps : float | None, picoseconds
         Width the profile sets, of each window with time bins; None for as wide as there is room.
+    quiet_ps : float | None, picoseconds
+        Width of the quiet stretch, less than there is room: what a gate of the remaining width leaves out. None for no such stretch.
 
     Returns
     -------
@@ -174,7 +185,11 @@ def open_gate(
     bins = TIME_BIN_HISTOGRAM_BINS if reading.pitch_ps else HISTOGRAM_BINS
     histogram = phase_histogram(t_ps, channel, clock, reading.row_of_channel, bins)
     room_ps = reading.pitch_ps or clock.period_ps
-    return choose_gate(histogram, width_ps=room_ps if gate_ps is None else gate_ps, pitch_ps=reading.pitch_ps)
+    choice = choose_gate(histogram, width_ps=room_ps if gate_ps is None else gate_ps, pitch_ps=reading.pitch_ps)
+    if quiet_ps is None:
+        return choice
+    rest = choose_gate(histogram, width_ps=room_ps - quiet_ps, pitch_ps=reading.pitch_ps).gate
+    return dataclasses.replace(choice, quiet=Gate(_wrapped(rest.centre_ps + 0.5 * room_ps, clock.period_ps), quiet_ps))
 
 
 def choose_gate(

@@ -223,14 +223,18 @@ def detect_clicks(
     locked_to_ps: NDArray[np.int64],
     gate_low_ps: float,
     gate_width_ps: float,
+    quiet_low_ps: float,
+    quiet_width_ps: float,
+    quiet_pitch_ps: float,
     dead_time_ps: int,
     previous_ps: int,
     slot: NDArray[np.int64],
     outcome: NDArray[np.uint8],
     flags: NDArray[np.uint8],
     cross_slot: NDArray[np.int64],
+    quiet_slot: NDArray[np.int64],
     counters: NDArray[np.int64],
-) -> tuple[int, int]:
+) -> tuple[int, int, int]:
     """Tags to detections in one pass: slot, gate, dead time, multi-clicks.
 
     Tags of one slot, from the opening of its first gate to the closing of its last, form a round. What clicked in it decides what it says;
@@ -256,6 +260,9 @@ def detect_clicks(
         Stretches in which the clock was locked, both ends included, in order.
     gate_low_ps, gate_width_ps : float, picoseconds
         A tag is in the first gate if 0 <= phase - low < width, the phase taken modulo the period; the others follow at the pitch.
+    quiet_low_ps, quiet_width_ps, quiet_pitch_ps : float, picoseconds
+        A tag is in a quiet stretch if 0 <= since - low < width, counted from the opening of the first gate and taken modulo the pitch;
+        0 <= low < pitch, and where there is one window the pitch is the period.
     dead_time_ps : int, picoseconds
         Non-negative.
     previous_ps : int, picoseconds
@@ -264,16 +271,19 @@ def detect_clicks(
         Outputs: one entry per kept single-basis round; the bit of a double is left 0.
     cross_slot : int64[n]
         Output: slots of kept cross clicks.
+    quiet_slot : int64[n]
+        Output: slot of each tag in a quiet stretch, whatever becomes of its round.
     counters : int64[COUNT_COUNTERS]
         Output, added to.
 
     Returns
     -------
-    tuple[int, int]
-        Number of detections and of cross clicks.
+    tuple[int, int, int]
+        Number of detections, of cross clicks, and of tags in quiet stretches.
     """
     count = 0
     count_cross = 0
+    count_quiet = 0
     knot = 0
     last_knot = knot_t_ps.size - 1
     stretch = 0
@@ -320,6 +330,14 @@ def detect_clicks(
                     code = click_of_channel[window, channel[i]]
                 count_located += 1
                 count_in_gate += np.int64(in_gate)
+                since_quiet_ps = since_opening_ps - quiet_low_ps
+                if since_quiet_ps < 0.0:
+                    since_quiet_ps += quiet_pitch_ps
+                elif last_window > 0:
+                    since_quiet_ps -= np.int64(since_quiet_ps / quiet_pitch_ps) * quiet_pitch_ps
+                if since_quiet_ps < quiet_width_ps:
+                    quiet_slot[count_quiet] = here
+                    count_quiet += 1
         if open_pattern != 0 and not (in_span and here == open_slot):
             # slots of another lock are numbered anew, but Bob's own time goes on
             if i < t_ps.size and t_ps[i] > open_lock_ends_ps:
@@ -352,4 +370,4 @@ def detect_clicks(
     counters[COUNT_IN_GATE] += count_in_gate
     counters[COUNT_OUT_OF_GATE] += count_located - count_in_gate
     counters[COUNT_DOUBLES] += doubles
-    return count, count_cross
+    return count, count_cross, count_quiet

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import numpy as np
 
+from bob.detector_monitor import DetectorMonitor, receiver_counts
 from bob.station import Reception
 from bob.stream_run import StreamRun
 from bob.tracking import Acquired, LockLost, Piece
 from bob.waiting import WaitingDetections
 from common.distillation.synchronisation import MORE_DETECTIONS, SACRIFICED_DETECTIONS, Frames, SacrificedDetections
-from common.distillation.values import FramedDetections
+from common.distillation.values import ClosedBlock, FramedDetections, MonitorReading
 from common.errors import LocalProtocolError, StreamError
 from common.service.streams import BatchQueue, StreamAddress, StreamClient
 from common.timetags.live import StreamItem, TagBatch, TagStream
@@ -129,6 +130,7 @@ class LiveDetectionStation:
         self._session = 0
         self._is_abandoned = False
         self._newest_run = ""
+        self._monitor = DetectorMonitor(profile)
         self._frames: Frames | None = None
         self._frame_pulses = 0
         self._broken = ""
@@ -211,6 +213,10 @@ class LiveDetectionStation:
             self._queue.close()
         if self._client is not None:
             self._client.close()
+
+    def judge(self, block: ClosedBlock) -> tuple[MonitorReading, ...]:
+        """Read the detectors' monitors for a ``block``; nothing where they were told nothing."""
+        return () if block.watched is None else self._monitor.read(block.watched)
 
     def sacrifice(self, attempt: int) -> SacrificedDetections:
         """Return detections nobody has seen yet, to be disclosed whole; the first attempt begins a session.
@@ -435,6 +441,7 @@ class LiveDetectionStation:
         counts = waiting.clicks.counts(edges)
         slots, outcomes = waiting.clicks.between(int(edges[0]), int(edges[-1]))
         cross_slots, _ = waiting.cross_clicks.between(int(edges[0]), int(edges[-1]))
+        doubles, quiet = (int(queue.counts(edges)[~touched].sum()) for queue in (waiting.doubles, waiting.quiet))
         if touched.any():
             kept = np.repeat(~touched, counts)
             slots, outcomes = slots[kept], outcomes[kept]
@@ -444,4 +451,6 @@ class LiveDetectionStation:
         ahead = waiting.clicks.counts(self._edges(frames, first_frame + taken, max(whole - first_frame - taken, 0))[[0, -1]])
         slots += frames.offset
         cross_slots += frames.offset
-        return FramedDetections(first_frame, counts, slots, outcomes, cross_slots, ended, int(ahead.sum()))
+        whole_pulses = int(np.count_nonzero(~touched)) * self._frame_pulses
+        watched = receiver_counts(whole_pulses, outcomes, doubles, cross_slots.size, quiet)
+        return FramedDetections(first_frame, counts, slots, outcomes, cross_slots, ended, int(ahead.sum()), watched)

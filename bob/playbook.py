@@ -13,6 +13,7 @@ from common.distillation.amplification import agree_length, take_seed
 from common.distillation.commitment import confirm_keys
 from common.distillation.disclosure import disclose
 from common.distillation.link_session import Greeting
+from common.distillation.monitoring import exchange_verdicts
 from common.distillation.pace import Pace
 from common.distillation.playbook import Playbook
 from common.distillation.recipe import Recipe
@@ -56,6 +57,7 @@ def playbook(recipe: Recipe, station: DetectionStation | LiveDetectionStation, p
         disclose=disclose,
         choose=lambda shared, working_qber: choose(shared, working_qber, pace.method),
         reconcile=halves,
+        monitor=lambda blocks: exchange_verdicts(station.judge, blocks),
         verify=check_hash,
         agree_length=agree_length,
         amplify=take_seed,

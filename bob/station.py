@@ -12,13 +12,14 @@ import numpy as np
 
 from bob.clock_recovery import clock_from_photons, clock_from_reference
 from bob.detection import DetectionCounts, detect
+from bob.detector_monitor import DetectorMonitor, quiet_width_ps, receiver_counts
 from bob.gating import Gate, GateChoice, open_gate
 from bob.kernels import NOT_A_DETECTOR
 from bob.pulse_clock import PulseClock
 from bob.reading import Reading
 from common.distillation.recipe import BATCH_DETECTIONS
 from common.distillation.synchronisation import ATTEMPTS, MORE_DETECTIONS, SACRIFICED_DETECTIONS, Frames, SacrificedDetections
-from common.distillation.values import FramedDetections
+from common.distillation.values import ClosedBlock, FramedDetections, MonitorReading
 from common.errors import LocalProtocolError, StreamError
 from common.profiles.link import LinkProfile
 from common.randomness import Randomness
@@ -82,13 +83,16 @@ class DetectionStation:
             clock = clock_from_photons(t_ps, clock_hz, channel=channel)
         t_ps, channel = clock.align(t_ps, channel)
         count_early = min(GATE_TAGS, t_ps.size // 10 + 1)
-        choice = open_gate(t_ps[:count_early], channel[:count_early], clock, reading, profile.receiver.gate_ps)
-        found = detect(t_ps, channel, clock, choice.gate, reading, profile.receiver.dead_time_ps, randomness)
+        early = t_ps[:count_early], channel[:count_early]
+        choice = open_gate(*early, clock, reading, profile.receiver.gate_ps, quiet_width_ps(profile))
+        found = detect(t_ps, channel, clock, choice.gate, reading, profile.receiver.dead_time_ps, randomness, quiet=choice.quiet)
         self.reception = Reception(clock, choice, found.counts)
         first_slot, early_slot = (int(slot) for slot in clock.slots_and_phases(t_ps[[0, count_early - 1]])[0])
         origin = first_slot // self._stride * self._stride  # our slot 0 lies at the first tag, or the reference pulse before it
         self._first_detection = int(np.searchsorted(found.slot, early_slot, side="right"))
         self._slots, self._outcomes, self._cross_slots = found.slot - origin, found.outcome, found.cross_slot - origin
+        self._double_slots, self._quiet_slots = found.double_slot - origin, found.quiet_slot - origin
+        self._monitor = DetectorMonitor(profile)
         self._frames: Frames | None = None
         self._frame_pulses = 0
 
@@ -96,6 +100,10 @@ class DetectionStation:
     def gate(self) -> Gate:
         """The gate in use."""
         return self.reception.gate.gate
+
+    def judge(self, block: ClosedBlock) -> tuple[MonitorReading, ...]:
+        """Read the detectors' monitors for a ``block``; nothing where they were told nothing."""
+        return () if block.watched is None else self._monitor.read(block.watched)
 
     def sacrifice(self, attempt: int) -> SacrificedDetections:
         """Return the detections of one stretch, to be disclosed whole.
@@ -131,6 +139,7 @@ class DetectionStation:
         inside = (absolute >= frames.first_slot) & (absolute < end)
         self._slots, self._outcomes = absolute[inside], self._outcomes[inside]
         self._cross_slots = cross[(cross >= frames.first_slot) & (cross < end)]
+        self._double_slots, self._quiet_slots = self._double_slots + frames.offset, self._quiet_slots + frames.offset
 
     def take(self, first_frame: int, most_frames: int, wanted_detections: int) -> FramedDetections:
         """Return whole frames until so many detections are reached.
@@ -166,6 +175,7 @@ class DetectionStation:
         taken = min(reached, crossed, bounds.size - 1)
         part = slice(int(bounds[0]), int(bounds[taken]))
         cross = slice(int(cross_bounds[0]), int(cross_bounds[taken]))
+        doubles, quiet = (int(np.diff(np.searchsorted(slots, edges[[0, taken]]))[0]) for slots in (self._double_slots, self._quiet_slots))
         return FramedDetections(
             first_frame=first_frame,
             count_per_frame=np.diff(bounds[: taken + 1]),
@@ -174,4 +184,5 @@ class DetectionStation:
             cross_slots=self._cross_slots[cross],
             ended=first_frame + taken >= count_frames,
             count_ahead=int(self._slots.size - bounds[taken]),
+            watched=receiver_counts(taken * self._frame_pulses, self._outcomes[part], doubles, cross.stop - cross.start, quiet),
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bob.detection import DetectionCounts, detect
+from bob.detector_monitor import quiet_width_ps
 from bob.gating import GateChoice, open_gate
 from bob.reading import Reading
 from bob.tracking import ENOUGH_GATE_TAGS, ENOUGH_TIME_BIN_TAGS, Acquired, ClockTracker, Piece
@@ -92,7 +93,8 @@ class StreamRun:
     def open_gate(self, found: Acquired) -> None:
         """Choose the gate from the tags the clock was ``found`` in."""
         self.clock = found.clock
-        self.choice = open_gate(found.t_ps, found.channel, found.clock, self._reading, self._profile.receiver.gate_ps)
+        gate_ps = self._profile.receiver.gate_ps
+        self.choice = open_gate(found.t_ps, found.channel, found.clock, self._reading, gate_ps, quiet_width_ps(self._profile))
         self.tracker.border_ps = self.choice.gate.centre_ps + 0.5 * found.clock.period_ps
 
     def add(self, piece: Piece) -> DetectionCounts:
@@ -125,13 +127,16 @@ class StreamRun:
             dead_ps,
             self._randomness,
             previous_ps=piece.previous_ps,
+            quiet=self.choice.quiet,
         )
         waiting = self.waiting
         low = -(1 << 62) if waiting.through_slot is None else waiting.through_slot  # two clocks may differ by a hair at the cut
         first, end = np.searchsorted(found.slot, [low, piece.through_slot], side="right")
         waiting.clicks.append(found.slot[first:end], found.outcome[first:end])
-        first, end = np.searchsorted(found.cross_slot, [low, piece.through_slot], side="right")
-        waiting.cross_clicks.append(found.cross_slot[first:end], np.zeros(end - first, np.uint8))
+        others = ((waiting.cross_clicks, found.cross_slot), (waiting.doubles, found.double_slot), (waiting.quiet, found.quiet_slot))
+        for queue, slots in others:
+            first, end = np.searchsorted(slots, [low, piece.through_slot], side="right")
+            queue.append(slots[first:end], np.zeros(end - first, np.uint8))
         self._mark_gaps(piece, int(np.ceil(dead_ps)))
         waiting.through_slot = piece.through_slot
         self.clock, self.last_counts = piece.clock, found.counts

@@ -90,6 +90,8 @@ class WaitingDetections:
         Slots with one outcome each.
     cross_clicks : SlotQueue
         Slots with clicks in both bases; their bytes mean nothing.
+    doubles, quiet : SlotQueue
+        Slots of same-basis doubles, and of tags in quiet stretches, for monitors; their bytes mean nothing.
     lost : list[tuple[int, int]]
         First and last slot touched by each gap.
     through_slot : int or None
@@ -98,11 +100,13 @@ class WaitingDetections:
 
     clicks: SlotQueue = field(default_factory=SlotQueue)
     cross_clicks: SlotQueue = field(default_factory=SlotQueue)
+    doubles: SlotQueue = field(default_factory=SlotQueue)
+    quiet: SlotQueue = field(default_factory=SlotQueue)
     lost: list[tuple[int, int]] = field(default_factory=list)
     through_slot: int | None = None
 
     def forget_through(self, slot: int) -> None:
         """Let go of everything up to and including ``slot``."""
-        self.clicks.forget_through(slot)
-        self.cross_clicks.forget_through(slot)
+        for queue in (self.clicks, self.cross_clicks, self.doubles, self.quiet):
+            queue.forget_through(slot)
         self.lost = [(low, high) for low, high in self.lost if high > slot]

@@ -63,3 +63,37 @@ class BlockCounts:
     table: tuple[tuple[int, ...], ...] = ()
     key_by_intensity: tuple[int, ...] = ()
     key_errors_by_intensity: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverCounts:
+    """What a receiver's monitors are told of a block; nothing here decides a key length.
+
+    Attributes
+    ----------
+    pulses : int
+        Pulses in frames that were looked at, those touched by a gap left out.
+    outcomes : tuple[int, int, int, int]
+        Detections with outcome Z0, Z1, X0, X1, same-basis doubles included as their random bit has it.
+    doubles, cross_clicks : int
+        Same-basis doubles; slots with clicks in both bases, with time bins with any second click.
+    quiet_clicks : int
+        Clicks, of live and dead rounds alike, in the stretch of the slot where little light comes.
+    """
+
+    pulses: int = 0
+    outcomes: tuple[int, int, int, int] = (0, 0, 0, 0)
+    doubles: int = 0
+    cross_clicks: int = 0
+    quiet_clicks: int = 0
+
+    def added(self, other: ReceiverCounts) -> ReceiverCounts:
+        """Return the counts of both together, ``other`` being those of other frames."""
+        z0, z1, x0, x1 = (mine + theirs for mine, theirs in zip(self.outcomes, other.outcomes, strict=True))
+        return ReceiverCounts(
+            self.pulses + other.pulses,
+            (z0, z1, x0, x1),
+            self.doubles + other.doubles,
+            self.cross_clicks + other.cross_clicks,
+            self.quiet_clicks + other.quiet_clicks,
+        )

@@ -101,6 +101,16 @@ class AbortReason(IntEnum):
     CLOCK_NOT_FOUND = 11
     MASKS_EXHAUSTED = 12
     MISSING_CROSS_CLICKS = 13
+    DETECTOR_BLINDING = 14
+    BACKGROUND_OUT_OF_RANGE = 15
+    EFFICIENCY_MISMATCH = 16
+    DETECTION_RATE_OUT_OF_RANGE = 17
+    DOUBLE_CLICKS_OUT_OF_RANGE = 18
+
+    @property
+    def is_monitor(self) -> bool:
+        """Whether a monitor of a device says so, out of its certified range."""
+        return AbortReason.DETECTOR_BLINDING <= self <= AbortReason.DOUBLE_CLICKS_OUT_OF_RANGE
 
     @property
     def label(self) -> str:

@@ -17,7 +17,7 @@ GROUPS = {
     3: "Sifting",
     4: "Disclosure",
     5: "Reconciliation",
-    6: "Verification",
+    6: "Verification, monitors",
     7: "Length, amplification, tags",
     8: "Commitment",
     9: "Keys for applications",

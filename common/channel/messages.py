@@ -363,6 +363,14 @@ class VerificationVerdict(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorVerdict(Message):
+    """What our monitors say of the blocks of a group, in order: a byte a block, 0 or the reason why there may be no key of it."""
+
+    KIND: ClassVar[int] = 602
+    reasons: Blob
+
+
+@dataclass(frozen=True, slots=True)
 class KeyLengthProposal(Message):
     """The key lengths the proposing half computed, bits, one a block; zero means no provable key."""
 
@@ -446,6 +454,7 @@ CATALOGUE: dict[int, type[Message]] = {
         ReconciliationChoice,
         VerificationHash,
         VerificationVerdict,
+        MonitorVerdict,
         KeyLengthProposal,
         KeyLengthVerdict,
         ToeplitzSeed,

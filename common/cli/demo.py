@@ -32,7 +32,7 @@ EXHAUSTED = 4
     "--secret-bits", type=click.IntRange(min=1), default=None, help="Distil at least so many; enough for the picture unless told."
 )
 @click.option("--max-link-seconds", type=click.FloatRange(min=0, min_open=True), default=None, help="Link time at most, seconds.")
-@click.option("--eve", default=None, metavar="MODEL", help="Eavesdropper: intercept-resend=0.1 or photon-number-splitting=1.")
+@click.option("--eve", default=None, metavar="MODEL", help="Eavesdropper: intercept-resend=0.1, photon-number-splitting=1 or blinding.")
 @click.option("--seed", type=int, default=None, help="Repeat the emulated physics; keys stay random.")
 @json_option
 def command(

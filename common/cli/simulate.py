@@ -17,7 +17,7 @@ from common.errors import ConfigurationError
 @click.option("--seconds", required=True, type=click.FloatRange(min=0, min_open=True), help="Time of sending, seconds.")
 @click.option("--out", required=True, type=FOLDER, help="Folder for alice/emission.h5 and bob/tags.h5.")
 @click.option("--seed", type=int, default=None, help="Repeat a run; without it every run is different.")
-@click.option("--eve", default=None, metavar="MODEL", help="Eavesdropper: intercept-resend=0.1 or photon-number-splitting=1.")
+@click.option("--eve", default=None, metavar="MODEL", help="Eavesdropper: intercept-resend=0.1, photon-number-splitting=1 or blinding.")
 @json_option
 def command(*, link: str, settings: tuple[str, ...], seconds: float, out: Path, seed: int | None, eve: str | None, as_json: bool) -> None:
     """Emulate a link: source, fibre, detectors and tagger, photon by photon where photons arrive.

@@ -54,6 +54,7 @@ def summary(status: dict[str, Any]) -> str:
         f"QBER {qber}; " + ("no key rate yet" if rate is None else f"{rate:.0f} secret bits a second of link time"),
         pace(status["pace"]),
         f"blocks: {status['blocks_kept']} kept; discarded: {discarded}; {status['secret_bits']} secret bits since the start",
+        monitors(status["monitors"]),
         f"key store: {pools}",
         f"authentication reserve: {reserve['pairs']} mask pairs of {reserve['target_pairs']}{alarm}",
         f"refused: {refused}",
@@ -126,3 +127,23 @@ def pace(status: dict[str, Any]) -> str:
     by = f"reconciled by {method}{effort}, prepared for a QBER of {status['working_qber']:.2%}" if method else "nothing reconciled yet"
     distance = "distance unknown" if round_trip_ms is None else f"round trip {round_trip_ms:.1f} ms"
     return f"{by}; {distance}; {status['groups_under_way']} of {status['groups_in_flight']} groups of blocks under way"
+
+
+def monitors(status: dict[str, Any]) -> str:
+    """Say what the monitors of a node read.
+
+    Parameters
+    ----------
+    status : dict
+        The entry ``monitors`` of a node's answer.
+
+    Returns
+    -------
+    str
+        One line for a terminal.
+    """
+    if not status["watched"]:
+        return "monitors: the link profile certifies no ranges, nothing is watched"
+    readings = [f"{reading['name']} {reading['verdict']}" for reading in status["readings"]]
+    said = ", ".join(readings) or ("no block yet" if status["alarm"] is None else "nothing at this end")
+    return f"monitors: {said}" if status["alarm"] is None else f"monitors: NO KEY, {status['alarm']}; {said}"

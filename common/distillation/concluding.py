@@ -62,7 +62,7 @@ class GroupResult:
 
 
 def conclude(recipe: Recipe, playbook: Playbook, plan: ConclusionPlan, group: GatheredGroup) -> Conversation[GroupResult]:
-    """Verify the blocks of a group, agree on their lengths, amplify and commit.
+    """Ask the monitors about the blocks of a group, verify them, agree on their lengths, amplify and commit.
 
     Parameters
     ----------
@@ -91,6 +91,9 @@ def conclude(recipe: Recipe, playbook: Playbook, plan: ConclusionPlan, group: Ga
     sized: list[SizedBlock] = []
     authenticated_bytes, reason = 0, None
     try:
+        if closed and recipe.is_monitored:
+            closed, lost = parted((yield from playbook.monitor(closed)))
+            discarded += lost
         if closed:
             closed, lost = parted((yield from playbook.verify(closed)))
             discarded += lost

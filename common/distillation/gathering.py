@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from dataclasses import dataclass, field
+from functools import reduce
 
-from common.blocks import BasisCounts, BlockCounts
+from common.blocks import BasisCounts, BlockCounts, ReceiverCounts
 from common.conversation.effects import Conversation, compute, persist, tell
 from common.conversation.operations import OpenBlock
 from common.distillation.disclosure import added_tables, errors_by_basis
@@ -190,6 +191,7 @@ def _closed(recipe: Recipe, block: _Filling) -> ClosedBlock | Discarded:
         for basis in (0, 1)
     )
     frames = sum(batch.count_frames for batch in sifted)
+    watched = [batch.watched for batch in sifted if batch.watched is not None]
     leakage = Leakage()
     for batch in batches:
         leakage = leakage.merged(batch.leakage)
@@ -211,6 +213,7 @@ def _closed(recipe: Recipe, block: _Filling) -> ClosedBlock | Discarded:
         count_failed=sum(batch.count_failed for batch in batches),
         leakage=leakage,
         ends_stream=sifted[-1].ends_stream,
+        watched=reduce(ReceiverCounts.added, watched) if watched else None,
     )
     if key.bits.count:
         return closed

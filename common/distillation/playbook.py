@@ -22,7 +22,7 @@ class Playbook:
 
     Attributes
     ----------
-    synchronise, sift, disclose, choose, reconcile, verify, agree_length, amplify, commit : callable
+    synchronise, sift, disclose, choose, reconcile, monitor, verify, agree_length, amplify, commit : callable
         One half of each step, in order; of ``reconcile`` one for each method.
     """
 
@@ -31,6 +31,7 @@ class Playbook:
     disclose: Callable[[list[SiftedBatch], Protocol], Conversation[list[SiftedBatch]]]
     choose: Callable[[Recipe, float], Conversation[Choice]]
     reconcile: Mapping[str, ReconcilingHalf]
+    monitor: Callable[[list[ClosedBlock]], Conversation[list[ClosedBlock | Discarded]]]
     verify: Callable[[list[ClosedBlock]], Conversation[list[ClosedBlock | Discarded]]]
     agree_length: Callable[[Recipe, list[ClosedBlock]], Conversation[list[SizedBlock | Discarded]]]
     amplify: Callable[[list[SizedBlock]], Conversation[list[SecretBlock]]]

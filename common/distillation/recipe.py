@@ -70,6 +70,8 @@ class Recipe:
         As in the profile.
     effort : Effort
         How much computing LDPC may spend: codes, layout and increments follow from it, so both ends have to agree.
+    is_monitored : bool
+        Whether devices have certified ranges, and both ends say of each block whether theirs kept them.
     digest : bytes
         32 bytes over all of it.
     """
@@ -89,6 +91,7 @@ class Recipe:
     code_rate: float | None
     initial_qber: float
     effort: Effort
+    is_monitored: bool
     digest: bytes
 
     @classmethod
@@ -134,6 +137,7 @@ class Recipe:
             code_rate=profile.reconciliation.code_rate,
             initial_qber=profile.reconciliation.initial_qber,
             effort=EFFORTS[profile.reconciliation.effort],
+            is_monitored=profile.monitors is not None,
             digest=_digest(profile),
         )
 

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.bits import Bits, count_bytes
+from common.blocks import ReceiverCounts
 from common.channel.fields import MAXIMUM_FIELD_BYTES, MAXIMUM_ITEMS
 from common.channel.messages import DetectionAnnouncement, SiftingReply
 from common.conversation.effects import Conversation, compute, draw, receive, send
@@ -166,6 +167,7 @@ class _Announced:
     closes_block: bool
     closes_group: bool
     ends_stream: bool
+    watched: ReceiverCounts | None = None
 
 
 def announce(recipe: Recipe, progress: GroupProgress, take: TakeFrames) -> Conversation[list[SiftedBatch]]:
@@ -226,7 +228,8 @@ def announce(recipe: Recipe, progress: GroupProgress, take: TakeFrames) -> Conve
                 more_follow=more_follow,
             )
         )
-        announced.append(_Announced(frames, found.count_cross_clicks, found.bases, found.bits, closes_block, closes_group, found.ended))
+        ours = _Announced(frames, found.count_cross_clicks, found.bases, found.bits, closes_block, closes_group, found.ended, found.watched)
+        announced.append(ours)
         burst_bytes += len(found.gaps) + len(found.cross_gaps)
         most = _most_detections(len(found.gaps), count)
     sifted = []
@@ -255,6 +258,7 @@ class _Taken:
     cross_gaps: bytes
     ended: bool
     count_ahead: int
+    watched: ReceiverCounts | None
 
 
 def _taken(take: TakeFrames, first_frame: int, most_frames: int, wanted: int, start: int) -> _Taken:
@@ -271,6 +275,7 @@ def _taken(take: TakeFrames, first_frame: int, most_frames: int, wanted: int, st
         encode_gaps(found.cross_slots, start).tobytes(),
         found.ended,
         found.count_ahead,
+        found.watched,
     )
 
 
@@ -419,4 +424,5 @@ def _sifted(recipe: Recipe, announced: _Announced, kept: Bits, tested: Bits, pla
         ends_stream=announced.ends_stream,
         tested_intensities=chosen_intensities(planes, tested),
         key_by_intensity=count_by_intensity(recipe.protocol, planes, key),
+        watched=announced.watched,
     )

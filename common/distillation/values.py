@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.bits import Bits, SecretBits, concatenated
-from common.blocks import BlockCounts
+from common.blocks import BlockCounts, ReceiverCounts
 from common.errors import AbortReason
 from common.kernels.sifting import select_bits
 from common.leakage import Leakage
+from common.security.certified import Estimate, Verdict
 from common.security.key_length import KeyLength
 
 
@@ -40,6 +41,8 @@ class FramedDetections:
         Whether the stream ended with these frames.
     count_ahead : int
         Detections in whole frames behind these that have come in already.
+    watched : ReceiverCounts | None
+        What monitors are told; None where nobody watches.
     """
 
     first_frame: int
@@ -49,6 +52,7 @@ class FramedDetections:
     cross_slots: NDArray[np.int64]
     ended: bool
     count_ahead: int = 0
+    watched: ReceiverCounts | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,6 +110,8 @@ class SiftedBatch:
         Disclosed rounds, settings by outcomes; empty before disclosure.
     closes_block, closes_group, ends_stream : bool
         Whether the block, its group, or the stream ends here.
+    watched : ReceiverCounts | None
+        What monitors are told, at the end that watches.
     """
 
     count_frames: int
@@ -121,6 +127,7 @@ class SiftedBatch:
     tested_intensities: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     key_by_intensity: tuple[int, ...] = ()
     table: tuple[tuple[int, ...], ...] = ()
+    watched: ReceiverCounts | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,6 +161,40 @@ class ReconciledBatch:
     differed: Bits | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MonitorReading:
+    """What one monitor makes of a block.
+
+    Attributes
+    ----------
+    name : str
+        What is watched.
+    estimate : Estimate
+        Its value and interval.
+    lowest, highest : float
+        Its certified range.
+    reason : AbortReason | None
+        Why there may be no key; None as long as the range is not certainly left.
+    """
+
+    name: str
+    estimate: Estimate
+    lowest: float
+    highest: float
+    reason: AbortReason | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Where the interval lies."""
+        return self.estimate.judged(self.lowest, self.highest)
+
+    @property
+    def text(self) -> str:
+        """The reading in words."""
+        interval = f"{self.estimate.low:.3g} to {self.estimate.high:.3g}"
+        return f"{self.name} {interval}, certified {self.lowest:g} to {self.highest:g}: {self.verdict}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ClosedBlock:
     """A block after reconciliation: the bits both ends should share, all counts, and what leaked.
@@ -174,6 +215,10 @@ class ClosedBlock:
         Charged so far.
     ends_stream : bool
         Whether the stream ended with this block.
+    watched : ReceiverCounts | None
+        What monitors are told, at the end that watches.
+    readings : tuple[MonitorReading, ...]
+        What our monitors make of it, once they were asked.
     """
 
     number: int
@@ -184,6 +229,8 @@ class ClosedBlock:
     count_failed: int
     leakage: Leakage
     ends_stream: bool = False
+    watched: ReceiverCounts | None = None
+    readings: tuple[MonitorReading, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from common.emulator.eavesdropper import Eavesdropper, InterceptResend, eavesdropper_from_text
+from common.emulator.eavesdropper import eavesdropper_from_text, text_of
 from common.emulator.link import LinkEmulator
 from common.errors import ConfigurationError
 
@@ -96,7 +96,7 @@ def link_actuators(link: LinkEmulator) -> dict[str, Actuator]:
     def move_loss(value: object) -> None:
         link.loss_db = number("loss_db", value)
 
-    return {"eve": Actuator(lambda: _as_text(link.eavesdropper), move_eve), "loss_db": Actuator(lambda: link.loss_db, move_loss)}
+    return {"eve": Actuator(lambda: text_of(link.eavesdropper), move_eve), "loss_db": Actuator(lambda: link.loss_db, move_loss)}
 
 
 def number(name: str, value: object) -> float:
@@ -122,9 +122,3 @@ def number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigurationError(f"{name}: {value!r} is not a number")
     return float(value)
-
-
-def _as_text(eve: Eavesdropper | None) -> str | None:
-    if eve is None:
-        return None
-    return f"{'intercept-resend' if isinstance(eve, InterceptResend) else 'photon-number-splitting'}={eve.strength:g}"

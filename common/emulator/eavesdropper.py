@@ -69,12 +69,37 @@ class PhotonNumberSplitting:
         _check_strength(self.strength)
 
 
-Eavesdropper = InterceptResend | PhotonNumberSplitting
+@dataclass(frozen=True, slots=True)
+class DetectorBlinding:
+    """Eve blinds Bob's detectors with bright light and makes those click that she chooses.
+
+    She measures Alice's pulses at the door, as ``InterceptResend`` does, and sends on what she found as a pulse that a blinded detector
+    answers only where all of it arrives: Bob clicks where his basis is hers, with her outcome and never at two detectors. She picks bases
+    and pulses so that gain and basis ratio stay as they were. A blinded detector sees neither single photons nor dark counts.
+
+    Attributes
+    ----------
+    strength : float
+        Share of the time in which the detectors are blinded, 0 to 1, in whole stretches of the emulation.
+
+    References
+    ----------
+    Lydersen et al. 2010, Nature Photonics 4, 686.
+    """
+
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_strength(self.strength)
+
+
+Eavesdropper = InterceptResend | PhotonNumberSplitting | DetectorBlinding
 """An attack on the quantum channel."""
 
-_MODELS: Final[dict[str, type[InterceptResend | PhotonNumberSplitting]]] = {
+_MODELS: Final[dict[str, type[Eavesdropper]]] = {
     "intercept-resend": InterceptResend,
     "photon-number-splitting": PhotonNumberSplitting,
+    "blinding": DetectorBlinding,
 }
 
 
@@ -103,7 +128,8 @@ def eavesdropper_from_text(text: str) -> Eavesdropper:
     Parameters
     ----------
     text : str
-        ``intercept-resend`` or ``photon-number-splitting``, with ``=STRENGTH`` behind it where it is not 1; a colon does as well.
+        ``intercept-resend``, ``photon-number-splitting`` or ``blinding``, with ``=STRENGTH`` behind it where it is not 1; a colon does as
+        well.
 
     Returns
     -------
@@ -122,6 +148,35 @@ def eavesdropper_from_text(text: str) -> Eavesdropper:
         return _MODELS[name](float(strength) if separator else 1.0)
     except ValueError:
         raise ConfigurationError(f"eavesdropper {text!r}: strength {strength!r} is not a number") from None
+
+
+def text_of(eve: Eavesdropper | None) -> str | None:
+    """Return the text from which ``eavesdropper_from_text`` reads ``eve``; None where there is nobody."""
+    if eve is None:
+        return None
+    (name,) = (name for name, model in _MODELS.items() if isinstance(eve, model))
+    return f"{name}={eve.strength:g}"
+
+
+def blinded_arrivals(statistics: PhotonStatistics, transmission: float, probability_match: float) -> Arrivals:
+    """Return the classes of arrivals while detectors are blinded: every pulse that Eve sends on makes one click at most.
+
+    Parameters
+    ----------
+    statistics : PhotonStatistics
+        Photon numbers of a pulse.
+    transmission : float
+        Probability that one photon is detected on the honest channel.
+    probability_match : float
+        Probability that Bob's basis is hers, which she makes up for.
+
+    Returns
+    -------
+    Arrivals
+        As many as an honest channel gives detections in all, by intensity.
+    """
+    honest = honest_arrivals(statistics, min(1.0, transmission / probability_match))
+    return Arrivals(honest.probability, honest.emitted, np.ones_like(honest.detected), honest.is_tapped)
 
 
 def split_arrivals(statistics: PhotonStatistics, fibre_transmission: float, receiver_transmission: float, strength: float) -> Arrivals:
@@ -194,6 +249,33 @@ def intercept(
     found = np.empty(state.size, np.uint8)
     measure_states(state, basis, rng.random(state.size), optics.bit, optics.flipped, found)
     return np.where(attacked, found + np.uint8(optics.resent), state), attacked, attacked & (basis == bases)
+
+
+def steer(
+    rng: np.random.Generator, state: NDArray[np.uint8], bases: NDArray[np.uint8], probability_z: float, optics: StateOptics
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Measure every pulse and choose the detector that is to click.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Drives Eve's choices and outcomes.
+    state, bases : uint8[n]
+        State of each pulse, and the basis it was prepared in.
+    probability_z : float
+        Probability that she measures in Z.
+    optics : StateOptics
+        Of her receiver, which makes no errors.
+
+    Returns
+    -------
+    tuple
+        Her outcomes, which Bob's detectors will show, uint8[n]; of which pulses she knows the setting, bool[n].
+    """
+    basis = (rng.random(state.size) >= probability_z).view(np.uint8)
+    found = np.empty(state.size, np.uint8)
+    measure_states(state, basis, rng.random(state.size), optics.bit, optics.flipped, found)
+    return found, basis == bases
 
 
 def _check_strength(strength: float) -> None:

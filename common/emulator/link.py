@@ -14,10 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.emulator.channel import Arrivals, Fading, fibre_transmission, honest_arrivals, receiver_transmission, sparse_slots
-from common.emulator.eavesdropper import Eavesdropper, EveKnowledge, InterceptResend, PhotonNumberSplitting, intercept, split_arrivals
-from common.emulator.kernels import merge_clicks
+from common.emulator.clicks import Clicks, kind_of, labels
+from common.emulator.eavesdropper import (
+    DetectorBlinding,
+    Eavesdropper,
+    EveKnowledge,
+    InterceptResend,
+    PhotonNumberSplitting,
+    blinded_arrivals,
+    intercept,
+    split_arrivals,
+    steer,
+)
 from common.emulator.optics import StateOptics
-from common.emulator.receiver import Receiver
+from common.emulator.receiver import Measured, Receiver
 from common.emulator.source import Blinking, PhotonStatistics, emission_header
 from common.emulator.tagger import Tagger, reference_slots
 from common.errors import ConfigurationError
@@ -47,9 +57,6 @@ LONGEST_SECONDS: Final = 4e6
 
 _STRETCH_CLICKS: Final = 1 << 18
 _STRETCH_SECONDS: Final = 10.0
-
-_MOST_MOVES: Final = 32
-"""Places by which jitter moves a click on average, beyond which sorting is faster than insertion."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,38 +104,6 @@ class Emulation:
     emission: EmissionRecord
     tags: TimeTags
     truth: Truth
-
-
-@dataclass(slots=True, eq=False)
-class _Clicks:
-    """Clicks before dead time; ``label`` holds channel, kind and photon number in two bits each."""
-
-    t_ps: NDArray[np.int64]
-    slot: NDArray[np.int64]
-    label: NDArray[np.uint8]
-
-    @classmethod
-    def joined(cls, parts: list[_Clicks]) -> _Clicks:
-        return cls(
-            np.concatenate([part.t_ps for part in parts]),
-            np.concatenate([part.slot for part in parts]),
-            np.concatenate([part.label for part in parts]),
-        )
-
-    def in_order(self) -> _Clicks:
-        return self.taken(np.argsort(self.t_ps, kind="stable"))
-
-    def merged(self, few: _Clicks) -> _Clicks:
-        """These clicks, nearly in order of time, and ``few`` others that are in order."""
-        count = self.t_ps.size + few.t_ps.size
-        merged = _Clicks(np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint8))
-        mine, others = ((part.t_ps, part.slot, part.label) for part in (self, few))
-        if merge_clicks(*mine, *others, _MOST_MOVES * count, merged.t_ps, merged.slot, merged.label):
-            return merged
-        return self.joined([few, self]).in_order()
-
-    def taken(self, choice: NDArray[np.int64] | NDArray[np.bool_] | slice) -> _Clicks:
-        return _Clicks(self.t_ps[choice], self.slot[choice], self.label[choice])
 
 
 def emulate(
@@ -300,15 +275,16 @@ class LinkEmulator:
         self._profile = profile
         self._statistics = PhotonStatistics.of(profile.source)
         self._eve = eavesdropper
+        self._is_blinded = False
         self._loss_db = profile.channel.loss_db
         self._fading = Fading(profile.channel.fading_sigma_db, profile.channel.fading_time_s)
+        self._receiver = Receiver(profile, self._rng, efficiency_ratios)
         self._arrivals = self._arrivals_at(self._loss_db)
         protocol = profile.prepared
         self._intensity_of = np.array(protocol.setting_intensities, np.uint8)
         self._state_of = (np.arange(len(protocol.settings)) // protocol.count_intensities).astype(np.uint8)
         self._perfect = StateOptics.perfect(profile)
         self._blinking = Blinking(self._statistics.on_fraction, clock_hz)
-        self._receiver = Receiver(profile, self._rng, efficiency_ratios)
         self._tagger = Tagger(profile, int(self._rng.integers(-ORIGIN_REACH_PS, ORIGIN_REACH_PS)))
         self._noise_per_slot = (profile.receiver.dark_rate_hz + profile.channel.background_hz) / clock_hz
         self._has_sync = profile.receiver.sync_divider > 0 and profile.receiver.sync_detection_probability > 0
@@ -325,7 +301,7 @@ class LinkEmulator:
         longest_seconds = min(_STRETCH_SECONDS if stretch_seconds is None else stretch_seconds, self._fading.longest_seconds)
         self._stretch_slots = max(1, int(min(_STRETCH_CLICKS / max(per_slot, 1e-30), round(longest_seconds * clock_hz))))
         self._next_slot = first_slot
-        self._waiting = _Clicks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
+        self._waiting = Clicks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
 
     @property
     def emitted_through_slot(self) -> int:
@@ -383,9 +359,10 @@ class LinkEmulator:
             return None
         end = min(first + self._stretch_slots, last)
         held_s = self._stretch_slots / self.record.header.clock_hz
+        self._is_blinded = isinstance(self._eve, DetectorBlinding) and self._rng.random() < self._eve.strength
         self._arrivals = self._arrivals_at(self._fading.loss_db(self._loss_db, held_s, self._rng))
         signal, eve = self._signal(first, end)
-        few = _Clicks.joined([self._waiting, *signal[1:], self._noise(first, end), *self._reference(first, end)])
+        few = Clicks.joined([self._waiting, *signal[1:], self._noise(first, end), *self._reference(first, end)])
         clicks = signal[0].merged(few.in_order())
         settled = clicks.t_ps.size
         if end < last:
@@ -400,13 +377,20 @@ class LinkEmulator:
         receiver = receiver_transmission(self._profile)
         if isinstance(self._eve, PhotonNumberSplitting):
             return split_arrivals(self._statistics, fibre, receiver, self._eve.strength)
+        if self._is_blinded:
+            return blinded_arrivals(self._statistics, fibre * receiver, self._receiver.steering[1])
         return honest_arrivals(self._statistics, fibre * receiver)
 
-    def _signal(self, first: int, end: int) -> tuple[list[_Clicks], EveKnowledge | None]:
+    def _signal(self, first: int, end: int) -> tuple[list[Clicks], EveKnowledge | None]:
         rng, arrivals = self._rng, self._arrivals
         slots, setting = self._arriving(first, end)
         state, intensity = self._state_of[setting], self._intensity_of[setting]
         kinds = arrivals.drawn(rng, intensity)
+        emitted = np.minimum(arrivals.emitted[kinds], MOST_TOLD).astype(np.uint8)
+        if self._is_blinded:
+            outcome, known = steer(rng, state, self._profile.prepared.bases_of(setting), self._receiver.steering[0], self._perfect)
+            clicks = self._clicks(first, slots, self._receiver.steered(slots, outcome), emitted)
+            return [clicks], EveKnowledge(slots[known], setting[known], slots.size)
         eve = None
         more = np.repeat(np.arange(slots.size), arrivals.detected[kinds] - 1)
         if isinstance(self._eve, PhotonNumberSplitting):
@@ -417,7 +401,6 @@ class LinkEmulator:
             state, attacked, known = intercept(rng, state, bases, self._eve, self._perfect)
             eve = EveKnowledge(slots[known], setting[known], int(attacked.sum()))
             more = np.concatenate([more, np.repeat(np.flatnonzero(attacked), self._eve.photons - 1)])
-        emitted = np.minimum(arrivals.emitted[kinds], MOST_TOLD).astype(np.uint8)
         photons = [self._photons(first, slots, state, emitted)]
         if more.size:  # every further photon of a pulse has its own delay, basis and outcome
             photons.append(self._photons(first, slots[more], state[more], emitted[more]))
@@ -437,32 +420,34 @@ class LinkEmulator:
         arrived = rng.random(slots.size) * most < totals[self._intensity_of[setting]]
         return slots[arrived], setting[arrived]
 
-    def _photons(self, first: int, slots: NDArray[np.int64], state: NDArray[np.uint8], emitted: NDArray[np.uint8]) -> _Clicks:
-        seen = self._receiver.measure(slots, state)
+    def _photons(self, first: int, slots: NDArray[np.int64], state: NDArray[np.uint8], emitted: NDArray[np.uint8]) -> Clicks:
+        return self._clicks(first, slots, self._receiver.measure(slots, state), emitted)
+
+    def _clicks(self, first: int, slots: NDArray[np.int64], seen: Measured, emitted: NDArray[np.uint8]) -> Clicks:
         since_base = self._tagger.emission_times_ps(self._rng, first, slots)
         if seen.delay_ps is not None:
             since_base += seen.delay_ps
-        clicks = _Clicks(self._tagger.tags_ps(self._rng, first, since_base), slots, _labels(seen.channel, SIGNAL, emitted))
+        clicks = Clicks(self._tagger.tags_ps(self._rng, first, since_base), slots, labels(seen.channel, SIGNAL, emitted))
         return clicks if seen.kept is None else clicks.taken(seen.kept)
 
-    def _noise(self, first: int, end: int) -> _Clicks:
-        count = int(self._rng.poisson(self._noise_per_slot * (end - first)))
+    def _noise(self, first: int, end: int) -> Clicks:
+        count = 0 if self._is_blinded else int(self._rng.poisson(self._noise_per_slot * (end - first)))
         place = self._rng.random(count) * (end - first) - 0.5
         slots = first + np.rint(place).astype(np.int64).clip(0, end - first - 1)
         channel = self._receiver.noise_channels(slots)
         t_ps = self._tagger.tags_ps(self._rng, first, place * self._tagger.period_ps)
-        return _Clicks(t_ps, slots, _labels(channel, NOISE, np.zeros(count, np.uint8)))
+        return Clicks(t_ps, slots, labels(channel, NOISE, np.zeros(count, np.uint8)))
 
-    def _reference(self, first: int, end: int) -> list[_Clicks]:
+    def _reference(self, first: int, end: int) -> list[Clicks]:
         if not self._has_sync:
             return []
         slots = reference_slots(self._rng, *self._sync, first, end)
         t_ps = self._tagger.tags_ps(self._rng, first, (slots - first).astype(np.float64) * self._tagger.period_ps)
         nothing = np.zeros(slots.size, np.uint8)
-        return [_Clicks(t_ps, slots, _labels(nothing, SYNC, nothing))]
+        return [Clicks(t_ps, slots, labels(nothing, SYNC, nothing))]
 
-    def _registered(self, clicks: _Clicks, eve: EveKnowledge | None) -> Emulation:
-        is_sync = _kind(clicks.label) == SYNC
+    def _registered(self, clicks: Clicks, eve: EveKnowledge | None) -> Emulation:
+        is_sync = kind_of(clicks.label) == SYNC
         live = self._receiver.registered(clicks.t_ps, clicks.label & np.uint8(3), is_sync)
         count_arrived = int(live.size - is_sync.sum())
         if not live.all():
@@ -470,7 +455,7 @@ class LinkEmulator:
         channel = clicks.label & np.uint8(3)
         channel[is_sync] = SYNC_NUMBER
         tags = TimeTags(clicks.t_ps, channel, self.channels, self.sync_divider)
-        truth = Truth(clicks.slot, _kind(clicks.label), clicks.label >> np.uint8(4), self._tagger.origin_ps, count_arrived, eve)
+        truth = Truth(clicks.slot, kind_of(clicks.label), clicks.label >> np.uint8(4), self._tagger.origin_ps, count_arrived, eve)
         return Emulation(self.record, tags, truth)
 
 
@@ -488,11 +473,3 @@ def physics_generator(key: bytes) -> np.random.Generator:
         PCG64, independent of the settings expanded from the same key.
     """
     return np.random.Generator(np.random.PCG64(int.from_bytes(Expander(key, "emulator-physics").bytes_at(0, 32), "little")))
-
-
-def _labels(channel: NDArray[np.uint8], kind: int, emitted: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(channel | np.uint8(kind << 2) | (emitted << np.uint8(4)), np.uint8)
-
-
-def _kind(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray((label >> np.uint8(2)) & np.uint8(3), np.uint8)

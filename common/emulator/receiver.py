@@ -88,6 +88,31 @@ class Receiver:
         outcome = np.empty(slots.size, np.uint8)
         measure_states(state, self._bases(slots), self._rng.random(slots.size), self._optics.bit, self._optics.flipped, outcome)
         kept = None if (self._ratios == 1.0).all() else self._rng.random(slots.size) < self._ratios[outcome]
+        return self._shown(outcome, kept)
+
+    @property
+    def steering(self) -> tuple[float, float]:
+        """Basis an eavesdropper who steers the detectors picks, as probability of Z, and how often the receiver's is the same."""
+        return (0.5, 0.5) if self._active else (self._probability_z, 1.0)
+
+    def steered(self, slots: NDArray[np.int64], outcome: NDArray[np.uint8]) -> Measured:
+        """Let bright pulses make blinded detectors click.
+
+        Parameters
+        ----------
+        slots : int64[n]
+            Slot of each pulse.
+        outcome : uint8[n]
+            What it is to make click; a passive splitter always leads part of it there, a modulator has to be set to its basis.
+
+        Returns
+        -------
+        Measured
+            Where each is detected, and which of them are.
+        """
+        return self._shown(outcome, self._bases(slots) == outcome >> 1 if self._active else None)
+
+    def _shown(self, outcome: NDArray[np.uint8], kept: NDArray[np.bool_] | None) -> Measured:
         if len(self._encoding.windows) == 1:
             return Measured(outcome, None, kept)
         channel, delay_ps = self._behind_interferometer(outcome)

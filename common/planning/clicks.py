@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 CROSS = len(OUTCOMES)
 """Column of cross clicks, behind those of the outcomes."""
 
+DOUBLE = CROSS + 1
+"""Column of same-basis doubles; each of them stands in the columns of its outcomes as well, where its random bit puts it."""
+
 BETWEEN = -1
 """In place of an outcome: a click between two gates of a slot, which says nothing by itself but is a second click beside another."""
 
@@ -99,8 +102,8 @@ def announced(
 
     Returns
     -------
-    float64[nodes, intensities, settings, 5]
-        Outcomes Z0 Z1 X0 X1, and cross clicks.
+    float64[nodes, intensities, settings, 6]
+        Outcomes Z0 Z1 X0 X1, cross clicks, and which of the outcomes were same-basis doubles.
 
     References
     ----------
@@ -123,7 +126,7 @@ def _rules(detectors: Detectors, dead_windows: float) -> tuple[NDArray[np.float6
     count = len(detectors.outcome)
     members = np.array([[subset >> which & 1 for which in range(count)] for subset in range(1 << count)], np.float64)
     everything = (1 << count) - 1
-    verdicts = np.zeros((1 << count, CROSS + 1))
+    verdicts = np.zeros((1 << count, DOUBLE + 1))
     for pattern in range(1, 1 << count):
         verdict = _verdict(detectors, pattern, dead_windows)
         part = pattern
@@ -147,11 +150,12 @@ def _verdict(detectors: Detectors, pattern: int, dead_windows: float) -> NDArray
             outcomes |= {detectors.outcome[which]} - {BETWEEN}
             count_clicks += 1
     shares_ports = len(set(detectors.port)) < len(detectors.port)  # then two clicks say nothing, whatever their outcomes
-    verdict = np.zeros(CROSS + 1)
+    verdict = np.zeros(DOUBLE + 1)
     if not outcomes:
         return verdict
     if len({outcome >> 1 for outcome in outcomes}) == 2 or (shares_ports and count_clicks > 1):
         verdict[CROSS] = 1.0
     else:
         verdict[list(outcomes)] = 1.0 / len(outcomes)
+        verdict[DOUBLE] = float(len(outcomes) == 2)
     return verdict

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.planning.clicks import CROSS, announced
+from common.planning.clicks import CROSS, DOUBLE, announced
 from common.planning.dead_time import blocked_slots, live_ratio
 from common.planning.fading import fading
 from common.planning.gate import Gate
@@ -45,12 +45,15 @@ class PulseModel:
         detectors live, given setting and intensity; averaged over fading.
     cross : tuple[float, ...]
         Probability of a cross-basis click, all detectors live, by setting.
+    doubles : tuple[float, ...]
+        Probability that both detectors of one basis click and no other, by setting; contained in ``table``.
     """
 
     mean_photon_number: float
     probability: float
     table: tuple[tuple[float, ...], ...]
     cross: tuple[float, ...]
+    doubles: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +123,21 @@ class LinkModel:
     @property
     def probability_cross(self) -> float:
         """Probability that a pulse gives an announced cross-basis click."""
-        return sum(
-            pulse.probability * sent * entry
-            for pulse in self.pulses
-            for sent, entry in zip(self.setting_probabilities, pulse.cross, strict=True)
-        )
+        return sum(pulse.probability * self._mean(pulse.cross) for pulse in self.pulses)
+
+    @property
+    def probability_double(self) -> float:
+        """Probability that a pulse makes both detectors of one basis click, and no other."""
+        return sum(pulse.probability * self._mean(pulse.doubles) for pulse in self.pulses)
+
+    @property
+    def probability_outcomes(self) -> tuple[float, ...]:
+        """Probability that a pulse gives an announced click with the outcome Z0, Z1, X0, X1."""
+        joint = [row for intensity in range(len(self.pulses)) for row in self.joint(intensity)]
+        return tuple(map(sum, zip(*joint, strict=True)))
+
+    def _mean(self, by_setting: tuple[float, ...]) -> float:
+        return sum(sent * entry for sent, entry in zip(self.setting_probabilities, by_setting, strict=True))
 
     def _basis(self, basis: int) -> BasisModel:
         right = wrong = 0.0
@@ -165,7 +178,7 @@ def link_model(profile: LinkProfile) -> LinkModel:
     sent = np.array(protocol.probabilities(source.probability_z))
     losses, weights = fading(profile.channel.loss_db, profile.channel.fading_sigma_db)
     arriving = losses * receiver.efficiency * receiver.detector_efficiency
-    table, live = np.zeros((len(bright), len(sent), CROSS + 1)), 0.0
+    table, live = np.zeros((len(bright), len(sent), DOUBLE + 1)), 0.0
     # spans of light and darkness are long against the dead time, so a blinking emitter makes two links that take turns
     spans = ((source.on_fraction, bright), (1.0 - source.on_fraction, tuple(light.darkness for light in bright)))
     for span, light in spans:
@@ -179,6 +192,7 @@ def link_model(profile: LinkProfile) -> LinkModel:
             light.probability,
             tuple(tuple(map(float, row)) for row in rows[:, :CROSS]),
             tuple(map(float, rows[:, CROSS])),
+            tuple(map(float, rows[:, DOUBLE])),
         )
         for light, rows in zip(bright, table, strict=True)
     )
@@ -189,7 +203,7 @@ def link_model(profile: LinkProfile) -> LinkModel:
 def _span(
     profile: LinkProfile, light: tuple[Light, ...], gate: Gate, sent: NDArray[np.float64], arriving: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Announcements of live detectors, float64[losses, intensities, settings, 5], and share of the slots in which all are live."""
+    """Announcements of live detectors, float64[losses, intensities, settings, 6], and share of the slots in which all are live."""
     receiver, period_ps = profile.receiver, 1e12 / profile.source.clock_hz
     separation_ps, dead_ps = receiver.time_bin_separation_ps, receiver.dead_time_ps
     mean = sum(pulse.probability * pulse.mean for pulse in light)

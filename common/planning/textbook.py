@@ -68,13 +68,12 @@ def textbook_model(profile: LinkProfile) -> LinkModel:
         qber = [(a / gain, b / gain) if gain else (0.0, 0.0) for gain, a, b in zip(gains, wrong_z, wrong_x, strict=True)]
         light = list(zip(setting.intensities, setting.probabilities, gains, qber, strict=True))
         multi = sum(p * (1.0 - exp(-mean) * (1.0 + mean)) for mean, p, *_ in light)
-    in_basis = source.probability_z, 1.0 - source.probability_z
+    in_basis, none = (source.probability_z, 1.0 - source.probability_z), (0.0,) * len(protocol.settings)
     return LinkModel(
         protocol=protocol,
         setting_probabilities=tuple(in_basis[basis] / protocol.setting_bases.count(basis) for basis in protocol.setting_bases),
         pulses=tuple(
-            PulseModel(mean, p, _table(protocol, receiver.probability_z, click, qber), (0.0,) * len(protocol.settings))
-            for mean, p, click, qber in light
+            PulseModel(mean, p, _table(protocol, receiver.probability_z, click, qber), none, none) for mean, p, click, qber in light
         ),
         transmission=transmission,
         probability_multi_photon=multi,

@@ -51,6 +51,7 @@ def check_consistency(profile: LinkProfile) -> None:
     _check_source(profile)
     _check_channel(profile)
     _check_encoding(profile)
+    _check_monitors(profile)
 
 
 def _check_source(profile: LinkProfile) -> None:
@@ -106,3 +107,15 @@ def _check_encoding(profile: LinkProfile) -> None:
     ):
         if value != fitting:
             raise ConfigurationError(f"{name} = {value}: it belongs to encoding = 'time-bin', leave it out with {profile.encoding!r}")
+
+
+def _check_monitors(profile: LinkProfile) -> None:
+    if profile.monitors is None:
+        return
+    for name, (lowest, highest) in profile.monitors.ranges.items():
+        if lowest > highest:
+            raise ConfigurationError(f"monitors.{name} = [{lowest:g}, {highest:g}]: give the lower end first")
+        if not lowest <= 1.0 <= highest:
+            raise ConfigurationError(
+                f"monitors.{name} = [{lowest:g}, {highest:g}]: 1 is what this profile itself expects, the range has to contain it"
+            )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +30,9 @@ NonNegative = Annotated[float, Field(ge=0.0, le=1e15)]
 
 Photons = Annotated[float, Field(ge=0.0, le=100.0)]
 Epsilon = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+CertifiedRange = tuple[NonNegative, NonNegative]
+"""Lowest and highest value, as multiples of what the link model expects of this profile."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -223,6 +227,38 @@ class Reconciliation:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Monitors:
+    """Certified ranges of what is watched while key is made: outside of one of them there is no key. What has no range is not watched.
+
+    Attributes
+    ----------
+    false_alarm : float
+        Probability a block, all monitors of an end together, that a device within its ranges is called out of them.
+    background_ratio : tuple[float, float] | None
+        Clicks between the pulses, to dark rate and background together. Fewer than the least: detectors that have gone blind.
+    efficiency_ratio : tuple[float, float] | None
+        Clicks of one detector to those of the other of its basis, and of one basis to those of the other, each to what is expected.
+    detection_ratio : tuple[float, float] | None
+        Detections a pulse.
+    coincidence_ratio : tuple[float, float] | None
+        Slots in which two detectors click, to what independent clicks would make of the same rates. Fewer than the least: detectors that
+        somebody else steers.
+    """
+
+    false_alarm: Epsilon = 1e-6
+    background_ratio: CertifiedRange | None = None
+    efficiency_ratio: CertifiedRange | None = None
+    detection_ratio: CertifiedRange | None = None
+    coincidence_ratio: CertifiedRange | None = None
+
+    @property
+    def ranges(self) -> dict[str, CertifiedRange]:
+        """What is watched, and its range, by the name of the entry."""
+        entries = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "false_alarm"}
+        return {name: certified for name, certified in entries.items() if certified is not None}
+
+
+@dataclass(frozen=True, config=_STRICT)
 class LinkProfile:
     """One link, complete and checked.
 
@@ -236,6 +272,8 @@ class LinkProfile:
         ``polarisation`` or ``time-bin``.
     source, channel, receiver, security, reconciliation : Source, Channel, Receiver, Security, Reconciliation
         The sections.
+    monitors : Monitors | None
+        Certified ranges; None where nothing is watched.
     """
 
     name: str
@@ -247,6 +285,7 @@ class LinkProfile:
     receiver: Receiver
     security: Security
     reconciliation: Reconciliation
+    monitors: Monitors | None = None
 
     @property
     def prepared(self) -> Protocol:

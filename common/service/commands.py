@@ -64,7 +64,7 @@ class NodeCommands:
         Returns
         -------
         Answer
-            State of the session, what was refused, rates, key store, stream.
+            State of the session, what was refused, rates, monitors, key store, stream.
         """
         return Answer(await self.report())
 
@@ -77,6 +77,7 @@ class NodeCommands:
             Ready for JSON, as ``qkd status --json`` prints it.
         """
         node = self._node
+        monitors, counted = node.profile.monitors, node.counters.report()
         statistics = node.source.statistics()
         session = {
             "state": node.session.state.name.lower() if node.session else "none",
@@ -107,7 +108,8 @@ class NodeCommands:
             "refused": refused,
             "channel": dataclasses.asdict(node.transport.counts),
             "pace": pace_report(node),
-            **node.counters.report(),
+            **counted,
+            "monitors": {"watched": sorted(monitors.ranges) if monitors else [], **counted["monitors"]},
             "store": levels,
             "authentication_reserve": levels["authentication_reserve"],
             "stream": statistics,

@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
+from common.distillation.reporting import monitor_report
 from common.distillation.values import BlockOutcome
 
 RECENT_BLOCKS = 20
@@ -37,15 +38,27 @@ class LinkCounters:
         self._clock_hz = clock_hz
         self._now = now
         self._began = now()
+        self.monitors: list[dict[str, Any]] = []
+        """What our monitors made of the latest block that was closed."""
+        self.monitor_alarm: str | None = None
+        """Why the latest block had to be given up, if a monitor of either end said so."""
         self._recent: deque[tuple[float, BlockOutcome]] = deque(maxlen=RECENT_BLOCKS)
 
     def add(self, outcome: BlockOutcome) -> None:
-        """Count a block that has ended."""
+        """Count a block that has ended.
+
+        Parameters
+        ----------
+        outcome : BlockOutcome
+            How it did.
+        """
         self.secret_bits += outcome.secret_bits
         self.count_kept += bool(outcome.secret_bits)
         if outcome.reason is not None:
             self.discarded[outcome.reason.label] += 1
+        self.monitor_alarm = outcome.reason.label if outcome.reason is not None and outcome.reason.is_monitor else None
         if outcome.block is not None:
+            self.monitors = [monitor_report(reading) for reading in outcome.block.readings]
             counts = outcome.block.counts
             self.count_detections += counts.detections
             self.count_pulses += counts.pulses
@@ -93,6 +106,7 @@ class LinkCounters:
             "detections": self.count_detections,
             "pulses": self.count_pulses,
             "link_seconds": self.count_pulses / self._clock_hz,
+            "monitors": {"alarm": self.monitor_alarm, "readings": self.monitors},
         }
 
 

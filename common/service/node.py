@@ -22,6 +22,7 @@ from common.distillation.link_session import Greeting, LinkSession
 from common.distillation.pace import Pace
 from common.distillation.playbook import Playbook
 from common.distillation.recipe import Recipe
+from common.distillation.reporting import failed_monitors
 from common.distillation.values import BlockOutcome
 from common.errors import AuthenticationError, KeyStoreError
 from common.kernels.loading import load_kernels
@@ -362,9 +363,11 @@ class Node:
         ended = self.session.outcomes[:]
         self.session.outcomes.clear()
         for outcome in ended:
+            before = self.counters.monitor_alarm
             self.counters.add(outcome)
             self.history.add_block(outcome)
             reason = outcome.reason.label if outcome.reason else None
+            self._note_monitors(outcome, before)
             logger("node").info("block ended", block=outcome.number, secret_bits=outcome.secret_bits, reason=reason)
             for application in self.applications.values():
                 application.note_block(outcome)
@@ -373,6 +376,19 @@ class Node:
         self.pace.sifted_bits_per_second = self.counters.rates()["sifted_bits_per_second"] or 0.0
         if self.levels is not None and self.levels.full and self._driver is not None:
             self._driver.stop()
+
+    def _note_monitors(self, outcome: BlockOutcome, before: str | None) -> None:
+        """Log that a monitor stops the key, or that it is over: each once, not for every block."""
+        alarm = self.counters.monitor_alarm
+        if alarm == before:
+            return
+        if alarm is not None:
+            readings = failed_monitors(outcome) or "seen by the peer"
+            logger("node").error("monitor out of range", block=outcome.number, reason=alarm, readings=readings)
+            self._note("monitor out of range", block=outcome.number, reason=alarm, readings=readings)
+        else:
+            logger("node").info("monitors back in range", block=outcome.number, reason=before)
+            self._note("monitors back in range", block=outcome.number, reason=before)
 
     def _after_session(self, end: SessionEnd) -> None:
         error = end.error

@@ -137,7 +137,8 @@ def test_an_attack_is_read_from_the_command_line(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "blinding", "intercept-resend=", "intercept-resend=much", "intercept-resend:1.1", "photon-number-splitting:-1"]
+    "text",
+    ["", "dazzling", "blinding=2", "intercept-resend=much", "intercept-resend:1.1", "photon-number-splitting:-1"],
 )
 def test_an_unknown_attack_is_refused(text):
     with pytest.raises(ConfigurationError, match="eavesdropper"):

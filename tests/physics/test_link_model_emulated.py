@@ -23,14 +23,14 @@ from common.planning.gate import Gate
 from common.planning.link_model import link_model
 from common.profiles.link import load_profile
 from common.randomness import SeededRandomness
-from tests.physics.statistics import FALSE_ALARM, SIGMAS, assert_mean
+from tests.physics.statistics import FALSE_ALARM, SIGMAS, assert_binomial, assert_mean
 from tests.physics.tables import assert_table, planned
 
 NOT_SYNC = ("receiver.clock_offset_ppm=0", "receiver.sync_divider=0")
 
 
-def announced(profile, seconds, seed):
-    """Announcements by setting (and intensity), int64[settings, 5]."""
+def detected(profile, seconds, seed):
+    """An emulated run, and what a receiver with the planned gate and the true clock detects in it."""
     emulation = emulate(profile, seconds, seed)
     period_ps = 1e12 / profile.source.clock_hz
     width_ps = min(profile.receiver.gate_ps or period_ps, period_ps)
@@ -45,6 +45,12 @@ def announced(profile, seconds, seed):
         profile.receiver.dead_time_ps,
         SeededRandomness(seed),
     )
+    return emulation, found
+
+
+def announced(profile, seconds, seed):
+    """Announcements by setting (and intensity), int64[settings, 5]."""
+    emulation, found = detected(profile, seconds, seed)
     counts = np.zeros((len(profile.prepared.settings), 5), np.int64)
     end = emulation.emission.header.count_slots
     for slots, announcements in ((found.slot, found.outcome), (found.cross_slot, np.full(found.cross_slot.size, CROSS))):
@@ -114,6 +120,17 @@ CASES = {
     "slow source": ("hbn", (), 60.0),
     "slow source, dead for five slots": ("hbn", ("channel.loss_db=0", "receiver.dead_time_ps=1e7", "receiver.dark_rate_hz=2e4"), 10.0),
 }
+
+
+@pytest.mark.parametrize("case", ["many pairs, biased", "much noise", "active and noisy", "decoys"])
+def test_same_basis_doubles_come_as_often_as_the_model_says(case):
+    link, settings, seconds = CASES[case]
+    profile = load_profile(link, (*NOT_SYNC, *settings))
+
+    count = detected(profile, seconds, seed=3)[1].counts.doubles
+
+    assert count > 50
+    assert_binomial(count, pulses(profile, seconds), link_model(profile).probability_double)
 
 
 @pytest.mark.parametrize(("link", "settings", "seconds"), CASES.values(), ids=CASES)

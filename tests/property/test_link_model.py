@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.planning.clicks import ACTIVE, BETWEEN, CROSS, PASSIVE, TIME_BINS, TIME_BINS_AND_GAPS, announced
+from common.planning.clicks import ACTIVE, BETWEEN, CROSS, DOUBLE, PASSIVE, TIME_BINS, TIME_BINS_AND_GAPS, announced
 from common.planning.light import Light
 from common.planning.link_model import link_model
 from common.profiles.link import load_profile
@@ -105,7 +105,7 @@ def slow_announced(detectors, pulse, efficiencies, noise, dead_windows):
         chances = [1.0 - exp(-pulse.mean * e - d) for e, d in zip(efficiencies, noise, strict=True)]
     else:
         numbers = (1.0 - pulse.mean + pulse.pairs, pulse.mean - 2.0 * pulse.pairs, pulse.pairs)
-    verdict = np.zeros(CROSS + 1)
+    verdict = np.zeros(DOUBLE + 1)
     lost = 1.0 - sum(efficiencies)
     for pattern in product((0, 1), repeat=count):
         if numbers is None:
@@ -134,7 +134,7 @@ def slow_verdict(detectors, hits, dead_windows):
                     if detectors.outcome[which] != BETWEEN:
                         shown.add(detectors.outcome[which])
                     count_clicks += 1
-    result = np.zeros(CROSS + 1)
+    result = np.zeros(DOUBLE + 1)
     if not shown:
         return result
     if min(shown) < 2 <= max(shown) or (detectors in (TIME_BINS, TIME_BINS_AND_GAPS) and count_clicks > 1):
@@ -142,6 +142,7 @@ def slow_verdict(detectors, hits, dead_windows):
     else:
         for outcome in shown:
             result[outcome] = 1.0 / len(shown)
+        result[DOUBLE] = len(shown) == 2
     return result
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bob.kernels import COUNT_COUNTERS, COUNT_DEAD_ROUNDS, COUNT_DOUBLES, FLAG_DOUBLE, count_phases, detect_clicks, locate_slots
 from bob.reading import Reading
-from tests.reference.receiver import slow_count_phases, slow_detect_clicks, slow_detect_time_bins, slow_locate_slots
+from tests.reference.receiver import slow_count_phases, slow_detect_clicks, slow_detect_time_bins, slow_locate_slots, slow_quiet_slots
 
 LIMITS = np.iinfo(np.int64)
 lock_ends = st.none() | st.integers(0, 59)
@@ -63,8 +63,9 @@ def test_the_phase_histogram_counts_each_detector_tag_once(phases, seed, bins):
     dead_time_ps=st.sampled_from([0, 1, 50, 200, 1000]),
     before_ps=st.integers(0, 300),
     last_locked=lock_ends,
+    quiet=st.tuples(st.integers(0, 127), st.integers(0, 128)),
 )
-def test_detections_are_those_of_a_round_by_round_account(tags, low_ps, width_ps, dead_time_ps, before_ps, last_locked):
+def test_detections_are_those_of_a_round_by_round_account(tags, low_ps, width_ps, dead_time_ps, before_ps, last_locked, quiet):
     """A period of 128 ps and a slope of 2^-7 make every border exact, so that the two must agree on it. The lock may end."""
     period_ps = 128
     t_ps, channel = np.array([t for t, _ in tags], np.int64), np.array([c for _, c in tags], np.uint8)
@@ -72,20 +73,24 @@ def test_detections_are_those_of_a_round_by_round_account(tags, low_ps, width_ps
     outcomes[:4] = np.arange(4)
     n = t_ps.size
     slot, outcome, flags, cross = np.zeros(n, np.int64), np.zeros(n, np.uint8), np.zeros(n, np.uint8), np.zeros(n, np.int64)
+    quiet_slot = np.zeros(n, np.int64)
     counters = np.zeros(COUNT_COUNTERS, np.int64)
     detector_tags = [(t, c) for t, c in tags if c < 4]
     # the last tag before the stream must lie before the gate that the first round belongs to
     previous_ps = int(t_ps[0]) - period_ps - before_ps
     zero, locked_to_ps = np.zeros(1, np.int64), lock_end(t_ps, last_locked)
 
-    kept, crossed = detect_clicks(
+    kept, crossed, quieted = detect_clicks(
         t_ps, channel, outcomes[np.newaxis], READING.outcome_of_pattern, READING.flags_of_pattern, 0.0,
         zero, zero, np.zeros(1), np.array([1.0 / period_ps]), np.array([LIMITS.min]), np.array([locked_to_ps]),
-        float(low_ps), float(width_ps), dead_time_ps, previous_ps, slot, outcome, flags, cross, counters,
+        float(low_ps), float(width_ps), float(quiet[0]), float(quiet[1]), float(period_ps),
+        dead_time_ps, previous_ps, slot, outcome, flags, cross, quiet_slot, counters,
     )  # fmt: skip
     rounds, crosses, dead = slow_detect_clicks(detector_tags, period_ps, low_ps, width_ps, dead_time_ps, previous_ps, locked_to_ps)
 
     assert cross[:crossed].tolist() == crosses
+    located = [t for t, _ in detector_tags if t <= locked_to_ps]
+    assert quiet_slot[:quieted].tolist() == slow_quiet_slots(located, period_ps, low_ps, quiet[0], quiet[1], period_ps)
     assert counters[COUNT_DEAD_ROUNDS] == dead
     assert slot[:kept].tolist() == [r[0] for r in rounds]
     assert (outcome[:kept] >> 1).tolist() == [r[1] for r in rounds]
@@ -101,20 +106,22 @@ def test_detections_are_those_of_a_round_by_round_account(tags, low_ps, width_ps
     dead_time_ps=st.sampled_from([0, 50, 100, 300, 1000]),
     before_ps=st.integers(0, 2000),
     last_locked=lock_ends,
+    quiet=st.tuples(st.integers(0, 79), st.integers(0, 80)),
 )
-def test_time_bins_are_read_as_the_reference_reads_them(tags, low_ps, width_ps, dead_time_ps, before_ps, last_locked):
+def test_time_bins_are_read_as_the_reference_reads_them(tags, low_ps, width_ps, dead_time_ps, before_ps, last_locked, quiet):
     period_ps, pitch_ps = 256, 80
     reading = Reading.of_time_bins({"M": 1, "P": 0}, pitch_ps)
     t_ps, channel = np.array([t for t, _ in tags], np.int64), np.array([number for _, number in tags], np.uint8)
-    slot, cross = np.empty(t_ps.size, np.int64), np.empty(t_ps.size, np.int64)
+    slot, cross, quiet_slot = np.empty(t_ps.size, np.int64), np.empty(t_ps.size, np.int64), np.empty(t_ps.size, np.int64)
     outcome, flags, counters = np.empty(t_ps.size, np.uint8), np.empty(t_ps.size, np.uint8), np.zeros(COUNT_COUNTERS, np.int64)
     zero, previous_ps = np.zeros(1, np.int64), int(t_ps[0]) - period_ps - before_ps
     locked_to_ps = lock_end(t_ps, last_locked)
 
-    kept, crossed = detect_clicks(
+    kept, crossed, quieted = detect_clicks(
         t_ps, channel, reading.click_of_channel, reading.outcome_of_pattern, reading.flags_of_pattern, float(pitch_ps),
         zero, zero, np.zeros(1), np.array([1.0 / period_ps]), np.array([LIMITS.min]), np.array([locked_to_ps]),
-        float(low_ps), float(width_ps), dead_time_ps, previous_ps, slot, outcome, flags, cross, counters,
+        float(low_ps), float(width_ps), float(quiet[0]), float(quiet[1]), float(pitch_ps),
+        dead_time_ps, previous_ps, slot, outcome, flags, cross, quiet_slot, counters,
     )  # fmt: skip
     detector_tags = [tag for tag in tags if tag[1] < 2]
     singles, crosses, dead = slow_detect_time_bins(
@@ -122,6 +129,8 @@ def test_time_bins_are_read_as_the_reference_reads_them(tags, low_ps, width_ps, 
     )
 
     assert cross[:crossed].tolist() == crosses
+    located = [t for t, _ in detector_tags if t <= locked_to_ps]
+    assert quiet_slot[:quieted].tolist() == slow_quiet_slots(located, period_ps, low_ps, quiet[0], quiet[1], pitch_ps)
     assert counters[COUNT_DEAD_ROUNDS] == dead
     assert list(zip(slot[:kept].tolist(), outcome[:kept].tolist(), strict=True)) == singles
     assert not flags[:kept].any()

@@ -82,6 +82,12 @@ def slow_detect_time_bins(tags, period_ps, low_ps, width_ps, pitch_ps, dead_time
     return kept, crossed, dead
 
 
+def slow_quiet_slots(times, period_ps, low_ps, quiet_low_ps, quiet_width_ps, pitch_ps):
+    """Slots of the tags in quiet stretches, which repeat at the pitch within a slot."""
+    since = [((t - low_ps) // period_ps, (t - low_ps) % period_ps) for t in times]
+    return [slot for slot, since_ps in since if (since_ps - quiet_low_ps) % pitch_ps < quiet_width_ps]
+
+
 def slow_count_chosen(channel, chosen):
     return sum(number in chosen for number in channel)
 

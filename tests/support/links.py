@@ -25,7 +25,7 @@ from common.distillation.link_session import LinkSession
 from common.distillation.pace import Pace
 from common.distillation.recipe import Recipe
 from common.distillation.synchronisation import SacrificedDetections
-from common.distillation.values import FramedDetections
+from common.distillation.values import ClosedBlock, FramedDetections, MonitorReading
 from common.errors import AbortReason, StreamError
 from common.keystore.masks import ProvisionedMasks
 from common.keystore.memory import MemoryKeyStore
@@ -116,6 +116,8 @@ class TinyDetections:
         self.is_ahead = False
         """Whether everything has come in already: blocks then travel in groups."""
         self.taken: list[np.ndarray] = []
+        self.readings: dict[int, tuple[MonitorReading, ...]] = {}
+        """What monitors say of blocks, by number."""
         self._stream = stream
         self._used = 0
         self._frames: Any = None
@@ -125,6 +127,9 @@ class TinyDetections:
         self._used = min(part.stop, self._stream.slots.size)
         self.taken.append(self._stream.slots[part])
         return SacrificedDetections(self._stream.slots[part] - OFFSET, self._stream.outcomes[part], 1)
+
+    def judge(self, block: ClosedBlock) -> tuple[MonitorReading, ...]:
+        return self.readings.get(block.number, ())
 
     def matched(self, frames: Any, _frame_pulses: int) -> None:
         self._frames = frames

@@ -24,7 +24,7 @@ from common.distillation.pace import Pace
 from common.distillation.playbook import Playbook
 from common.distillation.recipe import Recipe
 from common.distillation.synchronisation import SACRIFICED_DETECTIONS, Frames, SacrificedDetections
-from common.distillation.values import FramedDetections
+from common.distillation.values import ClosedBlock, FramedDetections, MonitorReading
 from common.profiles.link import LinkProfile
 from common.service.main import leave, run_service
 from common.service.node import NodeKind
@@ -103,6 +103,10 @@ class PreparedDetections:
     def matched(self, frames: Frames, _frame_pulses: int) -> None:
         """Take note of where frame 0 begins."""
         self._first_slot = frames.first_slot
+
+    def judge(self, _block: ClosedBlock) -> tuple[MonitorReading, ...]:
+        """Read no monitors: detections that were prepared come from no detectors."""
+        return ()
 
     def take(self, first_frame: int, most_frames: int, wanted_detections: int) -> FramedDetections:
         """Return whole frames until so many detections are reached, or the stretch ends.
