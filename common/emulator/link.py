@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.emulator.channel import Arrivals, Fading, fibre_transmission, honest_arrivals, receiver_transmission, sparse_slots
+from common.emulator.clicks import Clicks, kinds_of, labels
+from common.emulator.drift import Drift
 from common.emulator.eavesdropper import Eavesdropper, EveKnowledge, InterceptResend, PhotonNumberSplitting, intercept, split_arrivals
-from common.emulator.kernels import merge_clicks
 from common.emulator.optics import StateOptics
 from common.emulator.receiver import Receiver
 from common.emulator.source import Blinking, PhotonStatistics, emission_header
@@ -48,8 +49,8 @@ LONGEST_SECONDS: Final = 4e6
 _STRETCH_CLICKS: Final = 1 << 18
 _STRETCH_SECONDS: Final = 10.0
 
-_MOST_MOVES: Final = 32
-"""Places by which jitter moves a click on average, beyond which sorting is faster than insertion."""
+_LEVEL_RAD: Final = 1e-12
+"""Turns below this come from rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,38 +98,6 @@ class Emulation:
     emission: EmissionRecord
     tags: TimeTags
     truth: Truth
-
-
-@dataclass(slots=True, eq=False)
-class _Clicks:
-    """Clicks before dead time; ``label`` holds channel, kind and photon number in two bits each."""
-
-    t_ps: NDArray[np.int64]
-    slot: NDArray[np.int64]
-    label: NDArray[np.uint8]
-
-    @classmethod
-    def joined(cls, parts: list[_Clicks]) -> _Clicks:
-        return cls(
-            np.concatenate([part.t_ps for part in parts]),
-            np.concatenate([part.slot for part in parts]),
-            np.concatenate([part.label for part in parts]),
-        )
-
-    def in_order(self) -> _Clicks:
-        return self.taken(np.argsort(self.t_ps, kind="stable"))
-
-    def merged(self, few: _Clicks) -> _Clicks:
-        """These clicks, nearly in order of time, and ``few`` others that are in order."""
-        count = self.t_ps.size + few.t_ps.size
-        merged = _Clicks(np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, np.uint8))
-        mine, others = ((part.t_ps, part.slot, part.label) for part in (self, few))
-        if merge_clicks(*mine, *others, _MOST_MOVES * count, merged.t_ps, merged.slot, merged.label):
-            return merged
-        return self.joined([few, self]).in_order()
-
-    def taken(self, choice: NDArray[np.int64] | NDArray[np.bool_] | slice) -> _Clicks:
-        return _Clicks(self.t_ps[choice], self.slot[choice], self.label[choice])
 
 
 def emulate(
@@ -238,7 +207,7 @@ def emulate_stretches(
 class LinkEmulator:
     """A run in progress: random numbers, blinking, dead time, clicks that wait for the next stretch.
 
-    Between two stretches the eavesdropper may come or go and the fibre's loss may change.
+    Between two stretches the eavesdropper may come or go, the fibre's loss may change, and Bob's plates or his phase shifter may turn.
 
     Parameters
     ----------
@@ -267,6 +236,8 @@ class LinkEmulator:
         Channel number of each name.
     sync_divider : int
         Divider of the reference pulses, 0 where there are none.
+    drift : Drift
+        What turns Alice's states on the way to Bob's axes; it acts from the next stretch on.
 
     Raises
     ------
@@ -309,6 +280,8 @@ class LinkEmulator:
         self._perfect = StateOptics.perfect(profile)
         self._blinking = Blinking(self._statistics.on_fraction, clock_hz)
         self._receiver = Receiver(profile, self._rng, efficiency_ratios)
+        self.drift = Drift(profile, self._rng)
+        self._rotation = np.eye(3)
         self._tagger = Tagger(profile, int(self._rng.integers(-ORIGIN_REACH_PS, ORIGIN_REACH_PS)))
         self._noise_per_slot = (profile.receiver.dark_rate_hz + profile.channel.background_hz) / clock_hz
         self._has_sync = profile.receiver.sync_divider > 0 and profile.receiver.sync_detection_probability > 0
@@ -322,10 +295,12 @@ class LinkEmulator:
             + self._noise_per_slot
             + (self._sync[1] / self._sync[0] if self._has_sync else 0.0)
         )
-        longest_seconds = min(_STRETCH_SECONDS if stretch_seconds is None else stretch_seconds, self._fading.longest_seconds)
+        longest_seconds = min(
+            _STRETCH_SECONDS if stretch_seconds is None else stretch_seconds, self._fading.longest_seconds, self.drift.longest_seconds
+        )
         self._stretch_slots = max(1, int(min(_STRETCH_CLICKS / max(per_slot, 1e-30), round(longest_seconds * clock_hz))))
         self._next_slot = first_slot
-        self._waiting = _Clicks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
+        self._waiting = Clicks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
 
     @property
     def emitted_through_slot(self) -> int:
@@ -384,8 +359,10 @@ class LinkEmulator:
         end = min(first + self._stretch_slots, last)
         held_s = self._stretch_slots / self.record.header.clock_hz
         self._arrivals = self._arrivals_at(self._fading.loss_db(self._loss_db, held_s, self._rng))
+        self.drift.walk(held_s, self._rng)
+        self._turn_receiver()
         signal, eve = self._signal(first, end)
-        few = _Clicks.joined([self._waiting, *signal[1:], self._noise(first, end), *self._reference(first, end)])
+        few = Clicks.joined([self._waiting, *signal[1:], self._noise(first, end), *self._reference(first, end)])
         clicks = signal[0].merged(few.in_order())
         settled = clicks.t_ps.size
         if end < last:
@@ -393,6 +370,13 @@ class LinkEmulator:
         self._waiting = clicks.taken(slice(settled, None))
         self._next_slot = end
         return self._registered(clicks.taken(slice(0, settled)), eve)
+
+    def _turn_receiver(self) -> None:
+        """Make the tables anew where anything has turned."""
+        rotation = self.drift.rotation
+        if not np.allclose(rotation, self._rotation, rtol=0.0, atol=_LEVEL_RAD):
+            self._rotation = rotation
+            self._receiver.turn(rotation)
 
     def _arrivals_at(self, loss_db: float) -> Arrivals:
         """Classes of pulses that reach the detectors under the present attack and this loss."""
@@ -402,7 +386,7 @@ class LinkEmulator:
             return split_arrivals(self._statistics, fibre, receiver, self._eve.strength)
         return honest_arrivals(self._statistics, fibre * receiver)
 
-    def _signal(self, first: int, end: int) -> tuple[list[_Clicks], EveKnowledge | None]:
+    def _signal(self, first: int, end: int) -> tuple[list[Clicks], EveKnowledge | None]:
         rng, arrivals = self._rng, self._arrivals
         slots, setting = self._arriving(first, end)
         state, intensity = self._state_of[setting], self._intensity_of[setting]
@@ -437,32 +421,32 @@ class LinkEmulator:
         arrived = rng.random(slots.size) * most < totals[self._intensity_of[setting]]
         return slots[arrived], setting[arrived]
 
-    def _photons(self, first: int, slots: NDArray[np.int64], state: NDArray[np.uint8], emitted: NDArray[np.uint8]) -> _Clicks:
+    def _photons(self, first: int, slots: NDArray[np.int64], state: NDArray[np.uint8], emitted: NDArray[np.uint8]) -> Clicks:
         seen = self._receiver.measure(slots, state)
         since_base = self._tagger.emission_times_ps(self._rng, first, slots)
         if seen.delay_ps is not None:
             since_base += seen.delay_ps
-        clicks = _Clicks(self._tagger.tags_ps(self._rng, first, since_base), slots, _labels(seen.channel, SIGNAL, emitted))
+        clicks = Clicks(self._tagger.tags_ps(self._rng, first, since_base), slots, labels(seen.channel, SIGNAL, emitted))
         return clicks if seen.kept is None else clicks.taken(seen.kept)
 
-    def _noise(self, first: int, end: int) -> _Clicks:
+    def _noise(self, first: int, end: int) -> Clicks:
         count = int(self._rng.poisson(self._noise_per_slot * (end - first)))
         place = self._rng.random(count) * (end - first) - 0.5
         slots = first + np.rint(place).astype(np.int64).clip(0, end - first - 1)
         channel = self._receiver.noise_channels(slots)
         t_ps = self._tagger.tags_ps(self._rng, first, place * self._tagger.period_ps)
-        return _Clicks(t_ps, slots, _labels(channel, NOISE, np.zeros(count, np.uint8)))
+        return Clicks(t_ps, slots, labels(channel, NOISE, np.zeros(count, np.uint8)))
 
-    def _reference(self, first: int, end: int) -> list[_Clicks]:
+    def _reference(self, first: int, end: int) -> list[Clicks]:
         if not self._has_sync:
             return []
         slots = reference_slots(self._rng, *self._sync, first, end)
         t_ps = self._tagger.tags_ps(self._rng, first, (slots - first).astype(np.float64) * self._tagger.period_ps)
         nothing = np.zeros(slots.size, np.uint8)
-        return [_Clicks(t_ps, slots, _labels(nothing, SYNC, nothing))]
+        return [Clicks(t_ps, slots, labels(nothing, SYNC, nothing))]
 
-    def _registered(self, clicks: _Clicks, eve: EveKnowledge | None) -> Emulation:
-        is_sync = _kind(clicks.label) == SYNC
+    def _registered(self, clicks: Clicks, eve: EveKnowledge | None) -> Emulation:
+        is_sync = kinds_of(clicks.label) == SYNC
         live = self._receiver.registered(clicks.t_ps, clicks.label & np.uint8(3), is_sync)
         count_arrived = int(live.size - is_sync.sum())
         if not live.all():
@@ -470,7 +454,7 @@ class LinkEmulator:
         channel = clicks.label & np.uint8(3)
         channel[is_sync] = SYNC_NUMBER
         tags = TimeTags(clicks.t_ps, channel, self.channels, self.sync_divider)
-        truth = Truth(clicks.slot, _kind(clicks.label), clicks.label >> np.uint8(4), self._tagger.origin_ps, count_arrived, eve)
+        truth = Truth(clicks.slot, kinds_of(clicks.label), clicks.label >> np.uint8(4), self._tagger.origin_ps, count_arrived, eve)
         return Emulation(self.record, tags, truth)
 
 
@@ -488,11 +472,3 @@ def physics_generator(key: bytes) -> np.random.Generator:
         PCG64, independent of the settings expanded from the same key.
     """
     return np.random.Generator(np.random.PCG64(int.from_bytes(Expander(key, "emulator-physics").bytes_at(0, 32), "little")))
-
-
-def _labels(channel: NDArray[np.uint8], kind: int, emitted: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(channel | np.uint8(kind << 2) | (emitted << np.uint8(4)), np.uint8)
-
-
-def _kind(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray((label >> np.uint8(2)) & np.uint8(3), np.uint8)
