@@ -107,11 +107,11 @@ class Sizes:
         Error rate above which tracking gives up, and a search that ends above it begins elsewhere.
     """
 
-    acquire_bits: int = 250
-    track_bits: int = 1000
-    gain: float = 0.7
-    good_qber: float = 0.05
-    lost_qber: float = 0.2
+    acquire_bits: int
+    track_bits: int
+    gain: float
+    good_qber: float
+    lost_qber: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +241,10 @@ class Stabiliser:
     def settled(self, seconds: float) -> None:
         """Hear that the actuators have stood at ``positions`` since ``seconds``."""
         self._acts_from_seconds = seconds
+
+    def unsettled(self) -> None:
+        """Hear that nobody knows where the actuators stand, until ``settled`` says so again."""
+        self._acts_from_seconds = inf
 
     def note(self, disclosed: Disclosed) -> bool:
         """Take in what was disclosed.

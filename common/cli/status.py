@@ -58,8 +58,29 @@ def summary(status: dict[str, Any]) -> str:
         f"authentication reserve: {reserve['pairs']} mask pairs of {reserve['target_pairs']}{alarm}",
         f"refused: {refused}",
     ]
+    if status["drift"]:
+        lines.append(drift(status["drift"]))
     failure = session["last_failure"]
     return "\n".join([*lines, f"last failure: {failure['error']}"] if failure else lines)
+
+
+def drift(status: dict[str, Any]) -> str:
+    """Say how drift is compensated.
+
+    Parameters
+    ----------
+    status : dict
+        The entry ``drift`` of Bob's answer.
+
+    Returns
+    -------
+    str
+        One line for a terminal.
+    """
+    qber = "not measured yet" if status["qber"] is None else f"{status['qber']:.1%} ± {status['sigma']:.1%}"
+    positions = ", ".join(f"{name} {position:.3f} rad" for name, position in status["positions"].items()) or "nowhere yet"
+    problem = f"; {status['problem']}" if status["problem"] else ""
+    return f"drift: {status['state']}, QBER {qber}, {status['decision']}; {positions}{problem}"
 
 
 def pace(status: dict[str, Any]) -> str:

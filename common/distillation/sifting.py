@@ -159,6 +159,7 @@ class GroupProgress:
 class _Announced:
     """What the announcing half keeps of an announcement until it is answered."""
 
+    first_slot: int
     count_frames: int
     count_cross_clicks: int
     bases: Bits
@@ -226,7 +227,9 @@ def announce(recipe: Recipe, progress: GroupProgress, take: TakeFrames) -> Conve
                 more_follow=more_follow,
             )
         )
-        announced.append(_Announced(frames, found.count_cross_clicks, found.bases, found.bits, closes_block, closes_group, found.ended))
+        announced.append(
+            _Announced(start, frames, found.count_cross_clicks, found.bases, found.bits, closes_block, closes_group, found.ended)
+        )
         burst_bytes += len(found.gaps) + len(found.cross_gaps)
         most = _most_detections(len(found.gaps), count)
     sifted = []
@@ -343,7 +346,7 @@ def _matched(
     matched = ~(ours.words ^ theirs.words)
     kept = Bits.masked(matched | theirs.words if protocol.counts_all_x else matched, count)
     tested = Bits(kept.words & _test_choice(recipe, theirs, chance), count)
-    announced = _Announced(frames, said.count_cross_clicks, theirs, bits, said.closes_block, said.closes_group, said.ends_stream)
+    announced = _Announced(start, frames, said.count_cross_clicks, theirs, bits, said.closes_block, said.closes_group, said.ends_stream)
     planes = intensity_planes(protocol, settings, kept)
     batch = _sifted(recipe, announced, kept, tested, planes)
     batch = dataclasses.replace(batch, tested_settings=settings[tested.to_flags().view(np.bool_)])
@@ -419,4 +422,5 @@ def _sifted(recipe: Recipe, announced: _Announced, kept: Bits, tested: Bits, pla
         ends_stream=announced.ends_stream,
         tested_intensities=chosen_intensities(planes, tested),
         key_by_intensity=count_by_intensity(recipe.protocol, planes, key),
+        first_slot=announced.first_slot,
     )

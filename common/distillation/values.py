@@ -104,6 +104,8 @@ class SiftedBatch:
         Bits of ``key`` by intensity; empty where there is one.
     table : tuple[tuple[int, ...], ...]
         Disclosed rounds, settings by outcomes; empty before disclosure.
+    first_slot : int
+        Slot at which its first frame begins.
     closes_block, closes_group, ends_stream : bool
         Whether the block, its group, or the stream ends here.
     """
@@ -121,6 +123,7 @@ class SiftedBatch:
     tested_intensities: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     key_by_intensity: tuple[int, ...] = ()
     table: tuple[tuple[int, ...], ...] = ()
+    first_slot: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

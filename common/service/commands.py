@@ -98,7 +98,7 @@ class NodeCommands:
             "store": levels,
             "authentication_reserve": levels["authentication_reserve"],
             "stream": statistics,
-            "drift": statistics.get("drift"),
+            "drift": None,
             "event_loop_lag": node.lag.report(),
             **{name: application.report() for name, application in node.applications.items()},
         }

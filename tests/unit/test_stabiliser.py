@@ -10,10 +10,12 @@ from math import cos, pi
 import numpy as np
 import pytest
 
-from bob.stabiliser import LAYOUTS, Disclosed, Sizes, Stabiliser
+from bob.stabiliser import LAYOUTS, Disclosed, Stabiliser
+from bob.stabilising import sizes_of
 from common.emulator.drift import Drift
 from common.emulator.optics import StateOptics
 from common.profiles.link import load_profile
+from common.service.settings import StabiliserSection
 
 SEEDS = range(20)
 
@@ -24,6 +26,11 @@ PHASE_BITS_PER_SECOND = 25
 POLARISATION = ("niedersachsen", "channel.drift_rate=0.02", "channel.misalignment=0.005", 'channel.drift_start="anywhere"')
 POLARISATION_BITS_PER_SECOND = 1000
 """Of each basis: the published link tests 5600 in X, and a fifth of Z where the test fraction says so."""
+
+
+def sizes(**more):
+    """As a configuration says without being asked, but for some."""
+    return sizes_of(StabiliserSection(address="unix:unused", **more))
 
 
 @dataclass
@@ -44,14 +51,14 @@ class Bench:
         self.layout = LAYOUTS[self.profile.encoding]
         self.rng = np.random.default_rng(self.seed)
         self.drift = Drift(self.profile, self.rng)
-        self.stabiliser = Stabiliser(self.layout, Sizes())
+        self.stabiliser = Stabiliser(self.layout, sizes())
         self.stabiliser.settled(0.0)
         self.seconds = 0.0
 
     def run(self, seconds):
         until = self.seconds + seconds
         while self.seconds < until:
-            self.drift.walk(STEP_SECONDS, self.rng)
+            self.drift.walk(self.step_seconds, self.rng)
             wrong = error_probabilities(StateOptics.of(self.profile, self.drift.rotation))
             tested = self.rng.poisson(self.bits_per_second * self.step_seconds, 2)
             errors = self.rng.binomial(tested, wrong)
@@ -138,7 +145,7 @@ def step(tested, errors, first=1.0):
 
 
 def test_four_phases_show_where_the_interference_is():
-    stabiliser, phase, visibility = Stabiliser(LAYOUTS["time-bin"], Sizes(acquire_bits=10_000)), 2.0, 0.9
+    stabiliser, phase, visibility = Stabiliser(LAYOUTS["time-bin"], sizes(acquire_bits=10_000)), 2.0, 0.9
     stabiliser.settled(0.0)
     visited = []
     for _ in range(4):
@@ -152,7 +159,7 @@ def test_four_phases_show_where_the_interference_is():
 
 
 def test_rounds_from_before_the_actuators_stood_still_are_not_looked_at():
-    stabiliser = Stabiliser(LAYOUTS["time-bin"], Sizes(acquire_bits=100))
+    stabiliser = Stabiliser(LAYOUTS["time-bin"], sizes(acquire_bits=100))
 
     assert stabiliser.waits_for_actuators
     assert not stabiliser.note(step(1000, 500))  # nobody has said yet that they stand
@@ -166,7 +173,7 @@ def test_rounds_from_before_the_actuators_stood_still_are_not_looked_at():
 
 
 def test_z_says_nothing_about_an_interferometer():
-    stabiliser = Stabiliser(LAYOUTS["time-bin"], Sizes(acquire_bits=100))
+    stabiliser = Stabiliser(LAYOUTS["time-bin"], sizes(acquire_bits=100))
     stabiliser.settled(0.0)
 
     assert not stabiliser.note(Disclosed((10_000, 0), (5000, 0), 1.0, 2.0))
@@ -174,13 +181,13 @@ def test_z_says_nothing_about_an_interferometer():
 
 
 def test_it_begins_where_the_actuators_stand():
-    stabiliser = Stabiliser(LAYOUTS["polarisation"], Sizes(), {"plate2": 0.5, "else": 1.0})
+    stabiliser = Stabiliser(LAYOUTS["polarisation"], sizes(), {"plate2": 0.5, "else": 1.0})
 
     assert stabiliser.positions == {"plate1": 0.0, "plate2": 0.5, "plate3": 0.0}
 
 
 def test_the_cost_is_what_was_counted_and_its_deviation_what_counting_gives():
-    stabiliser = Stabiliser(LAYOUTS["polarisation"], Sizes(acquire_bits=100))
+    stabiliser = Stabiliser(LAYOUTS["polarisation"], sizes(acquire_bits=100))
     stabiliser.settled(0.0)
     stabiliser.note(Disclosed((400, 100), (40, 30), 1.0, 2.0))
 
