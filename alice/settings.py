@@ -16,4 +16,6 @@ class AliceSettings(NodeSettings):
     def _consistent(self) -> Self:
         if self.channel.connect is None or self.channel.bind is not None:
             raise ValueError("channel: say connect, where Bob listens, and leave out bind")
+        if self.stabiliser is not None:
+            raise ValueError("stabiliser: plates and phase shifter are Bob's, leave the table out")
         return self

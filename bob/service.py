@@ -9,13 +9,14 @@ import bob
 from bob.live import LiveDetectionStation
 from bob.playbook import GREETING, playbook
 from bob.settings import BobSettings
+from bob.stabilising import Stabilising
 from common.channel.codec import Party
 from common.dashboard.configured import dashboard
 from common.delivery.configured import key_delivery
 from common.distillation.recipe import Recipe
 from common.profiles.link import LinkProfile
 from common.randomness import SystemRandomness
-from common.service.node import NodeKind, Source
+from common.service.node import Application, Node, NodeKind, Source
 from common.service.settings import NodeSettings
 from common.service.source import StationSource
 from common.service.streams import StreamAddress
@@ -67,4 +68,18 @@ def _described(station: LiveDetectionStation) -> dict[str, Any]:
     }
 
 
-NODE = NodeKind("qkd-bob", Party.BOB, bob, BobSettings, GREETING, open_source, {"delivery": key_delivery, "dashboard": dashboard})
+def drift_compensation(node: Node) -> Application | None:
+    """Make the drift compensation of a ``node``, or None where its configuration has none."""
+    section = node.settings.stabiliser
+    return None if section is None else Stabilising(section, node.profile, node.settings.folder)
+
+
+NODE = NodeKind(
+    "qkd-bob",
+    Party.BOB,
+    bob,
+    BobSettings,
+    GREETING,
+    open_source,
+    {"delivery": key_delivery, "dashboard": dashboard, "drift": drift_compensation},
+)

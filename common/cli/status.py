@@ -60,6 +60,8 @@ def summary(status: dict[str, Any]) -> str:
         f"refused: {refused}",
         *alarms(status),
     ]
+    if status["drift"]:
+        lines.append(drift(status["drift"]))
     if status.get("delivery"):
         lines += delivery(status["delivery"])
     failure = session["last_failure"]
@@ -107,6 +109,25 @@ def delivery(status: dict[str, Any]) -> list[str]:
     quotas = [f"{name} {quota['left_bits']} of {quota['quota_bits']} bits left" for name, quota in status["quotas"].items()]
     over = f"; {status['orders_over_quota']} orders refused" if status["orders_over_quota"] else ""
     return [*lines, f"quotas: {', '.join(quotas)}{over}"] if quotas else lines
+
+
+def drift(status: dict[str, Any]) -> str:
+    """Say how drift is compensated.
+
+    Parameters
+    ----------
+    status : dict
+        The entry ``drift`` of Bob's answer.
+
+    Returns
+    -------
+    str
+        One line for a terminal.
+    """
+    qber = "not measured yet" if status["qber"] is None else f"{status['qber']:.1%} ± {status['sigma']:.1%}"
+    positions = ", ".join(f"{name} {position:.3f} rad" for name, position in status["positions"].items()) or "nowhere yet"
+    problem = f"; {status['problem']}" if status["problem"] else ""
+    return f"drift: {status['state']}, QBER {qber}, {status['decision']}; {positions}{problem}"
 
 
 def pace(status: dict[str, Any]) -> str:

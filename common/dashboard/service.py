@@ -13,6 +13,7 @@ from typing import Any
 from common.dashboard.page import SHOWN_BLOCKS, Seen, trend_values
 from common.dashboard.trend import Trend
 from common.dashboard.web import Web
+from common.distillation.steps import StepReport
 from common.distillation.values import BlockOutcome
 from common.errors import ConfigurationError, QkdError
 from common.observability.alarms import AlarmBoard
@@ -85,8 +86,11 @@ class Dashboard:
     async def reload(self) -> None:
         """Nothing here comes from files that change."""
 
+    def note_step(self, step: StepReport) -> None:
+        """Leave a ``step`` alone: the node's history has it."""
+
     def note_block(self, outcome: BlockOutcome) -> None:
-        """Nothing is remembered of a block: the node's history has it."""
+        """Leave a block, ``outcome``, alone: the node's history has it."""
 
     def report(self) -> dict[str, Any]:
         """Say for the status what is raised, and what the link should give."""

@@ -21,6 +21,7 @@ from common.delivery.openapi import description
 from common.delivery.peer import PeerLink
 from common.delivery.rates import Rates
 from common.delivery.rules import Limits
+from common.distillation.steps import StepReport
 from common.distillation.values import BlockOutcome
 from common.errors import ConfigurationError, KeyStoreError
 from common.keystore.orders import DeliveryStore
@@ -123,6 +124,9 @@ class KeyDelivery:
             self._door.renew()
         logger("delivery").info("files read again", applications=len(identities.names))
         await self._peer.tell_state()
+
+    def note_step(self, step: StepReport) -> None:
+        """Leave a ``step`` alone: only whole blocks make key."""
 
     def note_block(self, outcome: BlockOutcome) -> None:
         """Remember what can be said of the key of a block.

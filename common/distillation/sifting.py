@@ -160,6 +160,7 @@ class GroupProgress:
 class _Announced:
     """What the announcing half keeps of an announcement until it is answered."""
 
+    first_slot: int
     count_frames: int
     count_cross_clicks: int
     bases: Bits
@@ -228,7 +229,9 @@ def announce(recipe: Recipe, progress: GroupProgress, take: TakeFrames) -> Conve
                 more_follow=more_follow,
             )
         )
-        ours = _Announced(frames, found.count_cross_clicks, found.bases, found.bits, closes_block, closes_group, found.ended, found.watched)
+        ours = _Announced(
+            start, frames, found.count_cross_clicks, found.bases, found.bits, closes_block, closes_group, found.ended, found.watched
+        )
         announced.append(ours)
         burst_bytes += len(found.gaps) + len(found.cross_gaps)
         most = _most_detections(len(found.gaps), count)
@@ -348,7 +351,7 @@ def _matched(
     matched = ~(ours.words ^ theirs.words)
     kept = Bits.masked(matched | theirs.words if protocol.counts_all_x else matched, count)
     tested = Bits(kept.words & _test_choice(recipe, theirs, chance), count)
-    announced = _Announced(frames, said.count_cross_clicks, theirs, bits, said.closes_block, said.closes_group, said.ends_stream)
+    announced = _Announced(start, frames, said.count_cross_clicks, theirs, bits, said.closes_block, said.closes_group, said.ends_stream)
     planes = intensity_planes(protocol, settings, kept)
     batch = _sifted(recipe, announced, kept, tested, planes)
     batch = dataclasses.replace(batch, tested_settings=settings[tested.to_flags().view(np.bool_)])
@@ -425,4 +428,5 @@ def _sifted(recipe: Recipe, announced: _Announced, kept: Bits, tested: Bits, pla
         tested_intensities=chosen_intensities(planes, tested),
         key_by_intensity=count_by_intensity(recipe.protocol, planes, key),
         watched=announced.watched,
+        first_slot=announced.first_slot,
     )

@@ -33,6 +33,8 @@ class StepReport:
         Undisclosed bits by intensity; empty where there is one.
     compared, corrected : tuple[int, int]
         Undisclosed bits that were reconciled, and errors corrected among these; 0 where this end did not learn it, or not yet.
+    first_slot : int
+        Slot at which its first frame begins.
     """
 
     block: int
@@ -47,6 +49,7 @@ class StepReport:
     key_by_intensity: tuple[int, ...] = ()
     compared: tuple[int, int] = (0, 0)
     corrected: tuple[int, int] = (0, 0)
+    first_slot: int = 0
 
 
 @dataclass(slots=True)
@@ -97,6 +100,7 @@ class BlockSteps:
             errors=(errors_z, errors_x),
             table=batch.table,
             key_by_intensity=batch.key_by_intensity,
+            first_slot=batch.first_slot,
         )
         self._count_steps += 1
         self._open.append(_Open(report, batch.key.bits.count))

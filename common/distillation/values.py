@@ -108,6 +108,8 @@ class SiftedBatch:
         Bits of ``key`` by intensity; empty where there is one.
     table : tuple[tuple[int, ...], ...]
         Disclosed rounds, settings by outcomes; empty before disclosure.
+    first_slot : int
+        Slot at which its first frame begins.
     closes_block, closes_group, ends_stream : bool
         Whether the block, its group, or the stream ends here.
     watched : ReceiverCounts | None
@@ -128,6 +130,7 @@ class SiftedBatch:
     key_by_intensity: tuple[int, ...] = ()
     table: tuple[tuple[int, ...], ...] = ()
     watched: ReceiverCounts | None = None
+    first_slot: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

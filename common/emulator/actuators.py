@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from common.emulator.drift import Drift
 from common.emulator.eavesdropper import eavesdropper_from_text, text_of
 from common.emulator.link import LinkEmulator
 from common.errors import ConfigurationError
@@ -86,7 +87,7 @@ class ActuatorBoard:
 
 
 def link_actuators(link: LinkEmulator) -> dict[str, Actuator]:
-    """Return the actuators of an emulated ``link``: ``eve`` and ``loss_db``."""
+    """Return the actuators of an emulated ``link``: ``eve`` and ``loss_db``, and Bob's plates or his phase shifter."""
 
     def move_eve(value: object) -> None:
         if value is not None and not isinstance(value, str):
@@ -96,7 +97,12 @@ def link_actuators(link: LinkEmulator) -> dict[str, Actuator]:
     def move_loss(value: object) -> None:
         link.loss_db = number("loss_db", value)
 
-    return {"eve": Actuator(lambda: text_of(link.eavesdropper), move_eve), "loss_db": Actuator(lambda: link.loss_db, move_loss)}
+    board = {"eve": Actuator(lambda: text_of(link.eavesdropper), move_eve), "loss_db": Actuator(lambda: link.loss_db, move_loss)}
+    return board | {name: _turned(link.drift, name) for name in link.drift.positions}
+
+
+def _turned(drift: Drift, name: str) -> Actuator:
+    return Actuator(lambda: drift.positions[name], lambda value: drift.turn(name, number(name, value)))
 
 
 def number(name: str, value: object) -> float:

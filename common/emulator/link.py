@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from common.emulator.channel import Arrivals, Fading, fibre_transmission, honest_arrivals, receiver_transmission, sparse_slots
 from common.emulator.clicks import Clicks, kind_of, labels
+from common.emulator.drift import Drift
 from common.emulator.eavesdropper import (
     DetectorBlinding,
     Eavesdropper,
@@ -57,6 +58,9 @@ LONGEST_SECONDS: Final = 4e6
 
 _STRETCH_CLICKS: Final = 1 << 18
 _STRETCH_SECONDS: Final = 10.0
+
+_LEVEL_RAD: Final = 1e-12
+"""Turns below this come from rounding."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,7 +217,7 @@ def emulate_stretches(
 class LinkEmulator:
     """A run in progress: random numbers, blinking, dead time, clicks that wait for the next stretch.
 
-    Between two stretches the eavesdropper may come or go and the fibre's loss may change.
+    Between two stretches the eavesdropper may come or go, the fibre's loss may change, and Bob's plates or his phase shifter may turn.
 
     Parameters
     ----------
@@ -242,6 +246,8 @@ class LinkEmulator:
         Channel number of each name.
     sync_divider : int
         Divider of the reference pulses, 0 where there are none.
+    drift : Drift
+        What turns Alice's states on the way to Bob's axes; it acts from the next stretch on.
 
     Raises
     ------
@@ -285,6 +291,8 @@ class LinkEmulator:
         self._state_of = (np.arange(len(protocol.settings)) // protocol.count_intensities).astype(np.uint8)
         self._perfect = StateOptics.perfect(profile)
         self._blinking = Blinking(self._statistics.on_fraction, clock_hz)
+        self.drift = Drift(profile, self._rng)
+        self._rotation = np.eye(3)
         self._tagger = Tagger(profile, int(self._rng.integers(-ORIGIN_REACH_PS, ORIGIN_REACH_PS)))
         self._noise_per_slot = (profile.receiver.dark_rate_hz + profile.channel.background_hz) / clock_hz
         self._has_sync = profile.receiver.sync_divider > 0 and profile.receiver.sync_detection_probability > 0
@@ -298,7 +306,9 @@ class LinkEmulator:
             + self._noise_per_slot
             + (self._sync[1] / self._sync[0] if self._has_sync else 0.0)
         )
-        longest_seconds = min(_STRETCH_SECONDS if stretch_seconds is None else stretch_seconds, self._fading.longest_seconds)
+        longest_seconds = min(
+            _STRETCH_SECONDS if stretch_seconds is None else stretch_seconds, self._fading.longest_seconds, self.drift.longest_seconds
+        )
         self._stretch_slots = max(1, int(min(_STRETCH_CLICKS / max(per_slot, 1e-30), round(longest_seconds * clock_hz))))
         self._next_slot = first_slot
         self._waiting = Clicks(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8))
@@ -361,6 +371,8 @@ class LinkEmulator:
         held_s = self._stretch_slots / self.record.header.clock_hz
         self._is_blinded = isinstance(self._eve, DetectorBlinding) and self._rng.random() < self._eve.strength
         self._arrivals = self._arrivals_at(self._fading.loss_db(self._loss_db, held_s, self._rng))
+        self.drift.walk(held_s, self._rng)
+        self._turn_receiver()
         signal, eve = self._signal(first, end)
         few = Clicks.joined([self._waiting, *signal[1:], self._noise(first, end), *self._reference(first, end)])
         clicks = signal[0].merged(few.in_order())
@@ -370,6 +382,13 @@ class LinkEmulator:
         self._waiting = clicks.taken(slice(settled, None))
         self._next_slot = end
         return self._registered(clicks.taken(slice(0, settled)), eve)
+
+    def _turn_receiver(self) -> None:
+        """Make the tables anew where anything has turned."""
+        rotation = self.drift.rotation
+        if not np.allclose(rotation, self._rotation, rtol=0.0, atol=_LEVEL_RAD):
+            self._rotation = rotation
+            self._receiver.turn(rotation)
 
     def _arrivals_at(self, loss_db: float) -> Arrivals:
         """Classes of pulses that reach the detectors under the present attack and this loss."""

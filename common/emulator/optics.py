@@ -7,7 +7,7 @@ eavesdropper may send in their place. Comes from the profile, goes to ``receiver
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import cos, radians
+from math import cos, radians, sin
 from typing import Self
 
 import numpy as np
@@ -39,10 +39,23 @@ class StateOptics:
     count_prepared: int
 
     @classmethod
-    def of(cls, profile: LinkProfile) -> Self:
-        """Return the tables of Bob's receiver at the end of the link ``profile``, misalignment and visibility included."""
+    def of(cls, profile: LinkProfile, rotation: NDArray[np.float64] | None = None) -> Self:
+        """Return the tables of Bob's receiver at the end of a link, misalignment and visibility included.
+
+        Parameters
+        ----------
+        profile : LinkProfile
+            The link.
+        rotation : float64[3, 3] | None
+            What the fibre and Bob's plates, or the interferometer, make of each state; None for nothing.
+
+        Returns
+        -------
+        StateOptics
+            A state r gives the outcome at the axis m with probability (1 + V m·Rr)/2.
+        """
         aligned = 1.0 - 2.0 * profile.channel.misalignment
-        return cls._of(profile, (aligned, profile.channel.visibility if profile.encoding == "time-bin" else aligned))
+        return cls._of(profile, (aligned, profile.channel.visibility if profile.encoding == "time-bin" else aligned), rotation)
 
     @classmethod
     def perfect(cls, profile: LinkProfile) -> Self:
@@ -50,10 +63,14 @@ class StateOptics:
         return cls._of(profile, (1.0, 1.0))
 
     @classmethod
-    def _of(cls, profile: LinkProfile, visibilities: tuple[float, float]) -> Self:
+    def _of(cls, profile: LinkProfile, visibilities: tuple[float, float], rotation: NDArray[np.float64] | None = None) -> Self:
         prepared = profile.source.state_angles_deg if profile.prepared.counts_all_x else OUTCOME_ANGLES_DEG
         angles = (*prepared, *OUTCOME_ANGLES_DEG)
-        towards_zero = np.array([[cos(radians(angle - OUTCOME_ANGLES_DEG[2 * basis])) for basis in (0, 1)] for angle in angles])
+        if rotation is None:
+            towards_zero = np.array([[cos(radians(angle - OUTCOME_ANGLES_DEG[2 * basis])) for basis in (0, 1)] for angle in angles])
+        else:
+            states, axes = _on_sphere(angles), _on_sphere(OUTCOME_ANGLES_DEG[::2])
+            towards_zero = states @ rotation.T @ axes.T
         towards_zero[np.abs(towards_zero) < _LEVEL] = 0.0
         flipped = 0.5 * (1.0 - np.array(visibilities) * np.abs(towards_zero))
         return cls((towards_zero < 0.0).astype(np.uint8), flipped, len(prepared))
@@ -62,3 +79,8 @@ class StateOptics:
     def resent(self) -> int:
         """Number of the first state an eavesdropper sends; add the outcome she found."""
         return self.count_prepared
+
+
+def _on_sphere(angles_deg: tuple[float, ...]) -> NDArray[np.float64]:
+    """Points of the Poincaré sphere, one a row, by the axes of ``rotations``."""
+    return np.array([[cos(radians(angle)), sin(radians(angle)), 0.0] for angle in angles_deg])

@@ -62,6 +62,7 @@ class Receiver:
         self._rng = rng
         self._active = profile.receiver.basis_choice == "active"
         self._probability_z = profile.receiver.probability_z
+        self._profile = profile
         self._optics = StateOptics.of(profile)
         self._encoding = ENCODINGS[profile.encoding]
         self._separation_ps = profile.receiver.time_bin_separation_ps
@@ -69,6 +70,10 @@ class Receiver:
         self._dead_time_ps = int(np.ceil(profile.receiver.dead_time_ps))
         self._last_ps = np.full(2 if self._active else len(self._encoding.detectors), _NEVER_PS, np.int64)
         self._basis_key = np.uint64(rng.integers(0, 1 << 63))
+
+    def turn(self, rotation: NDArray[np.float64]) -> None:
+        """Have every state arrive turned by a ``rotation``, float64[3, 3], until the next call."""
+        self._optics = StateOptics.of(self._profile, rotation)
 
     def measure(self, slots: NDArray[np.int64], state: NDArray[np.uint8]) -> Measured:
         """Measure photons.

@@ -104,6 +104,7 @@ def _check_encoding(profile: LinkProfile) -> None:
     for name, value, fitting in (
         ("receiver.time_bin_separation_ps", separation_ps, 0.0),
         ("channel.visibility", profile.channel.visibility, 1.0),
+        ("channel.drift_slope", profile.channel.drift_slope, 0.0),
     ):
         if value != fitting:
             raise ConfigurationError(f"{name} = {value}: it belongs to encoding = 'time-bin', leave it out with {profile.encoding!r}")

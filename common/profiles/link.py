@@ -97,6 +97,13 @@ class Channel:
         Standard deviation of the loss, decibels; it is taken as normally distributed. At most a third of the loss, or 2 if that is more.
     fading_time_s : float
         Correlation time of a loss that fluctuates, seconds; only the emulated fibre asks for it.
+    drift_rate : float
+        Random walk of the polarisation over the Poincaré sphere, of the interferometer's phase with time bins: standard deviation of the
+        turn about any axis after a second, radians; only the emulated fibre asks for it, as for the following two.
+    drift_slope : float
+        Steady creep of the interferometer's phase, radians a second; time bins only.
+    drift_start : str
+        ``aligned``, or ``anywhere``: the fibre is found turned at random.
     misalignment : float
         Probability that a signal photon gives the wrong outcome in the right basis; with time bins in Z only.
     visibility : float
@@ -110,6 +117,9 @@ class Channel:
     loss_db: Annotated[float, Field(ge=0.0, le=1000.0)]
     fading_sigma_db: Annotated[float, Field(ge=0.0, le=20.0)] = 0.0
     fading_time_s: Positive = 0.01
+    drift_rate: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    drift_slope: Annotated[float, Field(ge=-1.0, le=1.0)] = 0.0
+    drift_start: Literal["aligned", "anywhere"] = "aligned"
     misalignment: Annotated[float, Field(ge=0.0, le=0.5)] = 0.0
     visibility: Probability = 1.0
     background_hz: NonNegative = 0.0

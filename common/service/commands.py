@@ -113,7 +113,7 @@ class NodeCommands:
             "store": levels,
             "authentication_reserve": levels["authentication_reserve"],
             "stream": statistics,
-            "drift": statistics.get("drift"),
+            "drift": None,
             "disk": {"free_bytes": node.room.free_bytes},
             "event_loop_lag": node.lag.report(),
             **{name: application.report() for name, application in node.applications.items()},

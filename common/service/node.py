@@ -23,6 +23,7 @@ from common.distillation.pace import Pace
 from common.distillation.playbook import Playbook
 from common.distillation.recipe import Recipe
 from common.distillation.reporting import failed_monitors
+from common.distillation.steps import StepReport
 from common.distillation.values import BlockOutcome
 from common.errors import AuthenticationError, KeyStoreError
 from common.kernels.loading import load_kernels
@@ -97,6 +98,9 @@ class Application(Protocol):
 
     def note_block(self, outcome: BlockOutcome) -> None:
         """A block has ended."""
+
+    def note_step(self, step: StepReport) -> None:
+        """A step of a block was told of."""
 
     def report(self) -> dict[str, Any]:
         """Say for the status how it does."""
@@ -348,10 +352,17 @@ class Node:
             self.desk,
             self.settings.channel.receive_seconds,
             self._after_step,
-            self.history.watch,
+            self._watch,
             self.source.abandon,
         )
         return self._driver
+
+    def _watch(self, told: object) -> None:
+        """Take in what a conversation tells of how far it has come."""
+        self.history.watch(told)
+        if isinstance(told, StepReport):
+            for application in self.applications.values():
+                application.note_step(told)
 
     def _after_step(self) -> None:
         """Take the blocks that have ended out of the session: it would keep them for ever."""

@@ -21,6 +21,10 @@ S = TypeVar("S", bound="FileSettings")
 
 Weight = Annotated[int, Field(ge=0, le=1 << 20)]
 
+CountBits = Annotated[int, Field(ge=10, le=10_000_000)]
+
+ErrorRate = Annotated[float, Field(gt=0.0, lt=0.5)]
+
 Seconds = Annotated[float, Field(gt=0.0, le=86_400.0)]
 
 
@@ -255,6 +259,39 @@ class LogSection(Section):
     format: Literal["json", "text"] = "json"
 
 
+class StabiliserSection(Section):
+    """Drift compensation at Bob's; without this table nothing is turned.
+
+    Attributes
+    ----------
+    address : str
+        Where the actuators are served: ``unix:PATH`` or ``tcp://HOST:PORT``.
+    acquire_bits, track_bits : int
+        Disclosed bits of each basis at each point of a search, and at each side while tracking.
+    gain : float
+        Share of a distance found that is gone while tracking.
+    good_qber, lost_qber : float
+        Error rate with which a search is content at once, and the one above which tracking gives up.
+    settle_seconds : float
+        Time from an answer of the actuators until everything counted was measured behind it; asked only where their server gives no
+        ``link_seconds``.
+    """
+
+    address: Annotated[str, Field(pattern=r"^(unix:.+|tcp://\S+:\d+)$")]
+    acquire_bits: CountBits = 250
+    track_bits: CountBits = 1000
+    gain: Annotated[float, Field(gt=0.0, le=2.0)] = 0.7
+    good_qber: ErrorRate = 0.05
+    lost_qber: ErrorRate = 0.2
+    settle_seconds: Annotated[float, Field(ge=0.0, le=600.0)] = 10.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.good_qber >= self.lost_qber:
+            raise ValueError("good_qber has to be below lost_qber")
+        return self
+
+
 class NodeSettings(FileSettings):
     """All of a node's file.
 
@@ -266,6 +303,8 @@ class NodeSettings(FileSettings):
         Key delivery to applications, where there is any.
     dashboard : DashboardSection | None
         Metrics and health, where they are served.
+    stabiliser : StabiliserSection | None
+        Drift compensation, where there is any; Bob only.
     """
 
     node: NodeSection = NodeSection()
@@ -276,6 +315,7 @@ class NodeSettings(FileSettings):
     log: LogSection = LogSection()
     delivery: DeliverySection | None = None
     dashboard: DashboardSection | None = None
+    stabiliser: StabiliserSection | None = None
 
 
 def load_settings(path: Path, kind: type[S]) -> S:

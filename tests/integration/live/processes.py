@@ -25,6 +25,7 @@ PATIENCE_SECONDS = 240.0
 class LiveLink:
     """Three processes and their folder."""
 
+    PROFILE = "niedersachsen"
     SETTINGS: tuple[str, ...] = SHORT_NIEDERSACHSEN
     """Changes to the profile, before those a test asks for."""
 
@@ -33,7 +34,7 @@ class LiveLink:
         self.delivery_ports = {"alice": free_port(), "bob": free_port()}
         self.dashboard_ports = {"alice": free_port(), "bob": free_port()}
         choices = Choices(delivery_ports=self.delivery_ports, dashboard_ports=self.dashboard_ports)
-        provision(load_profile("niedersachsen", [*self.SETTINGS, *settings]), folder, Hosts(), choices)
+        provision(load_profile(self.PROFILE, [*self.SETTINGS, *settings]), folder, Hosts(), choices)
         self.port = free_port()
         self.replace("alice", "tcp://127.0.0.1:7701", f"tcp://127.0.0.1:{self.port}")
         self.replace("bob", "tcp://127.0.0.1:7701", f"tcp://127.0.0.1:{self.port}")

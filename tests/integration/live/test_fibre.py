@@ -192,7 +192,8 @@ def test_actuators_answer_with_position_and_link_time_and_refuse_nonsense(tmp_pa
         assert asked(tmp_path, {"set": "eve", "value": None})["position"] is None
         assert asked(tmp_path, {"set": "loss_db", "value": 12})["position"] == 12.0
         assert asked(tmp_path, {"set": "speed", "value": 2.5})["position"] == 2.5
-        for nonsense in ({"set": "eve", "value": "x"}, {"set": "loss_db", "value": "much"}, {"get": "plate1"}, {"get": 3}, ["set"], {}):
+        assert asked(tmp_path, {"set": "plate1", "value": 0.31}) == {"name": "plate1", "position": 0.31, "link_seconds": 0.0}
+        for nonsense in ({"set": "eve", "value": "x"}, {"set": "loss_db", "value": "much"}, {"get": "phase"}, {"get": 3}, ["set"], {}):
             assert "error" in asked(tmp_path, nonsense)
 
 

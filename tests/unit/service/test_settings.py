@@ -103,6 +103,16 @@ def test_each_end_asks_for_its_half_of_the_channel(tmp_path):
         load_settings(path, BobSettings)
 
 
+def test_only_bob_has_plates_to_turn(tmp_path):
+    table = '[stabiliser]\naddress = "unix:run/control.sock"\n'
+    bobs = GOOD.replace("connect", "bind")
+
+    assert load_settings(written(tmp_path, GOOD + table), NodeSettings).stabiliser is not None
+    assert load_settings(written(tmp_path, bobs), BobSettings).stabiliser is None
+    with pytest.raises(ConfigurationError, match="stabiliser: plates and phase shifter are Bob's"):
+        load_settings(written(tmp_path, GOOD + table), AliceSettings)
+
+
 def test_a_secret_that_others_can_read_is_refused(tmp_path):
     path = private(tmp_path, "authentication.secret", bytes(96), 0o640)
 
