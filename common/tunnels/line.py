@@ -160,7 +160,7 @@ async def ask(asked: Question, peer: str, address: str, context: ssl.SSLContext,
         raise TransportError(f"peer {peer} at {address}: {gone.strerror or type(gone).__name__}") from None
     finally:
         if writer is not None:
-            writer.transport.abort()
+            await _hang_up(writer)
 
 
 class Listener:
@@ -240,19 +240,19 @@ class Listener:
     async def _serve(self, connection: socket.socket, address: str) -> None:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=MOST_BYTES)
-        transport: asyncio.Transport | None = None
+        writer: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(2 * HANDSHAKE_SECONDS):
                 protocol = asyncio.StreamReaderProtocol(reader)
                 transport, _ = await loop.connect_accepted_socket(
                     lambda: protocol, connection, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS, ssl_shutdown_timeout=1.0
                 )
+                writer = asyncio.StreamWriter(transport, protocol, reader, loop)
                 peer = self._peers.of(transport.get_extra_info("ssl_object"))
                 if peer is None:
                     self._refuse("a certificate that is no peer's", address)
                     return
                 asked = question(await reader.readuntil())
-            writer = asyncio.StreamWriter(transport, protocol, reader, loop)
             if (answered := await self._answer(peer, asked)) is not None:
                 writer.write(encoded(answered))
                 with contextlib.suppress(OSError):  # the other end hangs up once it has read; whether it did shows in its next question
@@ -264,8 +264,8 @@ class Listener:
             logger("tunnels").error("a question failed on a mistake of ours", error=bug)
         finally:
             self._count_open -= 1
-            if transport is not None:
-                transport.abort()
+            if writer is not None:
+                await _hang_up(writer)
             connection.close()
 
     def _refuse(self, reason: str, address: str) -> None:
@@ -276,6 +276,13 @@ class Listener:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """End a connection at once, and wait until it has."""
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 def _reason(refused: OSError) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Protocol, TypeVar
 
 from common.errors import KeyNotFoundError, QkdError
@@ -46,6 +46,16 @@ class Tunnel(Protocol):
 
     async def proven_seconds_ago(self) -> float | None:
         """Return when the tunnel last proved that both ends have the same key; None for never."""
+
+
+async def ended(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for ``work`` to its end even if we are cancelled meanwhile: nothing may reach the tunnel after us."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 class Upkeep:
@@ -186,7 +196,7 @@ class Upkeep:
     async def _install(self, key_id: str) -> bool:
         async with self._lock:
             try:
-                await self._tunnel.install(key_id, self._keys[key_id])
+                await ended(self._tunnel.install(key_id, self._keys[key_id]))
             except QkdError as refused:
                 self.noted(refused)
                 return False
@@ -218,7 +228,7 @@ class Upkeep:
     async def _close(self, reason: str) -> None:
         async with self._lock:
             try:
-                await self._tunnel.close()
+                await ended(self._tunnel.close())
             except QkdError as refused:
                 self.noted(refused)
                 return

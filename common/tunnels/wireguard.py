@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import shutil
+import subprocess
 import time
 
 from common.errors import ConfigurationError, TunnelError
@@ -97,22 +97,19 @@ class WireGuardTunnel:
     @staticmethod
     async def _run(*arguments: str, given: bytes = b"") -> bytes:
         try:
-            running = await asyncio.create_subprocess_exec(
-                PROGRAM, *arguments, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            done = await asyncio.to_thread(
+                subprocess.run,
+                [PROGRAM, *arguments],  # a list of arguments, and none of them is key
+                input=given,
+                capture_output=True,
+                timeout=PROGRAM_SECONDS,
+                check=False,
             )
         except OSError as refused:
             raise TunnelError(f"{PROGRAM}: {refused.strerror}") from None
-        try:
-            async with asyncio.timeout(PROGRAM_SECONDS):
-                printed, complained = await running.communicate(given)
-        except TimeoutError:
+        except subprocess.TimeoutExpired:
             raise TunnelError(f"{PROGRAM} {arguments[0]} did not end within {PROGRAM_SECONDS:g} s") from None
-        finally:
-            if running.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    running.kill()
-                await running.wait()
-        if running.returncode:
-            said = complained.decode(errors="replace").strip()[:300]
-            raise TunnelError(f"{PROGRAM} {arguments[0]} {arguments[1]}: {said or f'exit {running.returncode}'}")
-        return printed
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()[:300]
+            raise TunnelError(f"{PROGRAM} {arguments[0]} {arguments[1]}: {said or f'exit {done.returncode}'}")
+        return done.stdout
