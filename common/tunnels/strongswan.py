@@ -6,7 +6,7 @@ same one. An end that holds loads the key and the connection; the end that order
 
 References
 ----------
-[RFC8784] section 3; strongSwan, *Versatile IKE Control Interface* (vici), commands load-shared, load-conn, initiate, terminate, list-sas.
+[RFC8784] sections 3 and 4; strongSwan, *Versatile IKE Control Interface* (vici).
 """
 
 from __future__ import annotations

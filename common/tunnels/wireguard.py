@@ -1,11 +1,11 @@
 """A peer of a WireGuard interface, kept by ``wg``: the preshared key goes in by its standard input, never by its command line or a file.
 
 WireGuard mixes the preshared key into every handshake, two minutes apart under traffic; a session lasts three minutes at most. A key is in
-use from the next handshake on. The age of the last handshake proves that both ends have the same one (WireGuard, sections 5.4 and 6).
+use from the next handshake on. The age of the last handshake proves that both ends have the same one [Donenfeld2017].
 
 References
 ----------
-[Donenfeld2017] sections 5.4.2 (preshared key) and 6.1 (timers); wg(8).
+[Donenfeld2017] sections 5.2 (preshared key) and 6.1 (constants); wg(8).
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Both ends of a tunnel change to the same key, whatever happens to their messages, to their nodes and to themselves."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.tunnels.agreement import Ask, Drop, Fetch, Holder, Install, Miss, Order, Orderer
-from common.tunnels.messages import Check, Question, Reply, encoded, question, reply
+from common.tunnels.messages import Check, Question, Reply, State, encoded, question, reply
 
 FATES = st.sampled_from(
     ["goes", "goes", "goes", "question lost", "answer lost", "question twice", "old question first", "all old questions first"]
@@ -25,7 +26,7 @@ class CrashError(Exception):
 class World:
     """Two ends, what their tunnels really use, what is still on its way, and the choices of an adversary."""
 
-    choose: object
+    choose: Any
     orderer: Orderer = field(default_factory=Orderer)
     holder: Holder = field(default_factory=Holder)
     tunnel: dict = field(default_factory=lambda: {"ordering": None, "holding": None})
@@ -147,6 +148,7 @@ def test_a_difference_is_seen_by_the_next_check(data, steps):
     answer = world.answered(Check())
 
     if differs:
+        assert isinstance(answer, State)
         assert not world.orderer.is_settled or answer.used != world.orderer.used
 
 

@@ -162,8 +162,11 @@ def test_what_is_no_question_ends_its_connection_and_nothing_else(certified, sen
 def test_a_stranger_who_shakes_no_hands_is_hung_up_on(certified, monkeypatch):
     monkeypatch.setattr("common.tunnels.line.HANDSHAKE_SECONDS", 0.3)
 
+    async def unasked(_peer, _asked):
+        raise AssertionError("nothing was asked")
+
     async def run():
-        async with listening(certified, peers(a=A), None) as (listener, address):
+        async with listening(certified, peers(a=A), unasked) as (listener, address):
             host, _, port = address.rpartition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
             with contextlib.suppress(OSError):
@@ -175,9 +178,12 @@ def test_a_stranger_who_shakes_no_hands_is_hung_up_on(certified, monkeypatch):
 
 
 def test_an_address_that_is_taken_is_refused_by_name(certified):
+    async def unasked(_peer, _asked):
+        raise AssertionError("nothing was asked")
+
     async def run():
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            await Listener(f"127.0.0.1:{taken.getsockname()[1]}", certified.credentials("b").of_peers, peers(a=A), None).start()
+            await Listener(f"127.0.0.1:{taken.getsockname()[1]}", certified.credentials("b").of_peers, peers(a=A), unasked).start()
 
     with pytest.raises(ConfigurationError, match=r"agreement.bind 127.0.0.1:\d+: Address already in use"):
         asyncio.run(run())
