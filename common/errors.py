@@ -42,6 +42,10 @@ class TransportError(QkdError):
     """The classical channel is gone or too slow; the supervisor tries again."""
 
 
+class TunnelError(QkdError):
+    """The program that carries a tunnel does not do what it was asked."""
+
+
 class KeyStoreError(QkdError):
     """The key store cannot do what was asked."""
 

@@ -26,6 +26,8 @@ COMMANDS = {
     "rate": "Plan a link: how much key it should give, and why not more.",
     "simulate": "Emulate a link and write what each end would record.",
     "status": "Ask a running node how it does.",
+    "strongswan": "Give IPsec connections of strongSwan fresh keys, both ends in step.",
+    "wireguard": "Give the peers of WireGuard interfaces fresh keys, both ends in step.",
 }
 """Commands by name, each in the module of its name; the help of ``qkd`` shows them without importing any."""
 

@@ -219,7 +219,7 @@ def _files(profile: LinkProfile, hosts: Hosts, choices: Choices) -> dict[str, by
     channel_keys = {node: zmq.curve_keypair() for node in NODES}
     authority = Authority(f"qkdlink {profile.name}")
     certificates = {node: authority.issue(f"qkd-{node}", (*LOOPBACK, hosts.named(node)), serves=True) for node in NODES}
-    applications = {node: authority.issue(f"sae-{node}") for node in NODES}
+    applications = {node: authority.issue(f"sae-{node}", serves=True) for node in NODES}  # tunnels have ends that listen
     files: dict[str, bytes] = {}
     for node, peer in zip(NODES, reversed(NODES), strict=True):
         files |= {

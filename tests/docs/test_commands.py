@@ -24,8 +24,10 @@ from tests.support.tree import ROOT, project_files
 
 FENCE = re.compile(r"^(`{3,})console[^\n]*\n(.*?)^\1[ \t]*$", flags=re.MULTILINE | re.DOTALL)
 SECONDS = 300
-FOREIGN_TOOLS = ("curl", "openssl")
+FOREIGN_TOOLS = ("curl", "openssl", "wg", "wireguard-go", "swanctl", "charon-systemd")
 """Programs beside ours and the usual ones that pages use; ``.ci/run`` installs them."""
+PRIVILEGED_TOOLS = ("wireguard-go", "charon-systemd")
+"""Those that only root can run, where there is a device for networks in user space."""
 STOP_SECONDS = 30
 
 
@@ -78,13 +80,17 @@ def test_the_commands_of_a_page_run_and_print_what_it_shows(page, tmp_path):
     }
     shown = commands((ROOT / page).read_text(encoding="utf-8"))
     for tool in FOREIGN_TOOLS:
-        if any(re.search(rf"\b{tool} ", command.text) for command in shown) and shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed")
+        if any(re.search(rf"(?<![\w-]){tool} ", command.text) for command in shown):
+            if shutil.which(tool) is None:
+                pytest.skip(f"{tool} is not installed")
+            if tool in PRIVILEGED_TOOLS and (os.geteuid() != 0 or not Path("/dev/net/tun").exists()):
+                pytest.skip(f"{tool} needs root and /dev/net/tun")
     with contextlib.ExitStack() as stack:
         services: list[Service] = []
         for command in shown:
             if command.text.endswith("&"):
-                services.append(stack.enter_context(service(command.text.removesuffix("&"), tmp_path, environment)))
+                log = tmp_path / f".{len(services)}.log"
+                services.append(stack.enter_context(service(command.text.removesuffix("&"), log, environment)))
                 continue
             status, printed = run(command.text, services, tmp_path, environment)
 
@@ -130,11 +136,10 @@ def run(text, services, folder, environment):
 
 
 @contextlib.contextmanager
-def service(text, folder, environment):
-    """Run a command in the background; it has to run still when the page ends, and to end well when it is asked to stop."""
-    log = folder / f".{text.split()[0]}.log"
+def service(text, log, environment):
+    """Run a command in the folder of its log; it has to run still when the page ends, and to end well when it is asked to stop."""
     with log.open("wb") as output:
-        running = subprocess.Popen(["bash", "-c", f"exec {text}"], cwd=folder, env=environment, stdout=output, stderr=output)
+        running = subprocess.Popen(["bash", "-c", f"exec {text}"], cwd=log.parent, env=environment, stdout=output, stderr=output)
     try:
         yield Service(text, running, log)
         assert running.poll() is None, f"{text}: ended by itself\n{log.read_text()[-2000:]}"

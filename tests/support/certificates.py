@@ -18,14 +18,15 @@ def write(folder: Path, name: str, certificate: bytes, key: bytes) -> tuple[Path
     return paths
 
 
-def issued_by(ca: Path, folder: Path, name: str, *, days: float = 10.0, client: bool = True) -> tuple[Path, Path]:
-    """A certificate of the authority whose files lie in ``ca``; negative days make one that has run out."""
+def issued_by(ca: Path, folder: Path, name: str, *, days: float = 10.0, client: bool = True, serves: bool = False) -> tuple[Path, Path]:
+    """A certificate of the authority whose files lie in ``ca``; negative days make one that has run out, and one that serves has a name."""
     issuer = x509.load_pem_x509_certificate((ca / "ca.crt").read_bytes())
     signer = serialization.load_pem_private_key((ca / "ca.key").read_bytes(), None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
     key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
-    use = ExtendedKeyUsageOID.CLIENT_AUTH if client else ExtendedKeyUsageOID.SERVER_AUTH
-    certificate = (
+    uses = [ExtendedKeyUsageOID.CLIENT_AUTH] * client + [ExtendedKeyUsageOID.SERVER_AUTH] * (serves or not client)
+    names = [x509.DNSName(name)] if serves else []
+    builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
         .issuer_name(issuer.subject)
@@ -34,9 +35,11 @@ def issued_by(ca: Path, folder: Path, name: str, *, days: float = 10.0, client: 
         .not_valid_before(now - dt.timedelta(days=20))
         .not_valid_after(now + dt.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
-        .sign(signer, hashes.SHA256())
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
     )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    certificate = builder.sign(signer, hashes.SHA256())
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return write(folder, name, certificate.public_bytes(serialization.Encoding.PEM), pem)
 

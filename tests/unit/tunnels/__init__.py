@@ -1,0 +1,1 @@
+"""Tunnels: files, age of keys, lines, what carries them."""
