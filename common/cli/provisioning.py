@@ -36,7 +36,7 @@ DELIVERY_PORTS = {"alice": 8443, "bob": 8444}
 """Where applications connect on one machine that has both nodes; between hosts both listen at Alice's."""
 
 DASHBOARD_PORTS = {"alice": 9401, "bob": 9402}
-"""Where metrics and health are served on one machine that has both nodes; between hosts both listen at Alice's."""
+"""Where the page, metrics and health of each node are served, on its own loopback."""
 
 STREAM_PORTS = {"alice": 7711, "bob": 7712}
 """Where the emulator serves each end, between hosts."""
@@ -266,7 +266,7 @@ def _node(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]
         "store": {"path": state / "store.sqlite", "master_key": f"{choices.secrets}master.key"},
         **shares,
         **_delivery(node, hosts, choices),
-        **_dashboard(node, hosts, choices),
+        **_dashboard(node, choices),
         "admin": {"socket": runtime / "admin.sock"},
         "log": {"level": "info", "format": "json"},
     }
@@ -283,12 +283,11 @@ def _delivery(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, 
     return {"delivery": {"bind": address} | files | {"kme_id": f"kme-{node}", "peer_kme_id": f"kme-{peer}"}}
 
 
-def _dashboard(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]]:
-    """Return where a node's metrics and health are served: on loopback, wherever the nodes are."""
+def _dashboard(node: str, choices: Choices) -> dict[str, dict[str, Any]]:
+    """Return where a node's page is served: on loopback, wherever the nodes are."""
     if choices.dashboard_ports is None:
         return {}
-    port = DASHBOARD_PORTS["alice"] if hosts.are_apart else choices.dashboard_ports[node]
-    return {"dashboard": {"bind": f"127.0.0.1:{port}"}}
+    return {"dashboard": {"bind": f"127.0.0.1:{choices.dashboard_ports[node]}"}}
 
 
 def _fibre(hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]]:

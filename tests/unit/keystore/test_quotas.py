@@ -124,7 +124,7 @@ def test_a_store_of_the_version_before_counts_the_orders_of_its_last_day(tmp_pat
     distil((pair.alice, pair.bob), 8000)
     asked(pair, 60, quotas={})
     pair.alice._database.rows("DROP TABLE drawn")
-    pair.alice._database.rows("PRAGMA user_version = 3")
+    pair.alice._database.rows("PRAGMA user_version = 4")
     pair.close()
     pair.open()
     greet((pair.alice, pair.bob))

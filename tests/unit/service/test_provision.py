@@ -68,7 +68,9 @@ def test_certificates_are_issued_by_the_link_and_name_their_hosts(link):
         certificate.verify_directly_issued_by(authority)
     names = node.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert "localhost" in names.get_values_for_type(x509.DNSName)
-    assert ExtendedKeyUsageOID.SERVER_AUTH not in application.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    of_application = application.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert of_application.get_values_for_type(x509.DNSName) == ["sae-alice"], "it cannot stand for a node"
+    assert not of_application.get_values_for_type(x509.IPAddress)
 
 
 def test_keys_are_never_overwritten(link, capsys):
