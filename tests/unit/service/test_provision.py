@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import zmq
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from alice.settings import AliceSettings
 from bob.settings import BobSettings
