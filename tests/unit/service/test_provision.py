@@ -66,7 +66,10 @@ def test_certificates_are_issued_by_the_link_and_name_their_hosts(link):
         certificate.verify_directly_issued_by(authority)
     names = node.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert "localhost" in names.get_values_for_type(x509.DNSName)
-    assert ExtendedKeyUsageOID.SERVER_AUTH not in application.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    uses = application.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH} == set(uses)  # tunnels have an end that listens
+    names = application.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["sae-alice"]  # and no node is mistaken for it, nor it for a node
 
 
 def test_keys_are_never_overwritten(link, capsys):
