@@ -12,10 +12,10 @@ from common.tunnels.messages import Check, Question, Reply, State, encoded, ques
 FATES = st.sampled_from(
     ["goes", "goes", "goes", "question lost", "answer lost", "question twice", "old question first", "all old questions first"]
 )
-ORDERERS = st.sampled_from(["has key", "has key", "has key", "short"])
-FETCHES = st.sampled_from(["found", "found", "found", "later", "never"])
-INSTALLS = st.sampled_from(["done", "done", "done", "fails"])
-CRASHES = st.sampled_from([None] * 40 + ["ordering end", "holding end"])
+ORDERERS = st.sampled_from(["has key"] * 9 + ["short"])
+FETCHES = st.sampled_from(["found"] * 15 + ["later", "never"])
+INSTALLS = st.sampled_from(["done"] * 9 + ["fails"])
+CRASHES = st.sampled_from([None] * 100 + ["ordering end", "holding end"])
 
 
 class CrashError(Exception):
