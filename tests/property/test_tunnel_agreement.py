@@ -7,11 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.tunnels.agreement import Ask, Drop, Fetch, Holder, Install, Miss, Order, Orderer
-from common.tunnels.messages import Check, Question, Reply, State, encoded, question, reply
+from common.tunnels.messages import Check, Hold, Question, Refused, Reply, State, Use, encoded, question, reply
 
-FATES = st.sampled_from(
-    ["goes", "goes", "goes", "question lost", "answer lost", "question twice", "old question first", "all old questions first"]
-)
+FATES = st.sampled_from(["goes"] * 12 + ["question lost", "answer lost", "question twice", "old question first", "all old questions first"])
 ORDERERS = st.sampled_from(["has key"] * 9 + ["short"])
 FETCHES = st.sampled_from(["found"] * 15 + ["later", "never"])
 INSTALLS = st.sampled_from(["done"] * 9 + ["fails"])
@@ -89,6 +87,7 @@ class World:
         except CrashError:
             self.holder = Holder()
             self.held["holding"].clear()
+            self.sent.clear()  # what was on its way to it ends with its connections
             self.faults_of_holding_end += 1
             return None
 
@@ -184,3 +183,48 @@ def test_without_disturbance_a_change_is_three_questions_and_one_key():
     assert [asked.kind for asked in world.sent] == ["check", "hold", "use"]
     assert world.advance(is_due=False)
     assert world.keys == 1
+
+
+class Losing(World):
+    """A world that loses the answers to one kind of question."""
+
+    lost: type = Use
+
+    def carry(self, asked):
+        answer = super().carry(asked)
+        return None if isinstance(asked, self.lost) else answer
+
+
+def test_who_hears_nothing_of_a_change_is_in_doubt_until_it_knows():
+    world = Losing(None, disturbed=False)
+    world.lost = type(None)
+    assert world.advance(is_due=True)
+    world.lost = Use
+    assert not world.advance(is_due=True)
+
+    assert world.tunnel["ordering"] != world.tunnel["holding"]
+    assert world.orderer.in_doubt
+    assert not world.orderer.is_settled
+    world.lost = type(None)
+    assert world.advance(is_due=False)
+    assert world.orderer.is_settled
+    assert world.tunnel["ordering"] == world.tunnel["holding"]
+
+
+def test_what_comes_late_of_an_earlier_round_is_refused_and_takes_no_key_back():
+    world = World(None, disturbed=False)
+    assert world.advance(is_due=True)
+    late = [asked for asked in world.sent if isinstance(asked, Hold | Use)]
+    steps: Any = world.orderer.advance(is_due=True, is_failing=False)
+    ask = next(steps)
+    ask = steps.send(world.answered(ask.question))
+    ask = steps.send(world.perform("ordering", ask))
+    assert isinstance(ask.question, Hold)
+    held = world.answered(ask.question)
+
+    for old in late:
+        answer = world.answered(old)
+        assert isinstance(answer, Refused)
+        assert answer.is_final
+    assert world.answered(ask.question) == held, "what is held for the round under way is held still"
+    assert world.held["holding"] == {ask.question.key_id}
