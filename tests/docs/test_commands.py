@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +73,7 @@ def pages_with_commands() -> list[Path]:
 
 
 @pytest.mark.parametrize("page", pages_with_commands(), ids=str)
-def test_the_commands_of_a_page_run_and_print_what_it_shows(page, tmp_path):
+def test_the_commands_of_a_page_run_and_print_what_it_shows(page):
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "120",
@@ -86,13 +87,14 @@ def test_the_commands_of_a_page_run_and_print_what_it_shows(page, tmp_path):
             if tool in PRIVILEGED_TOOLS and (os.geteuid() != 0 or not Path("/dev/net/tun").exists()):
                 pytest.skip(f"{tool} needs root and /dev/net/tun")
     with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="page-")))  # short: the path of a socket has 107 bytes
         services: list[Service] = []
         for command in shown:
             if command.text.endswith("&"):
-                log = tmp_path / f".{len(services)}.log"
+                log = folder / f".{len(services)}.log"
                 services.append(stack.enter_context(service(command.text.removesuffix("&"), log, environment)))
                 continue
-            status, printed = run(command.text, services, tmp_path, environment)
+            status, printed = run(command.text, services, folder, environment)
 
             assert status == command.status, f"{command.text}\n{printed[-2000:]}"
             printed = " ".join(printed.split())

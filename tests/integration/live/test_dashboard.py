@@ -79,7 +79,9 @@ def raised(link, name):
     return [alarm["name"] for alarm in link.status(name)["dashboard"]["alarms"]]
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/metrics", 405), ("GET", "/", 404), ("GET", "/../../etc/passwd", 404)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("POST", "/metrics", 405), ("POST", "/", 405), ("GET", "/page", 404), ("GET", "/../../etc/passwd", 404)]
+)
 def test_nothing_else_is_answered_and_nothing_can_be_changed(link, method, path, status):
     link.start("bob")
     link.wait_until(lambda live: get(live, "bob", "/healthz")[0] == 200, "node")

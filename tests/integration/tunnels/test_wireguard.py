@@ -130,8 +130,8 @@ def test_closed_where_that_was_chosen_and_open_again_with_the_next_key(ends, nod
         nodes.refusal["alice"] = (503, "not enough key")
     try:
         wait_until(lambda: alice.status()["sae-bob"]["state"] == "closed", "closed tunnel", alice)
+        wait_until(lambda: alice.calls()[-1]["arguments"][5:] == ["/dev/stdin", "allowed-ips", ""], "closing call", alice)
         closing = alice.calls()[-1]
-        assert closing["arguments"][5:] == ["/dev/stdin", "allowed-ips", ""]
         assert closing["given"].strip() not in alice.installed() + bob.installed()
         assert alice.status()["sae-bob"]["short"]
         assert alice.status()["sae-bob"]["last_problem"]
