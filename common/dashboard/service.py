@@ -1,7 +1,7 @@
 """Looks at a node every few seconds, raises and clears its alarms, remembers what is drawn, and serves what was seen last.
 
-Whatever is asked for over HTTP is answered from one report of the node, made anew once a second at most: nobody can keep a node from its
-work by asking.
+Whatever is asked for over HTTP is written from one report of the node, which is made anew once a second at most: however often somebody
+asks, the key store is not asked more often.
 """
 
 from __future__ import annotations
