@@ -1,4 +1,4 @@
-"""What ``qkd wireguard`` and ``qkd strongswan`` have in common: their options, and how they tell of tunnels."""
+"""``run``, ``status`` and ``close`` of ``qkd wireguard`` and ``qkd strongswan``, which differ only in what carries a tunnel."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from common.cli.options import EXISTING_FILE
+from common.cli.options import EXISTING_FILE, json_option
 from common.errors import TunnelError
 
 if TYPE_CHECKING:
+    from common.tunnels.settings import TunnelSettings
     from common.tunnels.upkeep import Tunnel
+
+S = TypeVar("S", bound="TunnelSettings")
 
 config_option = click.option("--config", required=True, type=EXISTING_FILE, help="The file of this host's tunnels.")
 
@@ -24,6 +27,65 @@ when_short_option = click.option(
     default=None,
     help="Where no fresh key comes: keep the last one, or close the tunnel; for all peers, in place of what the file says.",
 )
+
+
+def tunnel_commands(name: str, what: str, load: Callable[[Path], S], tunnels_of: Callable[[S], Mapping[str, Tunnel]]) -> click.Group:
+    """Make the commands of one kind of tunnel.
+
+    Parameters
+    ----------
+    name : str
+        What follows ``qkd``.
+    what : str
+        What they do, a sentence.
+    load : callable
+        Reads the file of this host's tunnels.
+    tunnels_of : callable
+        Makes what carries each tunnel, by peer.
+
+    Returns
+    -------
+    click.Group
+        ``run``, ``status`` and ``close``.
+    """
+
+    def example(*lines: str) -> str:
+        return "\n\n\b\nExample:\n" + "\n".join(f"  qkd {name} {line}" for line in lines)
+
+    @click.group(name, help=what + example("run --config tunnels.toml", "status --config tunnels.toml"))
+    def group() -> None: ...
+
+    @group.command("run", help="Renew keys until SIGTERM; a service." + example("run --config tunnels.toml --when-short close"))
+    @config_option
+    @when_short_option
+    def run(*, config: Path, when_short: str | None) -> int:
+        from common.tunnels.freshness import WhenShort
+        from common.tunnels.service import TunnelService, run_tunnels
+
+        settings = load(config).decided(None if when_short is None else WhenShort(when_short))
+        tunnels = tunnels_of(settings)
+        return run_tunnels(settings, lambda: TunnelService(settings, tunnels))
+
+    @group.command(
+        "status",
+        help="Say how old each key is, and whether both ends have the same." + example("status --config tunnels.toml --json"),
+    )
+    @config_option
+    @json_option
+    def status(*, config: Path, as_json: bool) -> None:
+        settings = load(config)
+        ask_status(settings.resolved(settings.admin.socket), as_json=as_json)
+
+    @group.command(
+        "close",
+        help="Close every tunnel of the file, without the service: after it has died, for one." + example("close --config tunnels.toml"),
+    )
+    @config_option
+    @json_option
+    def close(*, config: Path, as_json: bool) -> None:
+        close_by_hand(tunnels_of(load(config)), as_json=as_json)
+
+    return group
 
 
 def ask_status(socket: Path, *, as_json: bool) -> None:
