@@ -229,17 +229,17 @@ def _wait_ready(nodes: Path, processes: dict[str, Popen[bytes]]) -> None:
             if process.poll() is not None:
                 raise TransportError(f"benchmark: {name} has ended: {(nodes / f'{name}.log').read_text(encoding='utf-8')[-800:]}")
         try:
-            ready = [AdminClient.of(nodes / name / "config.toml") for name in NODES]
-            said = []
-            for client in ready:
-                with client:
-                    said.append(client.ask("status")["delivery"]["peer_ready"])
-            if all(said):
+            if all(_hears_peer(nodes / name / "config.toml") for name in NODES):
                 return
         except TransportError:
             pass
         time.sleep(0.1)
     raise TransportError(f"benchmark: the nodes are not ready after {READY_SECONDS:g} s")
+
+
+def _hears_peer(config: Path) -> bool:
+    with AdminClient.of(config) as client:
+        return bool(client.ask("status")["delivery"]["peer_ready"])
 
 
 def _cpu_seconds(pid: int) -> float:

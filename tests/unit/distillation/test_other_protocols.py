@@ -51,6 +51,8 @@ def sifted(recipe, settings):
 @pytest.mark.parametrize("name", LINKS)
 def test_both_ends_count_what_the_proof_reads(name):
     recipe = recipe_of(name)
+    if recipe.test_fractions[0]:  # of so few detections the profile's share might be none at all
+        recipe = dataclasses.replace(recipe, test_fractions=(0.2, recipe.test_fractions[1]))
     settings = settings_of(recipe)
     ours, theirs, _ = sifted(recipe, settings)
     sent, protocol = settings[SLOTS], recipe.protocol
