@@ -30,6 +30,12 @@ HISTOGRAM_BINS = 256
 TIME_BIN_HISTOGRAM_BINS = 4096
 """Bins over a slot with time bins: fine enough to be laid on one another at any distance."""
 
+SHOWN_BINS = 128
+"""Bins of a histogram that people look at."""
+
+SHOWN_TAGS = 20_000
+"""Tags in such a histogram before it forgets half of them: it shows the last seconds of a fast link, the last minutes of a slow one."""
+
 FOLDED_BINS = 64
 """Bins of a window, all windows laid on one another."""
 
@@ -145,6 +151,59 @@ def phase_histogram(
         phase_ps, channel = phase_ps[locked], channel[locked]
     count_phases(phase_ps, channel, outcome_of_channel, clock.period_ps, counts)
     return PhaseHistogram(counts, clock.period_ps)
+
+
+def renewed(before: PhaseHistogram | None, newest: PhaseHistogram) -> PhaseHistogram:
+    """Return a histogram of what arrives at present: earlier phases fade as new ones come.
+
+    Parameters
+    ----------
+    before : PhaseHistogram | None
+        What this returned the last time.
+    newest : PhaseHistogram
+        Of the newest tags, with as many bins.
+
+    Returns
+    -------
+    PhaseHistogram
+        Both together, half of the earlier ones forgotten where they are ``SHOWN_TAGS`` or more.
+    """
+    if before is None:
+        return newest
+    kept = before.counts >> 1 if before.counts.sum() >= SHOWN_TAGS else before.counts
+    return PhaseHistogram(kept + newest.counts, newest.period_ps)
+
+
+def windows_ps(gate: Gate, period_ps: float, count: int = 1, pitch_ps: float = 0.0) -> list[tuple[float, float]]:
+    """Return where a gate lies within the period.
+
+    Parameters
+    ----------
+    gate : Gate
+        The middle one of its windows.
+    period_ps : float, picoseconds
+        T.
+    count : int
+        Windows it has: one, or one a time bin.
+    pitch_ps : float, picoseconds
+        From one to the next.
+
+    Returns
+    -------
+    list[tuple[float, float]]
+        Beginnings and ends of stretches within -T/2 to T/2; a window across its end is two stretches.
+    """
+    if gate.width_ps >= period_ps:
+        return [(-0.5 * period_ps, 0.5 * period_ps)]
+    stretches = []
+    for number in range(count):
+        centre = gate.centre_ps + (number - 0.5 * (count - 1)) * pitch_ps
+        low = _wrapped(centre - 0.5 * gate.width_ps, period_ps)
+        high = low + gate.width_ps
+        stretches.append((low, min(high, 0.5 * period_ps)))
+        if high > 0.5 * period_ps:
+            stretches.append((-0.5 * period_ps, high - period_ps))
+    return stretches
 
 
 def open_gate(

@@ -13,7 +13,7 @@ import dataclasses
 import threading
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 import numpy as np
 
@@ -168,6 +168,11 @@ class LiveDetectionStation:
         if run is None or run.clock is None or run.choice is None or run.last_counts is None:
             return None
         return Reception(run.clock, run.choice, run.last_counts)
+
+    @property
+    def arrivals(self) -> dict[str, Any] | None:
+        """Phases of the newest tags by detector, and the gate, as ``StreamRun.report_arrivals`` says."""
+        return None if self._run is None else self._run.report_arrivals()
 
     @property
     def has_ended(self) -> bool:

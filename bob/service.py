@@ -48,7 +48,7 @@ def open_source(settings: NodeSettings, profile: LinkProfile, recipe: Recipe) ->
 
 
 def _described(station: LiveDetectionStation) -> dict[str, Any]:
-    """Where the tags went, the clock and the gate; None for what has not been measured yet."""
+    """Where the tags went, the clock, the gate and what arrives around it; None for what has not been measured yet."""
     reception = station.reception
     clock = gate = None
     if reception is not None:
@@ -65,6 +65,7 @@ def _described(station: LiveDetectionStation) -> dict[str, Any]:
         "counts": dataclasses.asdict(station.counts),
         "clock": clock,
         "gate": gate,
+        "arrivals": station.arrivals,
     }
 
 

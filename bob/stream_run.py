@@ -7,13 +7,14 @@ out what waits here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bob.detection import DetectionCounts, detect
 from bob.detector_monitor import quiet_width_ps
-from bob.gating import GateChoice, open_gate
+from bob.gating import SHOWN_BINS, GateChoice, PhaseHistogram, open_gate, phase_histogram, renewed, windows_ps
+from bob.kernels import NOT_A_DETECTOR
 from bob.reading import Reading
 from bob.tracking import ENOUGH_GATE_TAGS, ENOUGH_TIME_BIN_TAGS, Acquired, ClockTracker, Piece
 from bob.waiting import WaitingDetections
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from bob.pulse_clock import PulseClock
     from common.profiles.link import LinkProfile
     from common.randomness import Randomness
+
+GLANCED_TAGS = 1024
+"""Tags at the beginning of a piece whose phases are shown: enough to see a gate by, too few to cost anything."""
 
 
 class StreamRun:
@@ -46,6 +50,8 @@ class StreamRun:
         What nobody has taken yet.
     choice, clock, last_counts : GateChoice, PulseClock, DetectionCounts
         Gate, latest clock, and where the tags of the latest piece went; None before there is one.
+    arrivals : PhaseHistogram | None
+        Phases of some of the newest tags, to be looked at.
     offset : int
         Add this to Bob's slots: zero until slots of this run were matched for the first time.
     has_ended : bool
@@ -72,6 +78,7 @@ class StreamRun:
         self.has_ended = False
         self.gap_is_due = self.is_uncertain = False
         self.last_counts: DetectionCounts | None = None
+        self.arrivals: PhaseHistogram | None = None
         self._profile = profile
         self._randomness = randomness
         self._last_ps: int | None = None
@@ -140,6 +147,8 @@ class StreamRun:
         self._mark_gaps(piece, int(np.ceil(dead_ps)))
         waiting.through_slot = piece.through_slot
         self.clock, self.last_counts = piece.clock, found.counts
+        glanced = piece.t_ps[:GLANCED_TAGS], piece.channel[:GLANCED_TAGS]
+        self.arrivals = renewed(self.arrivals, phase_histogram(*glanced, piece.clock, self._reading.row_of_channel, SHOWN_BINS))
         return found.counts
 
     def _mark_gaps(self, piece: Piece, dead_ps: int) -> None:
@@ -152,6 +161,22 @@ class StreamRun:
             if int(slots[1]) > piece.through_slot:
                 remaining.append((begin_ps, end_ps))
         self._gaps_ps = remaining
+
+    def report_arrivals(self) -> dict[str, Any] | None:
+        """Say where in the period photons arrive, by detector, and what of it the gate takes; None where nothing is known yet."""
+        if self.arrivals is None or self.choice is None:
+            return None
+        rows, reading, period_ps = self._reading.row_of_channel, self._reading, self.arrivals.period_ps
+        count_windows = reading.click_of_channel.shape[0]
+        return {
+            "period_ps": period_ps,
+            "gate_ps": windows_ps(self.choice.gate, period_ps, count_windows, reading.pitch_ps),
+            "counts": {
+                name: self.arrivals.counts[rows[channel]].tolist()
+                for name, channel in self.opened.channels.items()
+                if rows[channel] != NOT_A_DETECTOR
+            },
+        }
 
     def forget(self) -> None:
         """Let everything go that waits: the lock was lost, and slots ahead may be numbered otherwise."""

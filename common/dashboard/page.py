@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from common.dashboard.charts import Line, chart
+from common.dashboard.charts import Line, chart, histogram
 from common.dashboard.trend import SPANS, Trend
 from common.observability.alarms import Alarm
 from common.observability.metrics import Status, at
@@ -124,7 +124,15 @@ def content(seen: Seen, span: str) -> str:
         HTML.
     """
     return "\n".join(
-        [_head(seen), _alarms(seen.alarms), _figures(seen.status), _charts(seen, span), _blocks(seen.blocks), _details(seen.status)]
+        [
+            _head(seen),
+            _alarms(seen.alarms),
+            _figures(seen.status),
+            _charts(seen, span),
+            _receiver(seen.status),
+            _blocks(seen.blocks),
+            _details(seen.status),
+        ]
     )
 
 
@@ -202,6 +210,23 @@ def _charts(seen: Seen, span: str) -> str:
     ]
     nav = f'<nav class=spans aria-label="How far back">{choices}</nav>'
     return f"<section><h2>Over time</h2>{nav}<div class=charts>{''.join(drawn)}</div></section>"
+
+
+def _receiver(status: Status) -> str:
+    """Show what arrives around the gate, and what the drift compensation does; nothing at a node that has neither."""
+    arrivals, drift = at(status, "stream.arrivals"), status.get("drift")
+    shown = ""
+    if arrivals:
+        bands = [(low / 1000, high / 1000) for low, high in arrivals["gate_ps"]]
+        shown += histogram(
+            "Arrivals within the period, newest tags; the gate is marked", arrivals["counts"], arrivals["period_ps"] / 1000, bands, "ns"
+        )
+    if drift:
+        said = {"state": drift["state"], "decision": drift["decision"], "error rate": _percent(drift["qber"])}
+        problem = f"<p class=bad><strong>{escape(drift['problem'])}</strong></p>" if drift["problem"] else ""
+        positions = {name: f"{position:.3f}" for name, position in drift["positions"].items()}
+        shown += f"<div>{problem}{_table('Drift compensation', said)}{_table('Actuators, rad', positions)}</div>"
+    return f"<section><h2>Receiver</h2><div class=charts>{shown}</div></section>" if shown else ""
 
 
 def _blocks(blocks: Sequence[Mapping[str, Any]]) -> str:

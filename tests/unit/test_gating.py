@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bob.clock_recovery import PulseClock
-from bob.gating import Gate, PhaseHistogram, choose_gate, phase_histogram
+from bob.gating import SHOWN_TAGS, Gate, PhaseHistogram, choose_gate, phase_histogram, renewed, windows_ps
 from bob.reading import outcomes_by_channel
 from common.errors import ConfigurationError, StreamError
 
@@ -77,3 +77,24 @@ def test_no_gate_is_made_of_nothing():
         choose_gate(PhaseHistogram(np.zeros((4, 8), np.int64), 4000.0))
     with pytest.raises(ConfigurationError, match="width"):
         Gate(0.0, 0.0)
+
+
+def test_what_is_looked_at_forgets_old_phases_and_does_not_grow():
+    early = PhaseHistogram(np.full((4, 8), 1000), 4000.0)
+    late = PhaseHistogram(np.zeros((4, 8), np.int64), 4001.0)
+    late.counts[0, 3] = 1000
+
+    shown = renewed(None, early)
+    for _ in range(200):
+        shown = renewed(shown, late)
+
+    assert shown.period_ps == 4001.0
+    assert SHOWN_TAGS // 2 <= shown.counts.sum() <= SHOWN_TAGS + 1000
+    assert shown.counts[0, 3] == shown.counts.sum()
+
+
+def test_windows_lie_within_the_period_and_are_as_wide_as_the_gate():
+    assert windows_ps(Gate(100.0, 500.0), 4000.0) == [(-150.0, 350.0)]
+    assert windows_ps(Gate(1900.0, 500.0), 4000.0) == [(1650.0, 2000.0), (-2000.0, -1850.0)]
+    assert windows_ps(Gate(700.0, 4000.0), 4000.0) == [(-2000.0, 2000.0)]
+    assert windows_ps(Gate(0.0, 200.0), 4000.0, 3, 1000.0) == [(-1100.0, -900.0), (-100.0, 100.0), (900.0, 1100.0)]

@@ -61,6 +61,10 @@ def test_the_status_says_how_the_link_does(link):
         assert said["pace"]["groups_under_way"] <= said["pace"]["groups_in_flight"]
         assert "reconciled by cascade, prepared for a QBER of" in summary(said)
     assert status["bob"]["stream"]["clock"]["offset_ppm"] == pytest.approx(3.0, abs=0.01)
+    arrivals = status["bob"]["stream"]["arrivals"]
+    assert sorted(arrivals["counts"]) == ["A", "D", "H", "V"]
+    assert all(sum(row) > 0 for row in arrivals["counts"].values())
+    assert arrivals["gate_ps"]
 
 
 def test_a_stranger_is_refused_logged_and_counted(link):

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.dashboard.charts import HEIGHT, WIDTH, Line, chart
+from common.dashboard.charts import HEIGHT, LEFT, RIGHT, WIDTH, Line, chart, histogram
 
 POINTS = st.lists(st.tuples(st.floats(0.0, 600.0), st.none() | st.floats(0.0, 1e12)), max_size=50)
 
@@ -44,3 +44,25 @@ def test_the_axis_has_round_steps_above_all_values():
     text = chart("Rate", [Line("a", [(1.0, 0.0), (0.0, 387_000.0)])], 60.0, "bit/s")
 
     assert re.findall(r"text-anchor=end>([^<]*)</text>", text)[:-1] == ["0", "100 k", "200 k", "300 k", "400 k"]
+
+
+@given(rows=st.lists(st.lists(st.integers(0, 10**9), min_size=8, max_size=8), min_size=1, max_size=4), low=st.floats(-0.5, 0.4))
+def test_a_histogram_lies_in_the_frame_and_marks_its_band(rows, low):
+    text = histogram("Arrivals", {f"<{number}>": row for number, row in enumerate(rows)}, 1.0, [(low, low + 0.1)], "ns")
+
+    drawn = polylines(text)
+    assert len(drawn) == len(rows)
+    for (_, points), row in zip(drawn, rows, strict=True):
+        assert len(points) == 2 * len(row)
+        assert all(0.0 <= x <= WIDTH and 0.0 <= y <= HEIGHT for x, y in points)
+        assert (points[2 * row.index(max(row))][1] == min(y for _, y in points)) is True
+    ((begin, width),) = re.findall(r"<rect class=band x=([\d.]+) y=\d+ width=([\d.]+)", text)
+    assert abs(float(width) - 0.1 * (WIDTH - LEFT - RIGHT)) < 0.2
+    assert abs(float(begin) - LEFT - (low + 0.5) * (WIDTH - LEFT - RIGHT)) < 0.2
+    assert "<0>" not in text
+
+
+def test_a_histogram_says_where_most_arrives():
+    text = histogram("Arrivals", {"H": [0, 0, 9, 1], "V": [3, 1, 0, 0]}, 4.0, [(-0.5, 0.5)], "ns")
+
+    assert 'aria-label="Arrivals: H most at 0.5 ns; V most at -1.5 ns; marked -0.5 to 0.5 ns"' in text

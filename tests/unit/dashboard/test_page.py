@@ -79,6 +79,19 @@ def test_a_block_and_its_ledger_are_shown():
     assert "secrecy1e-10" in words
 
 
+def test_the_receiver_is_shown_where_there_is_one():
+    arrivals = {"period_ps": 4000.0, "gate_ps": [(1650.0, 2000.0), (-2000.0, -1850.0)], "counts": {"H": [0, 0, 0, 9], EVIL: [1, 0, 0, 7]}}
+    drift = {"state": "tracking", "decision": "turned", "qber": 0.03, "positions": {"qwp1": 0.25}, "problem": EVIL}
+    text = content(seen(FRESH | {"stream": FRESH["stream"] | {"arrivals": arrivals}, "drift": drift}), "10m")
+    read = Tags(text)
+
+    assert "Receiver" not in Tags(content(seen(), "10m")).words
+    assert [tag for tag, attributes in read.tags if tag == "rect" and attributes["class"] == "band"] == ["rect", "rect"]
+    assert "tracking" in read.words
+    assert "qwp10.250" in read.words
+    assert EVIL not in text
+
+
 def test_alarms_are_shown_with_what_to_do():
     words = Tags(content(seen(alarms=ALARMS[:2]), "10m")).words
 
