@@ -32,6 +32,13 @@ EXHAUSTED = 4
     "--secret-bits", type=click.IntRange(min=1), default=None, help="Distil at least so many; enough for the picture unless told."
 )
 @click.option("--max-link-seconds", type=click.FloatRange(min=0, min_open=True), default=None, help="Link time at most, seconds.")
+@click.option(
+    "--link-seconds", type=click.FloatRange(min=0, min_open=True), default=None, help="Show so much of the link, however much key it makes."
+)
+@click.option(
+    "--speed", type=click.FloatRange(min=0, min_open=True), default=None, help="Seconds of link a second; as fast as it goes unless told."
+)
+@click.option("--compensate-drift", is_flag=True, help="Bob turns plates or phase shifter against the fibre's drift.")
 @click.option("--eve", default=None, metavar="MODEL", help="Eavesdropper: intercept-resend=0.1, photon-number-splitting=1 or blinding.")
 @click.option("--seed", type=int, default=None, help="Repeat the emulated physics; keys stay random.")
 @json_option
@@ -47,6 +54,9 @@ def command(
     out: Path,
     secret_bits: int | None,
     max_link_seconds: float | None,
+    link_seconds: float | None,
+    speed: float | None,
+    compensate_drift: bool,
     eve: str | None,
     seed: int | None,
     as_json: bool,
@@ -83,8 +93,11 @@ def command(
     numbers, options = parse_detectors(detectors), reading_options(format_name, unit)
     if arrivals and eve:
         raise ConfigurationError("--eve acts on the emulated fibre: leave it out, or leave out --arrivals")
-    if arrivals and max_link_seconds:
-        raise ConfigurationError("--max-link-seconds is for the emulated fibre: a recording ends by itself")
+    if arrivals and (max_link_seconds or link_seconds or speed or compensate_drift):
+        emulated_only = "--max-link-seconds, --link-seconds, --speed and --compensate-drift"
+        raise ConfigurationError(f"{emulated_only} are for the emulated fibre: a recording ends by itself, and nobody can turn it")
+    if max_link_seconds and link_seconds:
+        raise ConfigurationError("--max-link-seconds ends a link that takes too long, --link-seconds shows all of it: give one of them")
     with ended_by_signals(), show.demonstration_folder(out):
         picture, remark = show.prepare_picture(image, out, show.room_bits(secret_bits))
         wanted = show.wanted_bits(picture, secret_bits)
@@ -95,9 +108,9 @@ def command(
                 made = recorded_run(profile, arrivals, drawn_from, options=options, detectors=numbers)
             profile = made.profile
             max_link_seconds = made.record.header.count_slots / profile.source.clock_hz
-        expected = expectation(profile, wanted, max_link_seconds)
+        expected = expectation(profile, wanted, max_link_seconds or link_seconds)
         _announce(profile, expected, quiet=as_json)
-        plan = show.Plan(profile, expected, seed, eve, made)
+        plan = show.Plan(profile, expected, seed, eve, made, link_seconds, speed, compensate_drift)
         with link_progress(wanted, expected.seconds or expected.limit_seconds, quiet=as_json) as watch:
             act = show.live_act(plan, picture, out, watch, lambda text: None if as_json else click.echo(text, err=True))
         second = _second_act(seed, quiet=as_json) if not arrivals and eve is None else None

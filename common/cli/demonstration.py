@@ -83,6 +83,12 @@ class Plan:
         Eavesdropper on the fibre.
     arrivals : RecordedRun | None
         A recorded run to be played in place of an emulation.
+    link_seconds : float | None
+        Show so much of the link, however much key that makes; None for as much as the key takes.
+    speed : float | None
+        Seconds of link a second; None for as fast as the machine can.
+    compensates_drift : bool
+        Whether Bob turns plates or phase shifter against the fibre's drift.
     """
 
     profile: LinkProfile
@@ -90,6 +96,9 @@ class Plan:
     seed: int | None = None
     eve: str | None = None
     arrivals: RecordedRun | None = None
+    link_seconds: float | None = None
+    speed: float | None = None
+    compensates_drift: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -266,7 +275,8 @@ def live_act(
     with _provisioned(plan, nodes) as channel, LinkProcesses(nodes, folder / "logs") as processes:
         _compile(profile, nodes, folder / "logs", say)
         processes.start()
-        run = LiveRun(profile, processes, Goal(plan.expected.secret_bits, Pool.ALICE_PAD.value, pad_bits(picture)), watch)
+        goal = Goal(plan.expected.secret_bits, Pool.ALICE_PAD.value, pad_bits(picture), to_the_end=plan.link_seconds is not None)
+        run = LiveRun(profile, processes, goal, watch)
         with closing(run):
             run.wait_ready()
             say(f"three processes are up, the channel is {channel}; their logs are in {folder / 'logs'}")
@@ -291,7 +301,7 @@ def live_act(
     if plan.arrivals is not None:
         report["recording"] = _recording(plan.arrivals)
     steps = latest_steps(*(view.steps for view in run.views.values()))
-    return Act(report, link_series(profile, steps, blocks), covered, identical)
+    return Act(report, link_series(profile, steps, blocks, run.watched), covered, identical)
 
 
 def recorded_act(profile: LinkProfile, recording: Path, seed: int) -> dict[str, Any]:
@@ -389,10 +399,13 @@ def _send_picture(processes: LinkProcesses, picture: Image.Image, folder: Path) 
 def _provisioned(plan: Plan, nodes: Path) -> Iterator[str]:
     """Provision a link on a free port; yields the address of its channel."""
     port = free_port()
-    fibre: dict[str, Any] = {} if plan.arrivals else {"seed": plan.seed, "eve": plan.eve, "max_link_seconds": plan.expected.limit_seconds}
+    limit_seconds = plan.link_seconds or plan.expected.limit_seconds
+    emulated = {"seed": plan.seed, "eve": plan.eve, "max_link_seconds": limit_seconds, "speed": plan.speed}
+    fibre: dict[str, Any] = {} if plan.arrivals else emulated
     files = {"emission": "arrivals/emission.h5", "tags": "arrivals/tags.h5"} if plan.arrivals else None
     with _socket_folder(nodes) as sockets:
-        provision(plan.profile, nodes, Hosts(), Choices(port, SHARES, fibre, files, sockets, delivery_ports=None, dashboard_ports=None))
+        choices = Choices(port, SHARES, fibre, files, sockets, None, None, compensates_drift=plan.compensates_drift)
+        provision(plan.profile, nodes, Hosts(), choices)
         (nodes / MARK).touch()
         if plan.arrivals is not None:
             _write_arrivals(plan.arrivals, nodes / "fibre" / "arrivals")

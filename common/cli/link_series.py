@@ -30,6 +30,61 @@ Step = dict[str, Any]
 """As ``step_report`` describes one."""
 
 
+MOST_LOOKS = 4096
+"""Looks at clock and actuators that are kept; a longer run keeps every second of them, and so on."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """Clock and drift compensation, as Bob's node reported them from look to look.
+
+    Attributes
+    ----------
+    link_seconds : list[float]
+        Time of sending in the steps up to the look.
+    lock_losses : list[int]
+        How often the clock had lost its lock.
+    offset_ppm : list[float | None]
+        Of the clock; None where it was not found.
+    compensation : list[str | None]
+        ``acquiring`` or ``tracking``; None without drift compensation.
+    positions : list[dict[str, float]]
+        Actuators, by name, radians.
+    """
+
+    link_seconds: list[float] = field(default_factory=list)
+    lock_losses: list[int] = field(default_factory=list)
+    offset_ppm: list[float | None] = field(default_factory=list)
+    compensation: list[str | None] = field(default_factory=list)
+    positions: list[dict[str, float]] = field(default_factory=list)
+    _stride: int = 1
+    _passed: int = 0
+    _latest_seconds: float = 0.0
+
+    def add(self, link_seconds: float, status: dict[str, Any]) -> None:
+        """Note what a ``status`` of Bob's node says, unless nothing was sent since the last."""
+        if link_seconds <= self._latest_seconds:
+            return
+        self._latest_seconds = link_seconds
+        self._passed += 1
+        if self._passed % self._stride:
+            return
+        stream, drift = status["stream"], status["drift"] or {}
+        self.link_seconds.append(link_seconds)
+        self.lock_losses.append(stream.get("counts", {}).get("lock_losses", 0))
+        self.offset_ppm.append((stream.get("clock") or {}).get("offset_ppm"))
+        self.compensation.append(drift.get("state"))
+        self.positions.append(drift.get("positions", {}))
+        if len(self.link_seconds) >= MOST_LOOKS:
+            self._stride *= 2
+            for kept in (self.link_seconds, self.lock_losses, self.offset_ppm, self.compensation, self.positions):
+                del kept[::2]
+
+    def report(self) -> dict[str, Any]:
+        """Return it ready for JSON."""
+        return {name: getattr(self, name) for name in ("link_seconds", "lock_losses", "offset_ppm", "compensation", "positions")}
+
+
 @dataclass(frozen=True, slots=True)
 class LinkSeries:
     """Steps of a run.
@@ -50,6 +105,8 @@ class LinkSeries:
         The planner's word for the same moments.
     expected_curve : list[tuple[float, int]]
         The planner's word in more and finer steps: seconds of link, and key up to then.
+    watched : Watched
+        Clock and actuators meanwhile.
     """
 
     expected_qber: dict[str, float]
@@ -60,6 +117,7 @@ class LinkSeries:
     secret_bits: list[int] = field(default_factory=list)
     expected_secret_bits: list[int] = field(default_factory=list)
     expected_curve: list[tuple[float, int]] = field(default_factory=list)
+    watched: Watched = field(default_factory=Watched)
 
 
 def latest_steps(*told: Iterable[Step]) -> list[Step]:
@@ -83,7 +141,9 @@ def latest_steps(*told: Iterable[Step]) -> list[Step]:
     return [known[place] for place in sorted(known)]
 
 
-def link_series(profile: LinkProfile, steps: Sequence[Step], blocks: Sequence[dict[str, Any]]) -> LinkSeries:
+def link_series(
+    profile: LinkProfile, steps: Sequence[Step], blocks: Sequence[dict[str, Any]], watched: Watched | None = None
+) -> LinkSeries:
     """Follow a link from step to step.
 
     Parameters
@@ -94,6 +154,8 @@ def link_series(profile: LinkProfile, steps: Sequence[Step], blocks: Sequence[di
         One report a step, in order.
     blocks : sequence of dict
         Reports of the blocks, as of ``block_report``; steps of others are left out.
+    watched : Watched | None
+        Clock and actuators meanwhile.
 
     Returns
     -------
@@ -101,7 +163,7 @@ def link_series(profile: LinkProfile, steps: Sequence[Step], blocks: Sequence[di
         Empty without a block.
     """
     model = link_model(profile)
-    series = LinkSeries({"Z": model.z.qber, "X": model.x.qber})
+    series = LinkSeries({"Z": model.z.qber, "X": model.x.qber}, watched=watched or Watched())
     frame_s = profile.security.frame_pulses / profile.source.clock_hz
     frames_before = secret_before = 0
     for block in (block for block in blocks if "counts" in block):
@@ -162,4 +224,4 @@ def _secret_bits(profile: LinkProfile, steps: Sequence[Step], block: dict[str, A
 
 def as_report(series: LinkSeries) -> dict[str, Any]:
     """Return ``series`` ready for JSON."""
-    return dataclasses.asdict(series)
+    return dataclasses.asdict(series) | {"watched": series.watched.report()}

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from common.cli.link_series import latest_steps
+from common.cli.link_series import Watched, latest_steps
 from common.cli.processes import LinkProcesses
 from common.cli.progress import Moment
 from common.cli.report import Findings, qber_by_basis
@@ -58,11 +58,14 @@ class Goal:
         Secret bits in all.
     pool, pool_bits : str, int
         And so many of them in this pool of both stores.
+    to_the_end : bool
+        Whether the link goes on all the same until its stream ends.
     """
 
     secret_bits: int
     pool: str
     pool_bits: int
+    to_the_end: bool = False
 
 
 @dataclass(slots=True)
@@ -138,6 +141,7 @@ class LiveRun:
     def __init__(self, profile: LinkProfile, processes: LinkProcesses, goal: Goal, show: Callable[[Moment], None]) -> None:
         self.views = {name: NodeView(processes.config(name)) for name in ("alice", "bob")}
         self.ready_seconds = 0.0
+        self.watched = Watched()
         self._profile = profile
         self._processes = processes
         self._goal = goal
@@ -182,7 +186,9 @@ class LiveRun:
         moved_at, moved = time.monotonic(), self._moved()
         while True:
             self.look()
-            self._show(self.moment())
+            moment = self.moment()
+            self.watched.add(moment.link_seconds, self.views["bob"].status)
+            self._show(moment)
             verdict = self._verdict()
             if verdict is not None:
                 return verdict
@@ -278,7 +284,10 @@ class LiveRun:
 
     def _verdict(self) -> Verdict | None:
         views, goal = self.views.values(), self._goal
-        if all(view.secret_bits >= goal.secret_bits and view.pool_bits(goal.pool) >= goal.pool_bits for view in views):
+        is_covered = all(view.secret_bits >= goal.secret_bits and view.pool_bits(goal.pool) >= goal.pool_bits for view in views)
+        if goal.to_the_end:
+            return None if not self._is_over() else Verdict.COVERED if is_covered else Verdict.ENDED
+        if is_covered:
             return Verdict.COVERED
         if is_hopeless(self.views["bob"].blocks):
             return Verdict.HOPELESS

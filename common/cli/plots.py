@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,18 @@ OVERVIEW = "overview.png"
 """Name of the one picture that shows it all."""
 
 _WIDTH_INCHES, _HEIGHT_INCHES = 7.6, 4.6
+
+MOST_MARKED = 200
+"""Points of a line that are marked one by one."""
+
+_LONG_SECONDS = ((3.0 * 3600.0, 3600.0, "h"), (600.0, 60.0, "min"), (0.0, 1.0, "s"))
+"""From which length on link time is drawn in which unit, and that in seconds."""
+
+_USUAL_SHARE, _MOST_TIMES_USUAL = 0.85, 3.0
+"""The QBER's axis reaches no further than so many times what this share of the steps stays below: a search goes to 100 %."""
+
+_KNOB_STYLES = ("-", (0, (4, 2)), (0, (1, 1.5)))
+"""Lines of actuators, told apart without colour."""
 
 _RELAXATIONS = 40
 """Times that labels too near to each other are moved apart."""
@@ -135,14 +148,19 @@ def _figure(theme: Theme, height_inches: float) -> Figure:
 
 
 def _draw(figure: Figure | SubFigure, series: LinkSeries, theme: Theme) -> None:
-    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.15))
-    for axes in (above, below):
+    turned = any(series.watched.positions)
+    panels = list(figure.subplots(2 + turned, 1, sharex=True, height_ratios=(1, 1.15, 0.8)[: 2 + turned]))
+    for axes in panels:
         _set_axes(axes, theme)
-    _draw_qber(above, series, theme)
-    _draw_key_rate(below, series, theme)
-    below.set_xlabel("link time (s)", color=theme.ink)
-    below.set_xlim(0, (series.end_s[-1] if series.end_s else 1.0) * 1.12)
-    figure.align_ylabels([above, below])
+    end_s = max([*series.end_s[-1:], *series.watched.link_seconds[-1:]], default=1.0)
+    unit_s, unit = next((unit_s, unit) for from_s, unit_s, unit in _LONG_SECONDS if end_s >= from_s)
+    _draw_qber(panels[0], series, theme, unit_s)
+    _draw_key_rate(panels[1], series, theme, unit_s)
+    if turned:
+        _draw_actuators(panels[2], series, theme, unit_s)
+    panels[-1].set_xlabel(f"link time ({unit})", color=theme.ink)
+    panels[-1].set_xlim(0, end_s / unit_s * 1.12)
+    figure.align_ylabels(panels)
 
 
 def _set_axes(axes: Axes, theme: Theme) -> None:
@@ -154,10 +172,10 @@ def _set_axes(axes: Axes, theme: Theme) -> None:
         axes.spines[side].set_color(theme.quiet)
 
 
-def _draw_qber(axes: Axes, series: LinkSeries, theme: Theme) -> None:
-    steps = [0.0, *series.end_s]
+def _draw_qber(axes: Axes, series: LinkSeries, theme: Theme, unit_s: float) -> None:
+    steps = [0.0, *(end / unit_s for end in series.end_s)]
     ends: list[tuple[float, str, str]] = []
-    highest = 0.0
+    heights: list[float] = []
     for name, colour, marker in (("Z", theme.z, "o"), ("X", theme.x, "s")):
         known = [
             ((steps[i] + steps[i + 1]) / 2, 100 * value, 100 * (series.qber_deviation[name][i] or 0.0))
@@ -169,34 +187,65 @@ def _draw_qber(axes: Axes, series: LinkSeries, theme: Theme) -> None:
         middles, values, deviations = zip(*known, strict=True)
         low, high = ([v + sign * d for v, d in zip(values, deviations, strict=True)] for sign in (-1, 1))
         axes.fill_between(middles, [max(0.0, v) for v in low], high, color=colour, alpha=0.16, linewidth=0)
-        axes.plot(middles, values, color=colour, marker=marker, markersize=3, linewidth=1.2)
-        highest = max(highest, *high)
+        axes.plot(middles, values, color=colour, marker=marker, markersize=3 if len(values) < MOST_MARKED else 0, linewidth=1.2)
+        heights += high
         ends.append((sum(values[-5:]) / len(values[-5:]), f"{name} basis", colour))
     expected = 100 * series.expected_qber["X"]
     axes.plot([0, steps[-1]], [expected, expected], color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)))
     ends.append((expected, "expected", theme.quiet))
-    axes.set_ylim(0, max(1.2 * highest, 2 * expected, 0.5))
-    _label_ends(axes, series.end_s[-1] if series.end_s else 1.0, ends)
+    usual = float(np.quantile(heights, _USUAL_SHARE)) if heights else 0.0
+    axes.set_ylim(0, max(1.2 * min(max(heights, default=0.0), _MOST_TIMES_USUAL * usual), 2 * expected, 0.5))
+    for at_s in lock_losses_s(series):
+        axes.axvline(at_s / unit_s, color=theme.ink, linewidth=0.8, linestyle=(0, (1, 2)))
+        axes.text(at_s / unit_s, axes.get_ylim()[1], " lock lost", color=theme.ink, fontsize=7.5, va="top")
+    _label_ends(axes, steps[-1] or 1.0, ends)
     axes.set_ylabel("QBER (%)", color=theme.ink)
 
 
-def _draw_key_rate(axes: Axes, series: LinkSeries, theme: Theme) -> None:
+def lock_losses_s(series: LinkSeries) -> list[float]:
+    """Return when the clock was seen to have lost its lock: seconds of link."""
+    watched = series.watched
+    known = list(zip(watched.link_seconds, watched.lock_losses, strict=True))
+    return [seconds for (_, before), (seconds, now) in pairwise([(0.0, 0), *known]) if now > before]
+
+
+def _draw_actuators(axes: Axes, series: LinkSeries, theme: Theme, unit_s: float) -> None:
+    """Draw where the actuators stand; a search is shaded."""
+    watched = series.watched
+    seconds = [at_s / unit_s for at_s in watched.link_seconds]
+    searching = [state == "acquiring" for state in watched.compensation]
+    axes.fill_between(
+        seconds, 0, 1, where=searching, step="post", transform=axes.get_xaxis_transform(), color=theme.quiet, alpha=0.22, linewidth=0
+    )
+    names = list(dict.fromkeys(name for positions in watched.positions for name in positions))
+    ends = []
+    for name, style, colour in zip(names, cycle(_KNOB_STYLES), cycle((theme.z, theme.x, theme.key))):
+        places = [positions.get(name, np.nan) for positions in watched.positions]
+        axes.step(seconds, places, where="post", color=colour, linestyle=style, linewidth=1.3)
+        ends.append((places[-1], name, colour))
+    axes.margins(y=0.15)
+    _label_ends(axes, seconds[-1] or 1.0, ends)
+    axes.set_ylabel("actuators (rad)", color=theme.ink)
+
+
+def _draw_key_rate(axes: Axes, series: LinkSeries, theme: Theme, unit_s: float) -> None:
+    end_units = [end / unit_s for end in series.end_s]
     obtained = [bits / end for bits, end in zip(series.secret_bits, series.end_s, strict=True)]
-    curve = [(end, bits / end) for end, bits in series.expected_curve if end > 0]
+    curve = [(end / unit_s, bits / end) for end, bits in series.expected_curve if end > 0]
     curve_s, expected = [0.0, *(end for end, _ in curve)], [0.0, *(rate for _, rate in curve)]
     axes.plot(curve_s, expected, color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)))
-    axes.fill_between(series.end_s, obtained, color=theme.key, alpha=0.16, linewidth=0)
-    axes.plot(series.end_s, obtained, color=theme.key, marker="D", markersize=2.6, linewidth=1.4)
+    axes.fill_between(end_units, obtained, color=theme.key, alpha=0.16, linewidth=0)
+    axes.plot(end_units, obtained, color=theme.key, marker="D", markersize=2.6 if len(obtained) < MOST_MARKED else 0, linewidth=1.4)
     axes.set_ylim(0, max([1.0, *obtained, *expected]) * 1.2)
     if series.end_s:
         ends = [(obtained[-1], "obtained", theme.key), (expected[-1], "expected", theme.quiet)]
-        _label_ends(axes, series.end_s[-1], ends)
+        _label_ends(axes, end_units[-1], ends)
     if not any(obtained):
         axes.text(0.5, 0.5, "no secret key", transform=axes.transAxes, ha="center", va="center", color=theme.ink, fontsize=13)
     axes.set_ylabel("key rate so far (bit/s)", color=theme.ink)
 
 
-def _label_ends(axes: Axes, end_s: float, ends: list[tuple[float, str, str]]) -> None:
+def _label_ends(axes: Axes, end: float, ends: list[tuple[float, str, str]]) -> None:
     """Write the names of lines behind their ends, apart from each other."""
     low, high = axes.get_ylim()
     gap = 0.13 * (high - low)
@@ -208,4 +257,4 @@ def _label_ends(axes: Axes, end_s: float, ends: list[tuple[float, str, str]]) ->
             places[i - 1], places[i] = places[i - 1] - apart, places[i] + apart
         places[0] = max(places[0], low + gap / 2)
     for place, (_, name, colour) in zip(places, ends, strict=True):
-        axes.text(end_s * 1.012, place, name, color=colour, va="center", ha="left", fontsize=8.5, fontweight="bold")
+        axes.text(end * 1.012, place, name, color=colour, va="center", ha="left", fontsize=8.5, fontweight="bold")

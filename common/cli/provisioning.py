@@ -85,6 +85,8 @@ class Choices:
         Where applications connect to each node on one machine; None for no key delivery.
     dashboard_ports : dict[str, int] | None
         Where metrics and health of each node are served; None for nowhere.
+    compensates_drift : bool
+        Whether Bob turns the emulated fibre's actuators against its drift.
     as_units : bool
         Whether systemd runs the services: secrets are credentials then, and what lasts and what is a socket lies where the units say.
     """
@@ -96,6 +98,7 @@ class Choices:
     sockets: Path | None = None
     delivery_ports: dict[str, int] | None = dataclasses.field(default_factory=lambda: DELIVERY_PORTS)
     dashboard_ports: dict[str, int] | None = dataclasses.field(default_factory=lambda: DASHBOARD_PORTS)
+    compensates_drift: bool = False
     as_units: bool = False
 
     @property
@@ -267,6 +270,7 @@ def _node(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]
         **shares,
         **_delivery(node, hosts, choices),
         **_dashboard(node, choices),
+        **(_stabilisers(choices)[node] if choices.compensates_drift else {}),
         "admin": {"socket": runtime / "admin.sock"},
         "log": {"level": "info", "format": "json"},
     }
@@ -288,6 +292,11 @@ def _dashboard(node: str, choices: Choices) -> dict[str, dict[str, Any]]:
     if choices.dashboard_ports is None:
         return {}
     return {"dashboard": {"bind": f"127.0.0.1:{choices.dashboard_ports[node]}"}}
+
+
+def _stabilisers(choices: Choices) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return by node where its actuators are served; Alice has none."""
+    return {"alice": {}, "bob": {"stabiliser": {"address": f"unix:{choices.sockets_for('../fibre/run')}/control.sock"}}}
 
 
 def _fibre(hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]]:

@@ -154,13 +154,14 @@ def _plot(series: LinkSeries) -> str:
         "The error rate stays where source and detectors put it. Key comes late and then ever faster: a short block tells too little about "
         "an eavesdropper, and what is not known has to be assumed. The dashed line is the planner’s."
     )
+    turned = " Below, where Bob’s actuators stand; while he searches it is shaded." if any(series.watched.positions) else ""
     if not any(series.secret_bits):
         text = (
             "The dashed lines are what the link should have given. Where errors or doubts exceed what the proof can bear, there is no key."
         )
     return (
         '<section class="plot"><h2>QBER and key rate over link time</h2>'
-        f"<p>{text} Each point of the lower curve is what the same formula would have given, had the block closed there.</p>"
+        f"<p>{text} Each point of the lower curve is what the same formula would have given, had the block closed there.{turned}</p>"
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img src="{light}" alt="Two curves over link time: error rate in both bases, and key rate so far; {last}."></picture></section>'
     )

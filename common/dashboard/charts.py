@@ -93,7 +93,7 @@ def histogram(title: str, counts: Mapping[str, Sequence[int]], period: float, ba
     drawn += [_below(number * tick / period + 0.5, "middle", _short(number * tick)) for number in ticks]
     words = []
     for number, (label, row) in enumerate(counts.items()):
-        edges = [(_x((place + side) / len(row)), _y(count / top)) for place, count in enumerate(row) for side in (0, 1)]
+        edges: Points = [(_x((place + side) / len(row)), _y(count / top)) for place, count in enumerate(row) for side in (0, 1)]
         drawn += _drawn(number, _runs(edges))
         fullest = max(range(len(row)), key=row.__getitem__)
         words.append(f"{label} most at {_short(((fullest + 0.5) / len(row) - 0.5) * period)} {unit}")

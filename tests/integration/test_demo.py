@@ -196,6 +196,22 @@ def test_the_series_is_finer_than_blocks_and_ends_at_the_key(shown):
     assert 0 < series["qber"]["Z"][-1] < 0.05
 
 
+def test_drift_is_compensated_and_the_actuators_are_in_the_report(tmp_path, capsys):
+    drift = ["--set", "channel.drift_rate=0.001", "--set", "security.test_fraction=0.1", "--compensate-drift"]
+    status = run(["demo", *SHORT, *drift, "--link-seconds", "6", "--speed", "2", "--seed", "1", "--out", str(tmp_path / "out"), "--json"])
+    report = json.loads(capsys.readouterr().out)
+    watched = report["over_link_time"]["watched"]
+
+    assert status == 0
+    assert report["link_seconds"] == pytest.approx(6.0, rel=0.1)  # not only as long as the picture needs
+    assert report["secret_bits"] > report["expected"]["wanted_secret_bits"]
+    assert watched["link_seconds"] == sorted(watched["link_seconds"])
+    assert set(watched["positions"][-1]) == {"plate1", "plate2", "plate3"}
+    assert set(watched["compensation"]) <= {"acquiring", "tracking"}
+    assert watched["offset_ppm"][-1] == pytest.approx(3.0, abs=0.1)
+    assert watched["lock_losses"][-1] == 0
+
+
 def test_an_eavesdropper_leaves_no_key_and_no_picture(tmp_path, capsys):
     status = run(["demo", *SHORT, "--seed", "1", "--eve", "intercept-resend", "--out", str(tmp_path / "out"), "--json"])
     report = json.loads(capsys.readouterr().out)
@@ -261,7 +277,9 @@ def test_two_demonstrations_do_not_share_a_folder(running):
     assert len(processes_of(out)) == 3
 
 
-@pytest.mark.parametrize("arguments", [["--eve", "intercept-resend"], ["--max-link-seconds", "3"]])
+@pytest.mark.parametrize(
+    "arguments", [["--eve", "intercept-resend"], ["--max-link-seconds", "3"], ["--speed", "2"], ["--compensate-drift"]]
+)
 def test_what_acts_on_the_emulated_fibre_does_not_go_with_a_recording(arguments, tmp_path):
     (tmp_path / "recording.ptu").touch()
 

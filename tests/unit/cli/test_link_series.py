@@ -2,8 +2,9 @@
 
 import pytest
 
-from common.cli.link_series import CURVE_POINTS, latest_steps, link_series
+from common.cli.link_series import CURVE_POINTS, MOST_LOOKS, Watched, latest_steps, link_series
 from common.cli.live_run import is_hopeless
+from common.cli.plots import LIGHT, lock_losses_s, svg_plot
 from tests.support.runs import short_niedersachsen
 
 PROFILE = short_niedersachsen()
@@ -88,3 +89,45 @@ def test_without_a_block_there_is_nothing_to_show():
 )
 def test_a_link_is_hopeless_where_even_an_endless_block_would_give_no_key(blocks, answer):
     assert is_hopeless(blocks) is answer
+
+
+def look(lock_losses=0, **positions):
+    drift = {"state": "tracking", "positions": positions} if positions else None
+    return {"stream": {"counts": {"lock_losses": lock_losses}, "clock": {"offset_ppm": 3.0}}, "drift": drift}
+
+
+def test_looks_at_a_link_of_any_length_stay_few_and_in_order():
+    watched = Watched()
+    for second in range(20 * MOST_LOOKS):
+        watched.add(second + 1.0, look(second // MOST_LOOKS))
+        watched.add(second + 1.0, look(99))  # nothing was sent since
+
+    assert MOST_LOOKS // 2 <= len(watched.link_seconds) <= MOST_LOOKS
+    assert watched.link_seconds == sorted(set(watched.link_seconds))
+    assert watched.link_seconds[-1] > 19.9 * MOST_LOOKS
+    assert set(watched.lock_losses) == set(range(20))
+    assert {len(entries) for entries in watched.report().values()} == {len(watched.link_seconds)}
+
+
+def test_before_anything_was_found_a_look_shows_nothing_found():
+    watched = Watched()
+    watched.add(1.0, {"stream": {}, "drift": None})
+
+    assert watched.report() == {
+        "link_seconds": [1.0],
+        "lock_losses": [0],
+        "offset_ppm": [None],
+        "compensation": [None],
+        "positions": [{}],
+    }
+
+
+@pytest.mark.parametrize(("positions", "panels"), [({}, 2), ({"half": 0.5, "phase": -2.0}, 3)])
+def test_actuators_are_drawn_where_there_are_some_and_losses_of_lock_are_marked(positions, panels):
+    watched = Watched()
+    for second, losses in enumerate((0, 0, 1, 1, 2)):
+        watched.add(second + 1.0, look(losses, **positions))
+    series = link_series(PROFILE, [step(1, 0, compared=10_000, corrected=10)], [block(1)], watched)
+
+    assert lock_losses_s(series) == [3.0, 5.0]
+    assert svg_plot(series, LIGHT).count(b'<g id="axes_') == panels
