@@ -31,6 +31,9 @@ def main(config: Path) -> None:
             f"qkd-alice: package 'common' comes from {found}, not from {ours}: another project hides it; set PYTHONSAFEPATH=1\n"
         )
         sys.exit(2)
+    from common.service.stopping import stop_while_starting
+
+    stop_while_starting()
     gc.disable()  # what is imported stays: there is nothing to collect before the node is ready
     from alice.service import NODE
     from common.service.main import leave, run_service

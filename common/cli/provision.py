@@ -20,6 +20,7 @@ from common.errors import ConfigurationError
 @click.option("--alice-host", default=None, metavar="HOST", help="Where Alice runs, if not on the same machine as Bob.")
 @click.option("--bob-host", default=None, metavar="HOST", help="Where Bob runs, likewise.")
 @click.option("--systemd", is_flag=True, help="The services run as the systemd units that come with qkdlink (docs/howto/systemd).")
+@click.option("--compose", is_flag=True, help="The services run in the containers of deploy/compose.yaml (docs/howto/containers).")
 @click.option("--renew", type=FOLDER, default=None, metavar="DIR", help="Give both nodes in DIR fresh masks, by hand.")
 @json_option
 def command(
@@ -30,6 +31,7 @@ def command(
     alice_host: str | None,
     bob_host: str | None,
     systemd: bool,
+    compose: bool,
     renew: Path | None,
     as_json: bool,
 ) -> None:
@@ -43,13 +45,14 @@ def command(
       qkd provision --link niedersachsen --out nodes
       qkd provision --link niedersachsen --out nodes --alice-host a.example --bob-host b.example
       qkd provision --link niedersachsen --out nodes --systemd
+      qkd provision --link niedersachsen --out nodes --compose
       qkd provision --renew nodes
     """
     from common.cli import provisioning
     from common.profiles.link import load_profile
 
     if renew is not None:
-        if link or out or settings or alice_host or bob_host or systemd:
+        if link or out or settings or alice_host or bob_host or systemd or compose:
             raise ConfigurationError("--renew stands alone: the link is known from its folders")
         generation = provisioning.renew(renew)
         report = {"renewed": str(renew), "generation": generation, "mask_pairs": provisioning.INITIAL_PAIRS}
@@ -59,9 +62,15 @@ def command(
         return
     if link is None or out is None:
         raise ConfigurationError("name the link with --link and a folder with --out")
-    choices = provisioning.Choices(as_units=systemd)
-    files = provisioning.provision(load_profile(link, settings), out, provisioning.Hosts(alice_host, bob_host), choices)
+    if systemd and compose:
+        raise ConfigurationError("--systemd or --compose: one of them runs the services")
+    choices = provisioning.Choices(manager="systemd" if systemd else "compose" if compose else None)
+    hosts = provisioning.Hosts(alice_host or "alice", bob_host or "bob") if compose else provisioning.Hosts(alice_host, bob_host)
+    files = provisioning.provision(load_profile(link, settings), out, hosts, choices)
     lines = [f"{out / folder}: {', '.join(names)}" for folder, names in files.items()]
     started = f"qkd-fibre --config {out / 'fibre' / 'config.toml'}, and likewise qkd-bob and qkd-alice"
-    following = [f"next: {'bring each folder to where its unit looks for it, and start the units' if systemd else started}"]
-    click.echo(json.dumps({"out": str(out), "files": files}) if as_json else "\n".join(lines + following))
+    if systemd:
+        started = "bring each folder to where its unit looks for it, and start the units"
+    elif compose:
+        started = "docker compose up --detach"
+    click.echo(json.dumps({"out": str(out), "files": files}) if as_json else "\n".join([*lines, f"next: {started}"]))

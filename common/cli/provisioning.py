@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import zmq
 
@@ -44,8 +44,20 @@ STREAM_PORTS = {"alice": 7711, "bob": 7712}
 NODES = ("alice", "bob")
 """The folders of the two ends."""
 
+APART = "secrets"
+"""The folder, with one for each end, of secrets that do not lie beside the configuration."""
+
 UNIT_STATE, UNIT_RUNTIME = Path("/var/lib"), Path("/run")
 """Where systemd makes the folders of ``StateDirectory=`` and ``RuntimeDirectory=`` of the units in ``deploy/systemd``."""
+
+CONTAINER_STATE, CONTAINER_RUNTIME = Path("/var/lib/qkdlink"), Path("/run/qkdlink")
+"""Where ``deploy/compose.yaml`` mounts what lasts and what does not, in every container."""
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - a container has an address on each of its networks, and which ones changes
+"""What a service in a container listens on: who reaches it is decided by its networks and the ports that are published."""
+
+Manager = Literal["systemd", "compose"]
+"""Who runs the services, other than a person with a terminal for each."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,8 +99,9 @@ class Choices:
         Where metrics and health of each node are served; None for nowhere.
     compensates_drift : bool
         Whether Bob turns the emulated fibre's actuators against its drift.
-    as_units : bool
-        Whether systemd runs the services: secrets are credentials then, and what lasts and what is a socket lies where the units say.
+    manager : Manager | None
+        Who runs the services: with systemd and in containers secrets are credentials, and what lasts and what is a socket lies where the
+        units in ``deploy/systemd``, or ``deploy/compose.yaml``, say.
     """
 
     channel_port: int = CHANNEL_PORT
@@ -99,24 +112,36 @@ class Choices:
     delivery_ports: dict[str, int] | None = dataclasses.field(default_factory=lambda: DELIVERY_PORTS)
     dashboard_ports: dict[str, int] | None = dataclasses.field(default_factory=lambda: DASHBOARD_PORTS)
     compensates_drift: bool = False
-    as_units: bool = False
+    manager: Manager | None = None
+
+    @property
+    def in_containers(self) -> bool:
+        """Whether each service has a container, and with it a network address, of its own."""
+        return self.manager == "compose"
 
     @property
     def secrets(self) -> str:
         """What the name of a secret's file begins with in a node's configuration."""
-        return CREDENTIAL if self.as_units else ""
+        return CREDENTIAL if self.manager else ""
 
     def sockets_for(self, folder: str) -> Path:
         """Return the folder of the emulator's sockets; ``folder`` where nothing else is said."""
-        return self.sockets or (UNIT_RUNTIME / "qkd-fibre" if self.as_units else Path(folder))
+        return self.sockets or self._placed(UNIT_RUNTIME / "qkd-fibre", CONTAINER_RUNTIME, Path(folder))
 
     def lasting(self, node: str) -> Path:
         """Return the folder for what lasts at ``node``."""
-        return UNIT_STATE / f"qkd-{node}" if self.as_units else Path("state")
+        return self._placed(UNIT_STATE / f"qkd-{node}", CONTAINER_STATE, Path("state"))
 
     def runtime(self, node: str) -> Path:
         """Return the folder for the sockets of ``node``."""
-        return UNIT_RUNTIME / f"qkd-{node}" if self.as_units else Path("run")
+        return self._placed(UNIT_RUNTIME / f"qkd-{node}", CONTAINER_RUNTIME, Path("run"))
+
+    def secrets_folder(self, node: str) -> str:
+        """Return the folder for the secrets of ``node``: apart where its own is mounted into a container, which sees them one by one."""
+        return f"{APART}/{node}" if self.in_containers else node
+
+    def _placed(self, unit: Path, container: Path, otherwise: Path) -> Path:
+        return {"systemd": unit, "compose": container}.get(self.manager or "", otherwise)
 
 
 def provision(profile: LinkProfile, out: Path, hosts: Hosts, choices: Choices | None = None) -> dict[str, list[str]]:
@@ -153,10 +178,11 @@ def provision(profile: LinkProfile, out: Path, hosts: Hosts, choices: Choices | 
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path, content in files.items():
-            (out / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for parent in reversed(Path(path).parents):  # one by one: a folder made on the way to another would not get the mode
+                (out / parent).mkdir(mode=0o700, exist_ok=True)
             write_private(out / path, content)
             written.append(out / path)
-        for node in () if choices.as_units else NODES:
+        for node in () if choices.manager else NODES:
             (out / node / choices.lasting(node)).mkdir(mode=0o700)
     except OSError as refused:
         for made in written:
@@ -192,8 +218,9 @@ def renew(out: Path, count_pairs: int = INITIAL_PAIRS) -> int:
     paths, generations = [], []
     for node in NODES:
         settings = load_settings(out / node / "config.toml", NodeSettings)
-        secret = str(settings.channel.secret).removeprefix(CREDENTIAL)  # in the node's folder even where systemd shows it to the service
-        secrets = read_secrets(settings.folder / secret)
+        name = str(settings.channel.secret).removeprefix(CREDENTIAL)  # what the service is shown as a credential lies here as well
+        apart = out / APART / node / name
+        secrets = read_secrets(apart if apart.exists() else settings.folder / name)
         path = settings.resolved(settings.channel.renewal)
         generations.append(read_masks(secrets, path).generation)
         paths.append(path)
@@ -225,22 +252,24 @@ def _files(profile: LinkProfile, hosts: Hosts, choices: Choices) -> dict[str, by
     applications = {node: authority.issue(f"sae-{node}", serves=True) for node in NODES}  # tunnels have ends that listen
     files: dict[str, bytes] = {}
     for node, peer in zip(NODES, reversed(NODES), strict=True):
+        apart = choices.secrets_folder(node)
         files |= {
             f"{node}/config.toml": to_toml(
                 f"The node qkd-{node}; docs/reference/configuration lists every key.", _node(node, hosts, choices)
             ).encode(),
             f"{node}/link.toml": link,
-            f"{node}/channel.key": channel_keys[node][1] + b"\n",
+            f"{apart}/channel.key": channel_keys[node][1] + b"\n",
             f"{node}/channel.pub": channel_keys[node][0] + b"\n",
             f"{node}/peer.pub": channel_keys[peer][0] + b"\n",
-            f"{node}/authentication.secret": secret,
-            f"{node}/master.key": randomness.draw(MASTER_KEY_BYTES),
+            f"{apart}/authentication.secret": secret,
+            f"{apart}/master.key": randomness.draw(MASTER_KEY_BYTES),
             f"{node}/ca.crt": authority.certified.certificate,
             f"{node}/applications.toml": to_toml(
                 "Which certificate stands for which application; read again on SIGHUP.",
                 {f"sae.sae-{node}": {"fingerprints": [applications[node].fingerprint]}, "revoked": {"fingerprints": []}},
             ).encode(),
-            **_pair(f"{node}/node", certificates[node]),
+            f"{node}/node.crt": certificates[node].certificate,
+            f"{apart}/node.key": certificates[node].key,
         }
     files |= {"fibre/config.toml": to_toml("The emulated fibre.", _fibre(hosts, choices)).encode(), "fibre/link.toml": link}
     files |= _pair("ca/ca", authority.certified)
@@ -260,7 +289,8 @@ def _node(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]
     ends = {"alice": {"connect": f"tcp://{hosts.named('bob')}:{port}"}, "bob": {"bind": listen}}
     shares = {"store.shares": choices.shares} if choices.shares else {}
     sockets, state, runtime = choices.sockets_for("../fibre/run"), choices.lasting(node), choices.runtime(node)
-    stream = f"tcp://{hosts.named('alice')}:{STREAM_PORTS[node]}" if hosts.are_apart else f"unix:{sockets}/{node}.sock"
+    beside = "fibre" if choices.in_containers else hosts.named("alice")
+    stream = f"tcp://{beside}:{STREAM_PORTS[node]}" if hosts.are_apart else f"unix:{sockets}/{node}.sock"
     files = {"key": f"{choices.secrets}channel.key", "peer_key": "peer.pub", "secret": f"{choices.secrets}authentication.secret"}
     return {
         "node": {"link": "link.toml", "state": state, "runtime": runtime},
@@ -280,7 +310,8 @@ def _delivery(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, 
     """Return a node's key delivery: on loopback, unless the nodes were given hosts to be reached at."""
     if choices.delivery_ports is None:
         return {}
-    address = f"{hosts.named(node)}:{DELIVERY_PORTS['alice']}" if hosts.are_apart else f"127.0.0.1:{choices.delivery_ports[node]}"
+    host = EVERYWHERE if choices.in_containers else hosts.named(node)
+    address = f"{host}:{DELIVERY_PORTS['alice']}" if hosts.are_apart else f"127.0.0.1:{choices.delivery_ports[node]}"
     peer = {"alice": "bob", "bob": "alice"}[node]
     key = f"{choices.secrets}node.key"
     files = {"certificate": "node.crt", "key": key, "authority": "ca.crt", "applications": "applications.toml"}
@@ -288,10 +319,10 @@ def _delivery(node: str, hosts: Hosts, choices: Choices) -> dict[str, dict[str, 
 
 
 def _dashboard(node: str, choices: Choices) -> dict[str, dict[str, Any]]:
-    """Return where a node's page is served: on loopback, wherever the nodes are."""
+    """Return where a node's page is served: on loopback, wherever the nodes are; a container's loopback would be nobody else's."""
     if choices.dashboard_ports is None:
         return {}
-    return {"dashboard": {"bind": f"127.0.0.1:{choices.dashboard_ports[node]}"}}
+    return {"dashboard": {"bind": f"{EVERYWHERE if choices.in_containers else '127.0.0.1'}:{choices.dashboard_ports[node]}"}}
 
 
 def _stabilisers(choices: Choices) -> dict[str, dict[str, dict[str, Any]]]:
@@ -304,10 +335,8 @@ def _fibre(hosts: Hosts, choices: Choices) -> dict[str, dict[str, Any]]:
     folder = choices.sockets_for("run")
     served = {node: f"unix:{folder}/{node}.sock" for node in NODES}
     if hosts.are_apart:
-        served = {
-            "alice": f"tcp://{hosts.named('alice')}:{STREAM_PORTS['alice']}",
-            "bob": f"tcp://{hosts.named('alice')}:{STREAM_PORTS['bob']}",
-        }
+        host = EVERYWHERE if choices.in_containers else hosts.named("alice")
+        served = {node: f"tcp://{host}:{STREAM_PORTS[node]}" for node in NODES}
     arrivals = {"arrivals": choices.arrivals} if choices.arrivals else {}
     return {"fibre": {"link": "link.toml"} | choices.fibre, "serve": served | {"control": f"unix:{folder}/control.sock"}} | arrivals
 

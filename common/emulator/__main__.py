@@ -24,6 +24,7 @@ from common.service.exits import exit_status
 from common.service.notify import notify, tell_of_life
 from common.service.settings import load_settings
 from common.service.startup import check_packages, harden
+from common.service.stopping import stop_while_starting
 
 
 @click.command("qkd-fibre")
@@ -35,6 +36,7 @@ def main(path: Path) -> None:
     Example:
       qkd-fibre --config nodes/fibre/config.toml
     """
+    stop_while_starting()
     try:
         harden()
         check_packages()

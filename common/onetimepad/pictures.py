@@ -10,6 +10,7 @@ says and the key can pay.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +28,9 @@ from common.onetimepad.store_envelope import read_header
 CHUNK_NAME = b"qkDP"
 """Name of the PNG chunk that holds header and tag."""
 
+MOST_PIPED_BYTES = 1 << 28
+"""Longest picture that is read from standard input, as a file."""
+
 MODES = {"L": 1, "RGB": 3, "RGBA": 4}
 """Pillow's modes that are kept as they are, with their channels; others are converted to one of them."""
 
@@ -41,9 +45,9 @@ def encrypt_picture(pad: OneTimePad, source: Path, target: Path) -> Header:
     pad : OneTimePad
         Key of this end.
     source : Path
-        A picture in any format that Pillow reads.
+        A picture in any format that Pillow reads; ``-`` is standard input.
     target : Path
-        A PNG.
+        A PNG; ``-`` is standard output.
 
     Returns
     -------
@@ -57,7 +61,6 @@ def encrypt_picture(pad: OneTimePad, source: Path, target: Path) -> Header:
     KeyExhaustedError
         If the key is too short; nothing is spent or written then.
     """
-    _refuse_pipes(source, target)
     refuse_confusion(pad, source, target)
     picture = _plain(source)
     pixels = picture.tobytes()
@@ -79,7 +82,7 @@ def decrypt_picture(pad: OneTimePad, source: Path, target: Path) -> Header:
     pad : OneTimePad
         Key of this end.
     source, target : Path
-        PNG, both.
+        PNG, both; ``-`` stands for standard input and output.
 
     Returns
     -------
@@ -95,11 +98,10 @@ def decrypt_picture(pad: OneTimePad, source: Path, target: Path) -> Header:
     KeyAlreadyTakenError
         If it was decrypted before.
     """
-    _refuse_pipes(source, target)
     refuse_confusion(pad, source, target)
-    what = str(source)
+    what = _called(source)
     try:
-        with Image.open(BytesIO(source.read_bytes()), formats=("PNG",)) as picture:
+        with Image.open(_opened(source), formats=("PNG",)) as picture:
             envelope = BytesIO(_envelope(picture, what))
             header, tag = read_header(envelope.read, what=what), envelope.read()
             contents = header.contents
@@ -135,8 +137,9 @@ def count_picture_bits(source: Path) -> int:
 
 def _plain(source: Path) -> Image.Image:
     """Read a picture, upright, in one of ``MODES``."""
+    what = _called(source)
     try:
-        with Image.open(source) as opened:
+        with Image.open(_opened(source)) as opened:
             picture = ImageOps.exif_transpose(opened)
             if picture.mode not in MODES:
                 has_opacity = "A" in picture.getbands() or "transparency" in picture.info
@@ -145,11 +148,11 @@ def _plain(source: Path) -> Image.Image:
             else:
                 picture.load()
     except FileNotFoundError:
-        raise ConfigurationError(f"{source}: no such file") from None
+        raise ConfigurationError(f"{what}: no such file") from None
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as broken:
-        raise ConfigurationError(f"{source} cannot be read as a picture ({broken}): leave out --picture to encrypt it as a file") from None
+        raise ConfigurationError(f"{what} cannot be read as a picture ({broken}): leave out --picture to encrypt it as a file") from None
     if not picture.width or not picture.height:
-        raise ConfigurationError(f"{source} is a picture without pixels")
+        raise ConfigurationError(f"{what} is a picture without pixels")
     return picture
 
 
@@ -170,6 +173,15 @@ def _cut(data: bytes) -> Iterator[bytes]:
         yield data[first : first + CHUNK_BYTES]
 
 
-def _refuse_pipes(source: Path, target: Path) -> None:
-    if PIPE in {source, target}:
-        raise ConfigurationError("pictures are read from and written to files: name them with --in and --out")
+def _opened(source: Path) -> BytesIO:
+    """Read a picture's file, or standard input, as it is."""
+    if source != PIPE:
+        return BytesIO(source.read_bytes())
+    data = sys.stdin.buffer.read(MOST_PIPED_BYTES + 1)
+    if len(data) > MOST_PIPED_BYTES:
+        raise ConfigurationError(f"{_called(source)} is longer than {MOST_PIPED_BYTES} bytes: write it into a file and name that with --in")
+    return BytesIO(data)
+
+
+def _called(source: Path) -> str:
+    return "the picture" if source == PIPE else str(source)

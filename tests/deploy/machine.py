@@ -1,8 +1,8 @@
 """A Debian with a systemd of its own, booted in systemd-nspawn for as long as a test needs it.
 
-Two things are made once and kept in the folder that ``QKD_DEPLOY_CACHE`` names (by default one in the user's cache): a bare system, and the
-same with the packages of the lock, which is copied for every machine. A machine has a loopback interface and no other. ``QKD_DEPLOY_SUITE``
-names another Debian than bookworm.
+Three things are made once and kept in the folder that ``QKD_DEPLOY_CACHE`` names (by default one in the user's cache): a bare system, the
+packages of the lock, and a system with these, which is copied for every machine. A machine has a loopback interface and no other.
+``QKD_DEPLOY_SUITE`` names another Debian than bookworm.
 """
 
 import contextlib
@@ -14,8 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.support.tree import ROOT
 
@@ -28,6 +29,8 @@ STOP_SECONDS = 30
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = "/opt/qkdlink"
 HOME = "/root"
+WHEELS = Path("/var/cache/wheels")
+CHOSEN = ("--require-hashes", "--no-deps", "--requirement")
 
 
 def lacking() -> str:
@@ -56,22 +59,37 @@ def base() -> Path:
     return finished
 
 
+def packages() -> Path:
+    """Every package of the lock as a wheel for the Python of the system: downloading them takes minutes."""
+    finished = cache() / f"{SUITE}-wheels-{_lock()}"
+    if not finished.exists():
+        fresh = finished.with_name(f"{finished.name}.unfinished")
+        shutil.rmtree(fresh, ignore_errors=True)
+        (python,) = (path.name.removeprefix("python") for path in (base() / "usr/bin").glob("python3.[0-9]*") if path.name[-1].isdigit())
+        wanted = ["--only-binary=:all:", "--python-version", python, "--dest", str(fresh)]
+        called([sys.executable, "-m", "pip", "download", "--quiet", *wanted, *CHOSEN, str(LOCK)])
+        fresh.rename(finished)
+    return finished
+
+
+def _lock() -> str:
+    """The lock in a few letters, for names of folders."""
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
+
+
 def with_packages() -> Path:
     """The system with every package of the lock in the environment that docs/howto/systemd.md makes: installing them takes minutes."""
-    finished = cache() / f"{SUITE}-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]}"
+    finished = cache() / f"{SUITE}-{_lock()}"
     if not finished.exists():
         fresh = finished.with_name(f"{finished.name}.unfinished")
         shutil.rmtree(fresh, ignore_errors=True)
         called(["cp", "-a", "--reflink=auto", str(base()), str(fresh)])
-        (python,) = (path.name.removeprefix("python") for path in (fresh / "usr/bin").glob("python3.[0-9]*") if path.name[-1].isdigit())
-        wheels = fresh / "var/cache/wheels"
-        chosen = ["--require-hashes", "--no-deps", "--requirement"]
-        wanted = ["--only-binary=:all:", "--python-version", python, "--dest", str(wheels)]
-        called([sys.executable, "-m", "pip", "download", "--quiet", *wanted, *chosen, str(LOCK)])
+        wheels = fresh / WHEELS.relative_to("/")
+        shutil.copytree(packages(), wheels)
         shutil.copy(LOCK, wheels)
         called(["chroot", str(fresh), "python3", "-m", "venv", ENVIRONMENT])
-        found = {"PATH": PATH, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/var/cache/wheels", "PIP_NO_CACHE_DIR": "1"}
-        called(["chroot", str(fresh), f"{ENVIRONMENT}/bin/pip", "install", "--quiet", *chosen, f"/var/cache/wheels/{LOCK.name}"], found)
+        found = {"PATH": PATH, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(WHEELS), "PIP_NO_CACHE_DIR": "1"}
+        called(["chroot", str(fresh), f"{ENVIRONMENT}/bin/pip", "install", "--quiet", *CHOSEN, f"{WHEELS}/{LOCK.name}"], found)
         shutil.rmtree(wheels)
         fresh.rename(finished)
     return finished
@@ -91,6 +109,8 @@ class Machine:
     root : Path
         Its files, seen from here.
     """
+
+    environment: Mapping[str, str] = MappingProxyType({"HOME": HOME, "LANG": "C.UTF-8", "PATH": PATH, "PIP_NO_INDEX": "1"})
 
     def __init__(self, root: Path, leader: int) -> None:
         self.root = root
@@ -115,10 +135,9 @@ class Machine:
         return self.run(f"systemctl show --value -p {name} {unit}").strip()
 
     def _ran(self, script: str, seconds: float) -> subprocess.CompletedProcess[str]:
-        environment = {"HOME": HOME, "LANG": "C.UTF-8", "PATH": PATH, "PIP_NO_INDEX": "1"}
         inside = ["nsenter", "-t", str(self._leader), "-a", "bash", "-euc", f"cd\n{script}"]
         return subprocess.run(
-            inside, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
+            inside, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
         )
 
 

@@ -1,13 +1,16 @@
 """Pictures that stay pictures."""
 
+from io import BytesIO
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from common.channel.codec import Party
 from common.errors import AuthenticationError, ConfigurationError, KeyAlreadyTakenError, KeyExhaustedError, QkdError
-from common.onetimepad.files import decrypt_file
+from common.onetimepad.files import PIPE, decrypt_file
 from common.onetimepad.pictures import CHUNK_NAME, count_picture_bits, decrypt_picture, encrypt_picture
 from tests.unit.onetimepad.ends import Ends
 
@@ -144,3 +147,56 @@ def test_too_large_a_picture_spends_nothing(ends):
     with pytest.raises(KeyExhaustedError, match="short"):
         encrypt_picture(ends.pad(Party.ALICE), ends.folder / "large.png", ends.folder / "noise.png")
     assert ends.pad(Party.ALICE).count_left_bits() == 8 * (19_996 - 16)
+
+
+def piped(monkeypatch, data=b""):
+    """Standard input and output of bytes."""
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(data)))
+    written = BytesIO()
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=written))
+    return written
+
+
+def test_a_picture_passes_through_pipes(ends, monkeypatch):
+    shown, original = picture("RGB"), BytesIO()
+    shown.save(original, "PNG")
+
+    encrypted = piped(monkeypatch, original.getvalue())
+    encrypt_picture(ends.pad(Party.ALICE), PIPE, PIPE)
+    seen = piped(monkeypatch, encrypted.getvalue())
+    decrypt_picture(ends.pad(Party.BOB), PIPE, PIPE)
+
+    with Image.open(encrypted) as noise, Image.open(seen) as arrived:
+        assert noise.size == arrived.size == shown.size
+        assert arrived.tobytes() == shown.tobytes() != noise.tobytes()
+
+
+def test_what_comes_through_a_pipe_and_is_no_picture_spends_nothing(ends, monkeypatch):
+    pad = ends.pad(Party.ALICE)
+    before = pad.count_left_bits()
+
+    written = piped(monkeypatch, b"meet me at noon")
+    with pytest.raises(ConfigurationError, match="the picture cannot be read as a picture"):
+        encrypt_picture(pad, PIPE, PIPE)
+    monkeypatch.setattr("common.onetimepad.pictures.MOST_PIPED_BYTES", 8)
+    piped(monkeypatch, b"meet me at noon")
+    with pytest.raises(ConfigurationError, match="longer than 8 bytes"):
+        encrypt_picture(pad, PIPE, PIPE)
+    assert pad.count_left_bits() == before
+    assert not written.getvalue()
+
+
+def test_nothing_comes_out_of_a_pipe_of_a_picture_that_was_altered(ends, monkeypatch):
+    encrypted = sent(ends, picture("RGB"))
+    with Image.open(encrypted) as noise:
+        assert isinstance(noise, PngImageFile)
+        noise.load()
+        chunks = PngInfo()
+        chunks.add(CHUNK_NAME, noise.private_chunks[0][1])
+        altered = BytesIO()
+        ImageOps.invert(noise).save(altered, "PNG", pnginfo=chunks)
+
+    written = piped(monkeypatch, altered.getvalue())
+    with pytest.raises(AuthenticationError):
+        decrypt_picture(ends.pad(Party.BOB), PIPE, PIPE)
+    assert not written.getvalue()
