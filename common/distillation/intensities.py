@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from common.bits import Bits, count_bytes
 from common.errors import RemoteProtocolError
 from common.kernels.matching import look_up_settings
+from common.kernels.sifting import select_bytes
 from common.protocols.protocol import Protocol
 
 Planes = tuple[Bits, ...]
@@ -105,7 +106,7 @@ def chosen_intensities(planes: Planes, mask: Bits) -> NDArray[np.uint8]:
     if not planes:
         return np.zeros(0, np.uint8)
     numbers = planes[0].to_flags() | planes[1].to_flags() << np.uint8(1)
-    return np.asarray(numbers[mask.to_flags().view(np.bool_)])
+    return select_bytes(numbers, mask)
 
 
 def _masks(planes: Planes, mask: NDArray[np.uint64]) -> list[NDArray[np.uint64]]:

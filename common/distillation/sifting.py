@@ -43,7 +43,7 @@ from common.distillation.values import FramedDetections, KeyBits, SiftedBatch
 from common.errors import RemoteProtocolError
 from common.kernels.gaps import decode_gaps, encode_gaps
 from common.kernels.matching import look_up_settings, split_outcomes
-from common.kernels.sifting import select_bits
+from common.kernels.sifting import select_bits, select_bytes
 from common.randomness import biased_flags
 
 FRESH_BYTES = 16
@@ -354,7 +354,7 @@ def _matched(
     announced = _Announced(start, frames, said.count_cross_clicks, theirs, bits, said.closes_block, said.closes_group, said.ends_stream)
     planes = intensity_planes(protocol, settings, kept)
     batch = _sifted(recipe, announced, kept, tested, planes)
-    batch = dataclasses.replace(batch, tested_settings=settings[tested.to_flags().view(np.bool_)])
+    batch = dataclasses.replace(batch, tested_settings=select_bytes(settings, tested))
     return SiftingReply(count, kept.to_bytes(), tested.to_bytes(), planes_to_bytes(planes)), batch
 
 

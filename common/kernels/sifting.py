@@ -1,4 +1,4 @@
-"""Sifting: choose packed bits, and count what was disclosed.
+"""Sifting: choose packed bits and bytes, and count what was disclosed.
 
 Choosing goes word by word: a parallel-suffix compression closes the gaps, so the cost does not depend on how many bits are kept.
 Detections become words in ``kernels.matching``. Called by ``distillation.sifting`` with the announced detections; the tables go into
@@ -12,9 +12,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from common.bits import count_words
+from common.bits import Bits, count_words
 from common.errors import LocalProtocolError
-from common.kernels.bit_operations import compress_word, count_ones, signed
+from common.kernels.bit_operations import compress_word, count_ones, count_trailing_zeros, signed
 from common.kernels.jit import kernel, read_only
 
 _Words: TypeAlias = NDArray[np.uint64]
@@ -80,6 +80,61 @@ def select_bits(words: _Words, mask: _Words) -> tuple[_Words, int]:
     selected = np.empty(words.size + 1, np.uint64)
     count = select_bits_kernel(read_only(words), read_only(mask), selected)
     return selected[: count_words(count)].copy(), count
+
+
+@kernel
+def select_bytes_kernel(values: _Bytes, mask: _Words, selected: _Bytes) -> int:
+    """Close up those bytes that a packed mask selects.
+
+    Parameters
+    ----------
+    values : uint8[n]
+        Bytes.
+    mask : uint64[count_words(n)]
+        Packed selection, its unused rest zero.
+    selected : uint8[m]
+        Written; m ones are in the mask.
+
+    Returns
+    -------
+    int
+        Number of bytes selected.
+    """
+    count = 0
+    for index in range(mask.size):
+        left = mask[index]
+        while left:
+            selected[count] = values[64 * index + signed(count_trailing_zeros(left))]
+            count += 1
+            left &= left - np.uint64(1)
+    return count
+
+
+def select_bytes(values: _Bytes, mask: Bits) -> _Bytes:
+    """Choose bytes by a packed mask, in order; quick where few are chosen.
+
+    Parameters
+    ----------
+    values : uint8[n]
+        Bytes.
+    mask : Bits
+        n bits.
+
+    Returns
+    -------
+    uint8[m]
+        Those where the mask is one.
+
+    Raises
+    ------
+    LocalProtocolError
+        If there are not as many bits as bytes.
+    """
+    if values.size != mask.count:
+        raise LocalProtocolError(f"a mask selects among as many bytes as it has bits, got {values.size} and {mask.count}")
+    selected = np.empty(mask.ones(), np.uint8)
+    select_bytes_kernel(read_only(values), read_only(mask.words), selected)
+    return selected
 
 
 @kernel

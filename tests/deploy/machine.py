@@ -1,7 +1,8 @@
 """A Debian with a systemd of its own, booted in systemd-nspawn for as long as a test needs it.
 
 Three things are made once and kept in the folder that ``QKD_DEPLOY_CACHE`` names (by default one in the user's cache): a bare system, the
-packages of the lock, and a system with these, which is copied for every machine. A machine has a loopback interface and no other.
+packages of the lock, and a system with these, which is copied for every machine. A machine has a loopback interface and no other,
+unless it is given a network.
 ``QKD_DEPLOY_SUITE`` names another Debian than bookworm.
 """
 
@@ -142,17 +143,18 @@ class Machine:
 
 
 @contextlib.contextmanager
-def booted() -> Iterator[Machine]:
-    """A fresh machine; nothing of it is left afterwards."""
+def booted(name: str = "test", network: Path | None = None) -> Iterator[Machine]:
+    """A fresh machine, in a network namespace where one is given; nothing of it is left afterwards."""
     system = with_packages()
     with tempfile.TemporaryDirectory(prefix="machine-", dir=cache()) as folder:
         root = Path(folder, "root")
         called(["cp", "-a", "--reflink=auto", str(system), str(root)])
         (root / "etc" / "machine-id").write_text("")
-        options = ["--register=no", "--keep-unit", "--private-network", "--console=pipe", "--boot"]
+        linked = "--private-network" if network is None else f"--network-namespace-path={network}"
+        options = ["--register=no", "--keep-unit", linked, "--console=pipe", "--boot"]
         with Path(folder, "console").open("wb") as console:
             nspawn = subprocess.Popen(
-                ["systemd-nspawn", "--quiet", "--directory", str(root), "--machine=qkdlink-test", *options],
+                ["systemd-nspawn", "--quiet", "--directory", str(root), f"--machine=qkdlink-{name}", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.bits import Bits
-from common.kernels.sifting import count_table, select_bits, select_bits_kernel, tally
+from common.kernels.sifting import count_table, select_bits, select_bits_kernel, select_bytes, select_bytes_kernel, tally
 from tests.reference import sifting as slow
 
 
@@ -28,6 +28,17 @@ def test_choosing_packed_bits_is_choosing_flags(clicks):
     assert Bits(chosen, count).to_flags().tolist() == slow.selected(outcomes, keep)
     assert select_bits_kernel(words, mask, by_kernel) == count
     assert np.array_equal(by_kernel[: chosen.size], chosen)
+
+
+@given(clicks=detections())
+def test_choosing_bytes_by_a_packed_mask_is_choosing_them_by_flags(clicks):
+    outcomes, _, keep = clicks
+    mask = Bits.from_flags(keep)
+    by_kernel = np.zeros(mask.ones(), np.uint8)
+
+    assert select_bytes(outcomes, mask).tolist() == outcomes[keep.astype(bool)].tolist()
+    assert select_bytes_kernel(outcomes, mask.words, by_kernel) == by_kernel.size
+    assert by_kernel.tolist() == outcomes[keep.astype(bool)].tolist()
 
 
 @given(clicks=detections())

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 from tests.support.namespaces import Namespace, in_network_of
 from tests.support.packet_link import Carried, Conditions
@@ -50,6 +51,10 @@ class TwoHosts:
         """Those that make up the hosts, in order, and the link."""
         assert self._program is not None
         return [*(host.process for host in self._hosts.values()), self._program.pid]
+
+    def network(self, host: str) -> Path:
+        """The network namespace of a host, for as long as it is there."""
+        return Path(f"/proc/{self._hosts[host].process}/ns/net")
 
     def command(self, host: str, command: list[str]) -> list[str]:
         """What runs a command at a host."""

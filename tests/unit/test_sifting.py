@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from common.bits import Bits
 from common.errors import LocalProtocolError
-from common.kernels.sifting import count_table, select_bits
+from common.kernels.sifting import count_table, select_bits, select_bytes
 
 FOUR = np.array([0, 1, 2, 3], np.uint8)
 
@@ -21,3 +22,5 @@ def test_arrays_of_different_lengths_are_refused():
         count_table(FOUR, FOUR, FOUR[:3], 4)
     with pytest.raises(LocalProtocolError):
         select_bits(words, words[:1])
+    with pytest.raises(LocalProtocolError):
+        select_bytes(FOUR, Bits.from_flags(FOUR[:3] & 1))
