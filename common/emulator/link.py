@@ -307,7 +307,8 @@ class LinkEmulator:
             + (self._sync[1] / self._sync[0] if self._has_sync else 0.0)
         )
         longest_seconds = min(
-            _STRETCH_SECONDS if stretch_seconds is None else stretch_seconds, self._fading.longest_seconds, self.drift.longest_seconds
+            _STRETCH_SECONDS if stretch_seconds is None else stretch_seconds,
+            *(wandering.longest_seconds for wandering in (self._fading, self.drift, self._tagger)),
         )
         self._stretch_slots = max(1, int(min(_STRETCH_CLICKS / max(per_slot, 1e-30), round(longest_seconds * clock_hz))))
         self._next_slot = first_slot
@@ -373,6 +374,7 @@ class LinkEmulator:
         self._arrivals = self._arrivals_at(self._fading.loss_db(self._loss_db, held_s, self._rng))
         self.drift.walk(held_s, self._rng)
         self._turn_receiver()
+        self._tagger.begin(self._rng, first, end)
         signal, eve = self._signal(first, end)
         few = Clicks.joined([self._waiting, *signal[1:], self._noise(first, end), *self._reference(first, end)])
         clicks = signal[0].merged(few.in_order())

@@ -36,9 +36,12 @@ _DECIDING = ("source", "channel", "receiver", "security")
 _OF_NO_ACCOUNT = frozenset(
     {
         "channel.delay_ps",
+        "channel.delay_swing_ps",
+        "channel.delay_period_s",
         "channel.fading_time_s",
         "receiver.tagger_resolution_ps",
         "receiver.clock_offset_ppm",
+        "receiver.clock_wander_ppm",
         "receiver.sync_divider",
         "receiver.sync_detection_probability",
         "security.proof",

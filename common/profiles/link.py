@@ -112,6 +112,8 @@ class Channel:
         Clicks a second from stray light, all detectors together; they add to the dark counts.
     delay_ps : float
         Propagation delay, picoseconds; a hint, the offset is always searched.
+    delay_swing_ps, delay_period_s : float
+        Temperature lengthens and shortens the fibre: a sine of this amplitude and period in the delay; only the emulated fibre asks for it.
     """
 
     loss_db: Annotated[float, Field(ge=0.0, le=1000.0)]
@@ -124,6 +126,8 @@ class Channel:
     visibility: Probability = 1.0
     background_hz: NonNegative = 0.0
     delay_ps: Annotated[float, Field(ge=-1e15, le=1e15)] = 0.0
+    delay_swing_ps: Annotated[float, Field(ge=0.0, le=1e9)] = 0.0
+    delay_period_s: Annotated[float, Field(ge=60.0)] = 86_400.0
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -148,6 +152,8 @@ class Receiver:
         Time tags are multiples of this.
     clock_offset_ppm : float
         How much faster Bob's clock runs than Alice's, parts per million.
+    clock_wander_ppm : float
+        Random walk of that: standard deviation of its change in a second; only the emulated receiver asks for it.
     time_bin_separation_ps : float
         Delay of the interferometer, which is the time from early to late; 0 without time bins.
     sync_divider : int
@@ -166,6 +172,7 @@ class Receiver:
     gate_ps: Positive | None = None
     tagger_resolution_ps: Positive = 1.0
     clock_offset_ppm: Annotated[float, Field(ge=-200.0, le=200.0)] = 0.0
+    clock_wander_ppm: Annotated[float, Field(ge=0.0, le=0.01)] = 0.0
     time_bin_separation_ps: NonNegative = 0.0
     sync_divider: Annotated[int, Field(ge=0)] = 0
     sync_detection_probability: Probability = 0.0

@@ -58,7 +58,7 @@ def thinned(emulation: Emulation, share: float, generator: np.random.Generator) 
     )
 
 
-def start(name: str, seed: int, seconds: float, detections_per_second: float, *, by_photons: bool = False) -> Start:
+def start(name: str, seed: int, seconds: float, detections_per_second: float, *settings: str, by_photons: bool = False) -> Start:
     """Start the clock of a link once.
 
     Parameters
@@ -71,6 +71,8 @@ def start(name: str, seed: int, seconds: float, detections_per_second: float, *,
         Data there is.
     detections_per_second : float
         As many, or what the link has if that is less.
+    settings : str
+        Changes of the profile.
     by_photons : bool
         Whether reference pulses are left out.
 
@@ -81,7 +83,9 @@ def start(name: str, seed: int, seconds: float, detections_per_second: float, *,
     """
     generator = np.random.default_rng([seed, *name.encode()])
     changes = [f"receiver.clock_offset_ppm={generator.uniform(-MOST_PPM, MOST_PPM)}"]
-    profile = load_profile(name, [*changes, *(["receiver.sync_divider=0", "receiver.sync_detection_probability=0"] if by_photons else [])])
+    profile = load_profile(
+        name, [*settings, *changes, *(["receiver.sync_divider=0", "receiver.sync_detection_probability=0"] if by_photons else [])]
+    )
     whole = emulate(profile, seconds, int(generator.integers(1 << 62)), first_slot=int(generator.integers(LATEST_SLOT)))
     present = link_model(profile).probability_detection * profile.source.clock_hz
     run = thinned(whole, min(1.0, detections_per_second / present), generator)

@@ -63,3 +63,35 @@ def test_tags_are_multiples_of_the_resolution_and_unbiased():
 
     assert not (emulation.tags.t_ps % 42).any()
     assert abs(error.mean()) < 1 + 4.9 * 200 / np.sqrt(error.size)
+
+
+def reference_errors_ps(seconds, *settings):
+    """Where the reference pulses lie, less where they would with a perfect clock and a fibre of constant length; one a second."""
+    profile = link("channel.loss_db=80", "receiver.sync_divider=100000000", "receiver.sync_detection_probability=1", *settings)
+    emulation = emulate(profile, seconds, seed=5)
+    chosen = emulation.truth.kind == SYNC
+    return emulation.truth.slot[chosen] / 1e8, (
+        emulation.tags.t_ps[chosen] - emulation.truth.origin_ps - emulation.truth.slot[chosen] * 10_000
+    ).astype(float)
+
+
+def test_a_fibre_that_is_warmed_and_cooled_delays_by_a_sine():
+    at_s, error_ps = reference_errors_ps(90.0, "channel.delay_swing_ps=10000", "channel.delay_period_s=60")
+
+    assert at_s.size == 90
+    assert np.abs(error_ps - 10_000 * np.sin(2 * np.pi * at_s / 60)).max() < 2.0
+
+
+def test_a_clock_that_wanders_changes_its_pace_as_stated_and_jumps_nowhere():
+    _, error_ps = reference_errors_ps(400.0, "receiver.clock_wander_ppm=0.002")
+    changes = np.diff(error_ps, 2)  # of the pace, ppm a second in ps
+
+    assert_mean(changes, 0.0, 2000.0)
+    assert_mean(changes**2, 2000.0**2, np.sqrt(2) * 2000.0**2)
+    assert np.abs(np.diff(error_ps)).max() < 2000.0 * 6 * np.sqrt(400)
+
+
+def test_a_clock_that_does_not_wander_is_as_it_was():
+    plain, still = (emulate(link(*settings), 0.01, seed=6) for settings in ((), ("channel.delay_period_s=100",)))
+
+    assert np.array_equal(plain.tags.t_ps, still.tags.t_ps)

@@ -23,4 +23,4 @@ def test_arrays_of_different_lengths_are_refused():
     with pytest.raises(LocalProtocolError):
         select_bits(words, words[:1])
     with pytest.raises(LocalProtocolError):
-        select_bytes(FOUR, Bits.from_flags(FOUR[:3] & 1))
+        select_bytes(FOUR, Bits.from_flags(np.ones(3, np.uint8)))
