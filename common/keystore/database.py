@@ -325,6 +325,7 @@ def _ensure_private(path: Path) -> None:
 
 
 def _locked(path: Path) -> int:
+    path = path.resolve()  # one lock a file, by whatever name it is opened
     lock = path.with_name(path.name + ".lock")
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
