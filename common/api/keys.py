@@ -22,18 +22,18 @@ ETSI GS QKD 014 V1.1.1 (2019-02), clauses 5 (methods) and 6 (data formats).
 from __future__ import annotations
 
 import base64
-import binascii
 import http.client
 import json
 import select
 import ssl
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 from urllib.parse import quote, urlsplit
 
 from common.errors import (
@@ -45,6 +45,9 @@ from common.errors import (
     QuotaExhaustedError,
     TransportError,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 ANSWER_SECONDS = 30.0
 """How long an answer may take."""
@@ -330,7 +333,7 @@ class KeyClient:
                 extension = entry.get("key_extension") or {}
                 secret = bytearray(base64.b64decode(entry["key"], validate=True))
                 keys.append(Key(str(entry["key_ID"]), secret, tuple(extension.get("provenance", ()))))
-        except (KeyError, TypeError, AttributeError, binascii.Error):
+        except (KeyError, TypeError, AttributeError, ValueError):
             self._give_up(keys, "gave an answer that is no key container")
         return keys
 
@@ -350,7 +353,7 @@ class KeyClient:
                     raise
         try:
             said = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             said = None
         content[:] = bytes(len(content))
         if not isinstance(said, dict):
@@ -381,6 +384,11 @@ class KeyClient:
         if self._connection is None:
             self._connection = http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_seconds, context=self._context)
         try:
+            if self._connection.sock is None:
+                self._connection.connect()
+            if isinstance(self._connection.sock, _TimedSocket):
+                self._connection.sock.settimeout(self._timeout_seconds)
+                self._connection.sock.ends_at = time.monotonic() + self._timeout_seconds
             yield self._connection
         except BaseException as broken:
             self.close()
@@ -397,6 +405,27 @@ class KeyClient:
             raise
 
 
+class _TimedSocket(ssl.SSLSocket):
+    """Receives up to a moment: a timeout alone begins anew with every byte of a node that drips.
+
+    Attributes
+    ----------
+    ends_at : float | None
+        Monotonic; None before the first request.
+    """
+
+    ends_at: float | None = None
+
+    def recv_into(self, buffer: Buffer, nbytes: int | None = None, flags: int = 0) -> int:
+        """Receive into ``buffer``, at most ``nbytes`` bytes with ``flags``; return how many came."""
+        if self.ends_at is not None:
+            left_seconds = self.ends_at - time.monotonic()
+            if left_seconds <= 0.0:
+                raise TimeoutError("the answer is too slow")
+            self.settimeout(left_seconds)
+        return super().recv_into(buffer, nbytes, flags)
+
+
 def _host_of(address: str) -> tuple[str, int]:
     wrong = ConfigurationError(f"address {address!r}: write https://HOST:PORT")
     try:
@@ -411,6 +440,7 @@ def _host_of(address: str) -> tuple[str, int]:
 
 def _context(certificate: Path | str, key: Path | str, authority: Path | str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = _TimedSocket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_verify_locations(authority)
@@ -425,7 +455,11 @@ def _context(certificate: Path | str, key: Path | str, authority: Path | str) ->
 
 def _is_ended(connection: http.client.HTTPSConnection) -> bool:
     """Whether the node has hung up since the last answer: something can be read, and nothing was asked."""
-    return connection.sock is not None and bool(select.select([connection.sock], [], [], 0)[0])
+    if connection.sock is None:
+        return False
+    waiting = select.poll()  # select knows no descriptor above 1023
+    waiting.register(connection.sock, select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _path(sae: str, action: str) -> str:
