@@ -248,10 +248,13 @@ class Database:
         KeyStoreError
             If the disk has no room for a second copy, or somebody else is reading the file.
         """
+        folder = str(self.path.resolve().parent).replace("'", "''")
         self.rows("PRAGMA temp_store = FILE")  # in memory a second copy may be too large
+        self.rows(f"PRAGMA temp_store_directory = '{folder}'")  # on no other disk, which would keep wraps that are destroyed here later
         try:
             self.rows("VACUUM")
         finally:
+            self.rows("PRAGMA temp_store_directory = ''")
             self.rows("PRAGMA temp_store = MEMORY")
         ((is_busy, _, _),) = self.integers("PRAGMA wal_checkpoint(TRUNCATE)")
         if is_busy:

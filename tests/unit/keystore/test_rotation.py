@@ -1,7 +1,9 @@
 """A store under a fresh master key holds all it held, and the old master key opens nothing of it."""
 
+import contextlib
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -128,6 +130,25 @@ def test_no_byte_of_an_old_wrap_or_of_the_old_key_is_left_in_any_file(store, tmp
     assert all(wrap in on_disk for wrap in wraps(store))
     assert not any(wrap[at : at + 12] in on_disk for wrap in old for at in range(0, 60, 12))
     assert OLD_KEY not in on_disk
+
+
+def test_what_is_written_on_the_way_lies_beside_the_store(store, tmp_path, monkeypatch):
+    with closing(opened(store)) as bob:
+        bob.apply(OpenBlock(4))
+        bob.apply(StageKeys({4: secret(4, 64 << 20)}))  # more than fits in memory
+    write_anew, seen = Database.write_anew, set()
+
+    def look():
+        with contextlib.suppress(OSError):
+            seen.update(target.parent for entry in Path("/proc/self/fd").iterdir() if "etilqs" in (target := entry.readlink()).name)
+
+    def watched(database):
+        database._connection.set_progress_handler(look, 20)
+        write_anew(database)
+
+    monkeypatch.setattr(Database, "write_anew", watched)
+    rotate(store, tmp_path / "master.key")
+    assert seen == {tmp_path}
 
 
 def test_a_store_that_is_open_is_not_touched(store, tmp_path):
