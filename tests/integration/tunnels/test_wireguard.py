@@ -52,13 +52,13 @@ def test_both_ends_change_to_the_same_keys_one_after_the_other(ends):
     alice, bob = ends
     bob.start()
     alice.start()
-    said = []
-    wait_until(
-        lambda: same(alice, bob, 3) and (said.append(alice.status()["sae-bob"]) or said[-1]["settled"]),
-        "three keys at both ends, and an end that knows",
-        alice,
-        bob,
-    )
+    said: list[dict] = []
+
+    def settled():
+        said.append(alice.status()["sae-bob"])
+        return said[-1]["settled"]
+
+    wait_until(lambda: same(alice, bob, 3) and settled(), "three keys at both ends, and an end that knows", alice, bob)
     status = said[-1]
 
     assert len(set(alice.installed())) == len(alice.installed())

@@ -136,7 +136,7 @@ def test_what_is_written_on_the_way_lies_beside_the_store(store, tmp_path, monke
     with closing(opened(store)) as bob:
         bob.apply(OpenBlock(4))
         bob.apply(StageKeys({4: secret(4, 64 << 20)}))  # more than fits in memory
-    write_anew, seen = Database.write_anew, set()
+    write_anew, seen = Database.write_anew, set[Path]()
 
     def look():
         with contextlib.suppress(OSError):
