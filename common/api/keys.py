@@ -22,11 +22,10 @@ ETSI GS QKD 014 V1.1.1 (2019-02), clauses 5 (methods) and 6 (data formats).
 from __future__ import annotations
 
 import base64
-import binascii
 import http.client
 import json
-import select
 import ssl
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,8 +33,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
+from common.api.secured import TimedSocket, context_of, host_of, is_ended, reason_of
 from common.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -145,9 +145,9 @@ class KeyClient:
         timeout_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._address = address
-        self._host, self._port = _host_of(address)
+        self._host, self._port = host_of(address)
         self._timeout_seconds = timeout_seconds
-        self._context = _context(certificate, key, authority)
+        self._context = context_of(certificate, key, authority)
         self._connection: http.client.HTTPSConnection | None = None
 
     def __enter__(self) -> Self:
@@ -330,7 +330,7 @@ class KeyClient:
                 extension = entry.get("key_extension") or {}
                 secret = bytearray(base64.b64decode(entry["key"], validate=True))
                 keys.append(Key(str(entry["key_ID"]), secret, tuple(extension.get("provenance", ()))))
-        except (KeyError, TypeError, AttributeError, binascii.Error):
+        except (KeyError, TypeError, AttributeError, ValueError):
             self._give_up(keys, "gave an answer that is no key container")
         return keys
 
@@ -350,7 +350,7 @@ class KeyClient:
                     raise
         try:
             said = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             said = None
         content[:] = bytes(len(content))
         if not isinstance(said, dict):
@@ -376,11 +376,16 @@ class KeyClient:
     @contextmanager
     def _connected(self) -> Iterator[http.client.HTTPSConnection]:
         """Give the connection, opened anew where the node has hung up; whatever breaks it is one error."""
-        if self._connection is not None and _is_ended(self._connection):
+        if self._connection is not None and is_ended(self._connection):
             self.close()
         if self._connection is None:
             self._connection = http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_seconds, context=self._context)
         try:
+            if self._connection.sock is None:
+                self._connection.connect()
+            if isinstance(self._connection.sock, TimedSocket):
+                self._connection.sock.settimeout(self._timeout_seconds)
+                self._connection.sock.ends_at = time.monotonic() + self._timeout_seconds
             yield self._connection
         except BaseException as broken:
             self.close()
@@ -390,42 +395,11 @@ class KeyClient:
                 ) from None
             if isinstance(broken, ssl.SSLError):
                 raise AuthenticationError(
-                    f"the node at {self._address} ended the handshake ({_reason(broken)}): it wants a certificate of its own authority"
+                    f"the node at {self._address} ended the handshake ({reason_of(broken)}): it wants a certificate of its own authority"
                 ) from None
             if isinstance(broken, (OSError, http.client.HTTPException)):
-                raise TransportError(f"no answer from the node at {self._address}: {_reason(broken)}") from None
+                raise TransportError(f"no answer from the node at {self._address}: {reason_of(broken)}") from None
             raise
-
-
-def _host_of(address: str) -> tuple[str, int]:
-    wrong = ConfigurationError(f"address {address!r}: write https://HOST:PORT")
-    try:
-        parts = urlsplit(address)
-        port = parts.port
-    except ValueError:
-        raise wrong from None
-    if parts.scheme != "https" or not parts.hostname or port is None or parts.path.strip("/") or parts.query or parts.username:
-        raise wrong
-    return parts.hostname, port
-
-
-def _context(certificate: Path | str, key: Path | str, authority: Path | str) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_verify_locations(authority)
-    except (OSError, ssl.SSLError) as refused:
-        raise ConfigurationError(f"authority {authority}: {_reason(refused)}") from None
-    try:
-        context.load_cert_chain(certificate, key, password=lambda: "")  # a key under a password is refused; nobody sits there to type it
-    except (OSError, ssl.SSLError) as refused:
-        raise ConfigurationError(f"certificate {certificate}, key {key}: {_reason(refused)}") from None
-    return context
-
-
-def _is_ended(connection: http.client.HTTPSConnection) -> bool:
-    """Whether the node has hung up since the last answer: something can be read, and nothing was asked."""
-    return connection.sock is not None and bool(select.select([connection.sock], [], [], 0)[0])
 
 
 def _path(sae: str, action: str) -> str:
@@ -468,12 +442,3 @@ def _refused(status: int, said: dict[str, Any]) -> Exception:
 
 def _count(value: object) -> int | None:
     return value if type(value) is int and value >= 0 else None
-
-
-def _reason(refused: Exception) -> str:
-    """Say in a few words what OpenSSL or the system did not like."""
-    if isinstance(refused, ssl.SSLError) and refused.reason:
-        return str(refused.reason).lower().replace("_", " ")
-    if isinstance(refused, TimeoutError):
-        return "none came in time"
-    return (refused.strerror if isinstance(refused, OSError) else None) or str(refused) or type(refused).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -137,10 +138,9 @@ def rotate(*, config: Path, master_key: Path | None, as_json: bool) -> None:
             f"store.master_key = {settings.store.master_key!r} is no file: name the one behind it with --master-key, which is replaced"
         )
     store = settings.resolved(settings.store.path)
-    done = rotate_store(store, key_file)
-    trail = AuditTrail(settings.resolved(settings.node.state) / "audit.jsonl")
-    trail.record("master key rotated", data_keys=done.count_wraps, damaged_blocks=len(done.damaged_blocks))
-    trail.close()
+    with closing(AuditTrail(settings.resolved(settings.node.state) / "audit.jsonl")) as trail:  # what cannot be noted is not done
+        done = rotate_store(store, key_file)
+        trail.record("master key rotated", data_keys=done.count_wraps, damaged_blocks=len(done.damaged_blocks))
     report = {
         "store": str(store),
         "master_key": str(key_file),

@@ -10,6 +10,7 @@ import click
 
 from common.errors import QkdError
 from common.service.exits import exit_status
+from common.service.hardening import forbid_dumps
 
 __all__ = ["COMMANDS", "exit_status", "main", "qkd", "run"]
 
@@ -62,13 +63,17 @@ def qkd() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run ``qkd`` and exit.
+    """Run ``qkd`` in a process of its own, of which nobody takes a dump, and exit.
 
     Parameters
     ----------
     arguments : list[str] | None
         In place of the command line.
     """
+    try:
+        forbid_dumps()
+    except OSError as refused:
+        click.echo(f"qkd: core dumps are not forbidden: {refused.strerror}", err=True)
     sys.exit(run(arguments))
 
 

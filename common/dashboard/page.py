@@ -14,6 +14,7 @@ from common.dashboard.charts import Line, chart, histogram
 from common.dashboard.trend import SPANS, Trend
 from common.observability.alarms import Alarm
 from common.observability.metrics import Status, at
+from common.security.certified import Verdict
 
 SHOWN_BLOCKS = 12
 """Newest blocks in the table."""
@@ -177,6 +178,7 @@ def _figures(status: Status) -> str:
         ("Key in store", f"{_count(sum(status['store']['pools'].values()))} bits", f"of {_count(status['store']['capacity_bits'])}"),
         ("Authentication reserve", f"{reserve['pairs']} pairs{warning}", f"refilled below {reserve['target_pairs']}"),
         ("Blocks", f"{status['blocks_kept']} kept", f"{sum(status['blocks_discarded'].values())} discarded"),
+        ("Monitors", *_monitored(at(status, "monitors") or {})),
         ("Round trip", _number(at(status, "pace.round_trip_ms"), "ms"), f"reconciled by {status['pace']['method'] or NOTHING}"),
     ]
     if status.get("stream", {}).get("clock"):
@@ -193,6 +195,24 @@ def _figures(status: Status) -> str:
         f"<div><dt>{escape(name)}</dt><dd>{escape(value)}<small>{escape(beside)}</small></dd></div>" for name, value, beside in figures
     )
     return f"<dl class=tiles>{tiles}</dl>"
+
+
+def _monitored(monitors: Status) -> tuple[str, str]:
+    """Say whether devices are within their certified ranges, and what is known of it."""
+    if not monitors.get("watched"):
+        return "none", "the link's profile certifies no ranges"
+    if monitors["alarm"] is not None:
+        return "NO KEY", monitors["alarm"]
+    if not (readings := monitors["readings"]):
+        return NOTHING, "nothing read at this end"
+    undecided = sum(reading["verdict"] == Verdict.UNDECIDED for reading in readings)
+    return "in range", f"{len(readings)} readings, {undecided} undecided"
+
+
+def _reading(reading: Mapping[str, Any]) -> str:
+    """Write what a monitor read beside its range."""
+    low, high = reading["certified"]
+    return f"{_number(reading['value'], 'of')} {low:g} to {high:g}, {reading['verdict']}"
 
 
 def _charts(seen: Seen, span: str) -> str:
@@ -285,6 +305,7 @@ def _details(status: Status) -> str:
     parts = [
         _table("Key left, bits", {name: _count(bits) for name, bits in status["store"]["pools"].items()}),
         _table("Refused", {name.replace("_", " "): _count(count) for name, count in status["refused"].items()}),
+        _table("Monitors", {reading["name"]: _reading(reading) for reading in at(status, "monitors.readings") or ()}),
         _table("Discarded", {name: _count(count) for name, count in status["blocks_discarded"].items()}),
     ]
     failure = status["session"]["last_failure"]

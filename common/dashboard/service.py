@@ -55,7 +55,7 @@ class Dashboard:
         self._seen_at = -FRESH_SECONDS
         self._looking = asyncio.Lock()
         host, _, port = settings.bind.rpartition(":")
-        self._web = Web(host.strip("[]"), int(port), self)
+        self._web = Web(host.strip("[]"), int(port), self, settings.names)
         self._watcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

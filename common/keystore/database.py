@@ -248,10 +248,13 @@ class Database:
         KeyStoreError
             If the disk has no room for a second copy, or somebody else is reading the file.
         """
+        folder = str(self.path.resolve().parent).replace("'", "''")
         self.rows("PRAGMA temp_store = FILE")  # in memory a second copy may be too large
+        self.rows(f"PRAGMA temp_store_directory = '{folder}'")  # on no other disk, which would keep wraps that are destroyed here later
         try:
             self.rows("VACUUM")
         finally:
+            self.rows("PRAGMA temp_store_directory = ''")
             self.rows("PRAGMA temp_store = MEMORY")
         ((is_busy, _, _),) = self.integers("PRAGMA wal_checkpoint(TRUNCATE)")
         if is_busy:
@@ -325,6 +328,7 @@ def _ensure_private(path: Path) -> None:
 
 
 def _locked(path: Path) -> int:
+    path = path.resolve()  # one lock a file, by whatever name it is opened
     lock = path.with_name(path.name + ".lock")
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)

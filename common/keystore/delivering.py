@@ -288,8 +288,7 @@ class Delivering(HandingOut):
         try:
             named, in_order = ordered_pieces(announced.pieces)
             total = sum(piece.count_bytes for piece in named)
-            check_request(pool, self._owner, self._owner.peer, total, PURPOSE)
-            if total != sum(order.total_bytes for order in announced.orders) or total > MOST_TAKEN_BYTES:
+            if total != sum(order.total_bytes for order in announced.orders) or not 0 < total <= MOST_TAKEN_BYTES:
                 return KeyNotFoundError(f"{pool.value}: the pieces are {total} bytes long, the keys to be held are not")
             if self._count_held is None:
                 self._count_held = self._database.integer("SELECT COUNT(*) FROM held_keys")

@@ -13,11 +13,14 @@ rotation that was interrupted is either completed or never happened.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from common.errors import ConfigurationError, KeyStoreError
 from common.keystore.contexts import master_check_context
@@ -119,7 +122,7 @@ def finish(store: Path, key_file: Path) -> None:
             database.write_anew()
             _take_place(fresh_file, key_file)
         elif _is_key_of(database, key_file):
-            fresh_file.unlink()  # the store was not reached: nothing is sealed with the fresh key
+            fresh_file.unlink(missing_ok=True)  # the store was not reached: nothing is sealed with the fresh key
         else:
             raise ConfigurationError(f"{store}: neither {key_file} nor {fresh_file} is the master key this store was sealed with")
 
@@ -186,17 +189,26 @@ def _write_private(path: Path, content: bytes, like: Path) -> None:
 
 
 def _take_place(fresh_file: Path, key_file: Path) -> None:
-    """Put the fresh key in the place of the old one, and overwrite that."""
+    """Put the fresh key in the place of the old one, and overwrite that; of a file that was put there meanwhile nothing is overwritten."""
     try:
-        old = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-        with os.fdopen(old, "wb") as overwritten:
+        with _old_key(key_file, fresh_file.stat().st_uid) as overwritten:
             fresh_file.replace(key_file)
             _sync_folder(key_file.parent)
-            overwritten.write(bytes(os.fstat(old).st_size))
+            overwritten.write(bytes(os.fstat(overwritten.fileno()).st_size))
             overwritten.flush()
-            os.fsync(old)
+            os.fsync(overwritten)
     except OSError as refused:
         raise ConfigurationError(f"master key {key_file}: {refused.strerror}; {fresh_file} is to take its place") from None
+
+
+def _old_key(key_file: Path, owner: int) -> BinaryIO:
+    """Open the file whose place is taken: no link, for it would be followed, and of the same ``owner``; a new one where it is gone."""
+    descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or (status.st_size and status.st_uid != owner):
+        os.close(descriptor)
+        raise PermissionError(errno.EPERM, "another file lies there now")
+    return os.fdopen(descriptor, "wb")
 
 
 def _sync_folder(folder: Path) -> None:

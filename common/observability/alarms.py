@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from common.errors import AbortReason
 from common.observability.metrics import METRICS, Series
 
 Measured: TypeAlias = Mapping[str, Series]
@@ -121,6 +122,17 @@ ALARMS: tuple[Alarm, ...] = (
         0,
         "A block gave no key.",
         "Its reason stands in the label, in `qkd status` and in the log; an error rate that high may be an eavesdropper.",
+        grows=True,
+    ),
+    Alarm(
+        "QkdMonitorOutOfRange",
+        "critical",
+        "qkd_blocks_discarded_total",
+        ">",
+        0,
+        "A device is out of its certified range, so that its blocks give no key.",
+        "`qkd status` at Bob shows the readings: stray light, a detector that ages or is blinded, another loss than the profile's?",
+        only=tuple(reason.label for reason in AbortReason if reason.is_monitor),
         grows=True,
     ),
     Alarm(

@@ -124,7 +124,28 @@ def _count(path: str) -> Callable[[Status], Series]:
     return read
 
 
-LINK, KEY, PEER, STREAM, STORE, DELIVERY, NODE = "Link", "Key", "Peer", "Stream and clock", "Key store", "Key delivery", "Node"
+def _readings(field: str, place: int | None = None) -> Callable[[Status], Series]:
+    """Read a number of each monitor's latest reading, or a ``place`` of a list there."""
+
+    def read(status: Status) -> Series:
+        found: Series = {}
+        for reading in at(status, "monitors.readings") or ():
+            value = reading[field] if place is None else reading[field][place]
+            if isinstance(value, (int, float)):
+                found[(str(reading["name"]),)] = float(value)
+        return found
+
+    return read
+
+
+def _stops_key(status: Status) -> Series:
+    """Read 1 while a monitor stops the key, 0 while none does, and nothing where no status says so."""
+    monitors = at(status, "monitors")
+    return {} if monitors is None else {(): float(monitors["alarm"] is not None)}
+
+
+LINK, KEY, PEER, STREAM, MONITORS = "Link", "Key", "Peer", "Stream and clock", "Monitors"
+STORE, DELIVERY, NODE = "Key store", "Key delivery", "Node"
 
 METRICS: tuple[Metric, ...] = (
     Metric("qkd_session_distilling", "gauge", LINK, "1 while the session distils key.", _is("session.state", "distilling")),
@@ -228,6 +249,28 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("qkd_clock_lock_losses_total", "counter", STREAM, "How often the clock was lost.", _one("stream.counts.lock_losses")),
     Metric("qkd_gate_width_seconds", "gauge", STREAM, "Width of the gate around each pulse.", _one("stream.gate.width_ps", 1e-12)),
+    Metric("qkd_monitors_watched", "gauge", MONITORS, "Ranges that the link's profile certifies.", _count("monitors.watched")),
+    Metric(
+        "qkd_monitors_stop_key",
+        "gauge",
+        MONITORS,
+        "1 while a monitor of either end is out of its certified range: the latest block was given up for it.",
+        _stops_key,
+    ),
+    Metric(
+        "qkd_monitor_ratio",
+        "gauge",
+        MONITORS,
+        "What each monitor of this end read in the latest block, as a multiple of what the link's profile expects.",
+        _readings("value"),
+        ("monitor",),
+    ),
+    Metric(
+        "qkd_monitor_certified_low_ratio", "gauge", MONITORS, "Lower end of its certified range.", _readings("certified", 0), ("monitor",)
+    ),
+    Metric(
+        "qkd_monitor_certified_high_ratio", "gauge", MONITORS, "Upper end of its certified range.", _readings("certified", 1), ("monitor",)
+    ),
     Metric("qkd_key_left_bytes", "gauge", STORE, "Secret key left, by pool.", _each("store.pools", BYTES_OF_BIT), ("pool",)),
     Metric("qkd_key_capacity_bytes", "gauge", STORE, "Key that the store takes at most.", _one("store.capacity_bits", BYTES_OF_BIT)),
     Metric("qkd_key_store_full", "gauge", STORE, "1 while the store is full and distillation waits.", _one("store.full")),

@@ -258,4 +258,6 @@ def _notes(profile: LinkProfile, mode: Mode, pulses: int | None, wanted: int | N
         )
     if pulses is not None and wanted is not None and pulses == security.maximum_frames * security.frame_pulses and sifted < wanted:
         notes.append(f"the block closes after security.maximum_frames = {security.maximum_frames} with {sifted:.0f} key bits")
+    if profile.monitors is None or not profile.monitors.ranges:
+        notes.append("no monitor stops the key if a device leaves what this profile says of it: give certified ranges (table monitors)")
     return tuple(notes)

@@ -241,9 +241,18 @@ class DeliverySection(Section):
 
 
 class DashboardSection(Section):
-    """Where metrics and health are served, HTTP at ``bind``, ``HOST:PORT``; nothing secret, and nothing can be changed there."""
+    """Where metrics and health are served; nothing secret, and nothing can be changed there.
+
+    Attributes
+    ----------
+    bind : str
+        ``HOST:PORT``, HTTP.
+    names : tuple[str, ...]
+        Names under which it is reached, that of a proxy for one, beside addresses and ``localhost``.
+    """
 
     bind: HostPort = "127.0.0.1:9401"
+    names: tuple[str, ...] = ()
 
 
 class AdminSection(Section):

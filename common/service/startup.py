@@ -5,12 +5,9 @@ Also what a process that holds keys forbids itself (core dumps, files for others
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import importlib.metadata
 import os
-import resource
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -19,10 +16,8 @@ from common.distillation.recipe import Recipe
 from common.errors import ConfigurationError
 from common.observability.logs import logger
 from common.profiles.link import LinkProfile, load_profile
+from common.service.hardening import forbid_dumps
 from common.service.settings import NodeSettings
-
-PR_SET_DUMPABLE = 4
-"""prctl(2): whether the process may be dumped or traced."""
 
 
 def check_packages(package: ModuleType | None = None) -> None:
@@ -51,9 +46,10 @@ def check_packages(package: ModuleType | None = None) -> None:
 def harden() -> None:
     """Forbid core dumps and tracing, and files that others can read: what this process holds must not outlive it."""
     os.umask(0o077)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux" and ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
-        logger("startup").warning("core dumps are not forbidden", error=os.strerror(ctypes.get_errno()))
+    try:
+        forbid_dumps()
+    except OSError as refused:
+        logger("startup").warning("core dumps are not forbidden", error=refused.strerror)
 
 
 def settle_memory() -> None:

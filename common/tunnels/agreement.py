@@ -18,7 +18,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
-from common.tunnels.messages import Check, Held, Hold, Question, Refused, Reply, State, Use, Used
+from common.errors import RemoteProtocolError
+from common.tunnels.messages import LAST_ROUND, Check, Held, Hold, Question, Refused, Reply, State, Use, Used
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +118,18 @@ class Orderer:
         -------
         bool
             Whether all that was to be done is done; if not, call it again after a pause.
+
+        Raises
+        ------
+        RemoteProtocolError
+            If the other end has heard of the last round there is.
         """
         if self._offer is None:
             reply: Reply | None = yield Ask(Check())
             if not isinstance(reply, State):
                 return False
+            if reply.highest == LAST_ROUND:
+                raise RemoteProtocolError("the other end has heard of a round so high that no round is left: start it anew")
             self._highest = max(self._highest, reply.highest)
             self.peer_used = reply.used
             if not (is_due or is_failing or reply.is_failing or not self.is_settled):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import re
 import ssl
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +13,7 @@ from urllib.parse import quote
 import aiohttp
 
 from common.errors import AuthenticationError, KeyExhaustedError, KeyNotFoundError, QkdError, RemoteProtocolError, TransportError
+from common.tunnels.messages import KEY_ID
 from common.tunnels.settings import KEY_BYTES
 
 MOST_ANSWER_BYTES = 1 << 16
@@ -110,9 +111,12 @@ def _key(content: bytes, address: str) -> tuple[str, bytearray]:
     try:
         (entry,) = json.loads(content)["keys"]
         key_id, key = entry["key_ID"], bytearray(base64.b64decode(entry["key"], validate=True))
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise RemoteProtocolError(f"node {address}: answered what is no key container") from None
-    if len(key) != KEY_BYTES or not isinstance(key_id, str):
+    if not isinstance(key_id, str) or not re.fullmatch(KEY_ID, key_id.lower()):
+        key[:] = bytes(len(key))
+        raise RemoteProtocolError(f"node {address}: answered a key whose number is no UUID")
+    if len(key) != KEY_BYTES:
         raise RemoteProtocolError(f"node {address}: answered a key of {len(key)} bytes, asked for were {KEY_BYTES}")
     return key_id.lower(), key
 
@@ -120,8 +124,8 @@ def _key(content: bytes, address: str) -> tuple[str, bytearray]:
 def _refusal(status: int, content: bytes, address: str) -> QkdError:
     """Return what a refusal of the node means."""
     try:
-        said = str(json.loads(content)["message"])[:200]
-    except (ValueError, KeyError, TypeError):
+        said = "".join(letter if " " <= letter <= "~" else "?" for letter in str(json.loads(content)["message"])[:200])
+    except (ValueError, KeyError, TypeError, RecursionError):
         said = f"HTTP status {status}"
     text = f"node {address}: {said}"
     if status == 401:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import cast
@@ -26,6 +27,12 @@ HANDSHAKE_SECONDS = 5.0
 
 MOST_CONNECTIONS = 64
 """Connections at a time, handshakes included."""
+
+MOST_HANDSHAKES_OF_ONE = 32
+"""Handshakes at a time with one address."""
+
+MOST_OF_ONE = 4
+"""Questions of one peer at a time; it asks one after the other."""
 
 
 class Credentials:
@@ -189,6 +196,8 @@ class Listener:
         self._listening: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._count_open = 0
+        self._shaking: Counter[str] = Counter()
+        self._asking: Counter[str] = Counter()
         self._log = SparingLogger("tunnels")
 
     async def start(self) -> None:
@@ -230,11 +239,12 @@ class Listener:
                 self._log.warning("connection not accepted", error=refused)
                 await asyncio.sleep(0.1)
                 continue
-            if self._count_open >= MOST_CONNECTIONS:
+            if self._count_open >= MOST_CONNECTIONS or self._shaking[str(address[0])] >= MOST_HANDSHAKES_OF_ONE:
                 self._refuse("too many connections", str(address[0]))
                 connection.close()
                 continue
             self._count_open += 1
+            self._shaking[str(address[0])] += 1
             self._begin(self._serve(connection, str(address[0])))
 
     async def _serve(self, connection: socket.socket, address: str) -> None:
@@ -244,20 +254,25 @@ class Listener:
         try:
             async with asyncio.timeout(2 * HANDSHAKE_SECONDS):
                 protocol = asyncio.StreamReaderProtocol(reader)
-                transport, _ = await loop.connect_accepted_socket(
-                    lambda: protocol, connection, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS, ssl_shutdown_timeout=1.0
-                )
+                try:
+                    transport, _ = await loop.connect_accepted_socket(
+                        lambda: protocol, connection, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_SECONDS, ssl_shutdown_timeout=1.0
+                    )
+                finally:
+                    _less(self._shaking, address)
                 writer = asyncio.StreamWriter(transport, protocol, reader, loop)
                 peer = self._peers.of(transport.get_extra_info("ssl_object"))
                 if peer is None:
                     self._refuse("a certificate that is no peer's", address)
                     return
-                asked = question(await reader.readuntil())
-            if (answered := await self._answer(peer, asked)) is not None:
-                writer.write(encoded(answered))
-                with contextlib.suppress(OSError):  # the other end hangs up once it has read; whether it did shows in its next question
-                    async with asyncio.timeout(HANDSHAKE_SECONDS):
-                        await reader.read(1)
+                if self._asking[peer] >= MOST_OF_ONE:
+                    self._refuse("too many questions of one peer", address)
+                    return
+            self._asking[peer] += 1
+            try:
+                await self._converse(peer, reader, writer)
+            finally:
+                _less(self._asking, peer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, QkdError) as broken:
             self._refuse(_reason(broken) if isinstance(broken, OSError) else str(broken), address)
         except Exception as bug:  # noqa: BLE001 - one connection must not end the others
@@ -268,6 +283,15 @@ class Listener:
                 await _hang_up(writer)
             connection.close()
 
+    async def _converse(self, peer: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(HANDSHAKE_SECONDS):
+            asked = question(await reader.readuntil())
+        if (answered := await self._answer(peer, asked)) is not None:
+            writer.write(encoded(answered))
+            with contextlib.suppress(OSError):  # the other end hangs up once it has read; whether it did shows in its next question
+                async with asyncio.timeout(HANDSHAKE_SECONDS):
+                    await reader.read(1)
+
     def _refuse(self, reason: str, address: str) -> None:
         self.count_refused += 1
         self._log.warning("connection refused", reason=reason, address=address, refused=self.count_refused)
@@ -276,6 +300,13 @@ class Listener:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _less(counts: Counter[str], name: str) -> None:
+    """Count ``name`` no longer, and forget it with the last one."""
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]
 
 
 async def _hang_up(writer: asyncio.StreamWriter) -> None:

@@ -15,11 +15,16 @@ from common.service.settings import Section
 MOST_BYTES = 1024
 """Longest line, its end included."""
 
-Round = Annotated[int, Field(ge=0, lt=1 << 53)]
-"""Rounds count up from one, whichever end was started anew; zero stands for none. JSON numbers are exact below 2^53."""
+LAST_ROUND = (1 << 53) - 1
+"""JSON numbers are exact up to it."""
 
-KeyId = Annotated[str, Field(pattern="^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Round = Annotated[int, Field(ge=0, le=LAST_ROUND)]
+"""Rounds count up from one, whichever end was started anew; zero stands for none."""
+
+KEY_ID = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 """Number of a key, a UUID as nodes write it."""
+
+KeyId = Annotated[str, Field(pattern=KEY_ID)]
 
 Reason = Annotated[str, Field(max_length=400)]
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Protocol, TypeVar
 
-from common.errors import KeyNotFoundError, QkdError
+from common.errors import KeyNotFoundError, QkdError, RemoteProtocolError
 from common.observability.logs import logger
 from common.tunnels.agreement import Ask, Drop, Effect, Fetch, Holder, Install, Miss, Order, Orderer
 from common.tunnels.freshness import Freshness
@@ -270,10 +270,17 @@ class Ordering(Upkeep):
         """
         pause = FIRST_PAUSE_SECONDS
         while not stopping.is_set():
-            is_done = await self.drive(self._half.advance(is_due=self.freshness.is_due(now()), is_failing=self.is_failing))
+            is_done = await self._advance()
             pause = FIRST_PAUSE_SECONDS if is_done else min(2 * pause, LONGEST_PAUSE_SECONDS)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), self._settings.check_seconds if is_done else pause / 2)
+
+    async def _advance(self) -> bool:
+        try:
+            return await self.drive(self._half.advance(is_due=self.freshness.is_due(now()), is_failing=self.is_failing))
+        except RemoteProtocolError as broken:
+            self.noted(broken)
+            return False
 
     def report(self) -> dict[str, Any]:
         """Say for the status how the tunnel does."""

@@ -47,7 +47,7 @@ class KeyNodes:
             server.shutdown()
             server.server_close()
 
-    def answer(self, node: str, path: str, asked: dict) -> tuple[int, dict]:
+    def answer(self, node: str, path: str, asked: dict) -> tuple[int, dict | bytes]:
         self.count_asked[node] += 1
         if node in self.refusal:
             status, message = self.refusal[node]
@@ -76,7 +76,7 @@ class KeyNodes:
             def do_POST(self):
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 status, body = nodes.answer(node, self.path, asked)
-                content = json.dumps(body).encode()
+                content = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))

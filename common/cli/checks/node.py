@@ -95,8 +95,16 @@ def check_configuration(config: Path) -> Iterator[Finding]:
         profile, _ = read_link(settings)
     except QkdError as wrong:
         yield fail("link of the node", str(wrong), "the same profile has to lie at both ends: copy it from the other, or provision anew")
+        return
+    yield ok("link of the node", f"{profile.name}: {profile.title}")
+    if profile.monitors is None or not profile.monitors.ranges:
+        yield warn(
+            "monitors",
+            "the link profile certifies no ranges: nothing stops the key if detectors are blinded, or age",
+            "give it the table monitors; docs/explanation/monitors says what it can see",
+        )
     else:
-        yield ok("link of the node", f"{profile.name}: {profile.title}")
+        yield ok("monitors", ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in profile.monitors.ranges.items()))
 
 
 def check_secrets(settings: NodeSettings) -> Iterator[Finding]:
@@ -174,6 +182,8 @@ def check_service(settings: NodeSettings) -> Iterator[Finding]:
         return
     session = said["session"]
     yield ok("service", f"{said['node']} runs: {session['activity']}, peer {'present' if session['peer_present'] else 'absent'}")
+    if (alarm := said["monitors"]["alarm"]) is not None:
+        yield warn("monitors", f"no key: {alarm}", "qkd status at Bob shows the readings; docs/explanation/monitors says what they mean")
     delivery = said.get("delivery")
     if delivery is None:
         return

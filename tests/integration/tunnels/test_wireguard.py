@@ -52,8 +52,14 @@ def test_both_ends_change_to_the_same_keys_one_after_the_other(ends):
     alice, bob = ends
     bob.start()
     alice.start()
-    wait_until(lambda: same(alice, bob, 3), "three keys at both ends", alice, bob)
-    status = alice.status()["sae-bob"]
+    said: list[dict] = []
+
+    def settled():
+        said.append(alice.status()["sae-bob"])
+        return said[-1]["settled"]
+
+    wait_until(lambda: same(alice, bob, 3) and settled(), "three keys at both ends, and an end that knows", alice, bob)
+    status = said[-1]
 
     assert len(set(alice.installed())) == len(alice.installed())
     assert {len(base64.b64decode(key)) for key in alice.installed()} == {32}
@@ -63,7 +69,6 @@ def test_both_ends_change_to_the_same_keys_one_after_the_other(ends):
         assert call["given"].strip() not in " ".join(call["arguments"])
     assert status["half"] == "orders"
     assert status["state"] == "open"
-    assert status["settled"]
     assert not status["in_doubt"]
     assert status["key_age_seconds"] < 6
     for end in ends:

@@ -2,10 +2,14 @@
 
 import contextlib
 import json
+import resource
+import socket
 import ssl
 import threading
+import time
 import uuid
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -237,6 +241,9 @@ def test_an_answer_that_is_lost_is_asked_for_again_where_that_is_safe(ends):
         (200, b'{"keys": [{"key_ID": "1"}]}'),
         (200, b'{"keys": 3}'),
         (200, container(key="not base64")),
+        (200, container(key="\xe4AEC")),
+        (200, b"[" * 100_000),
+        (503, b'{"message": ' * 50_000),
         (200, b'{"keys": []}'),
         (200, container(key="AAE=")),
         (500, b'{"message": "broken"}'),
@@ -246,6 +253,44 @@ def test_an_answer_that_is_lost_is_asked_for_again_where_that_is_safe(ends):
 def test_whatever_a_server_answers_the_error_is_ours(ends, answer):
     with answering(ends.folder, answer) as (address, _), client_of(ends, address) as keys, pytest.raises(TransportError):
         keys.take("sae-bob", 24)
+
+
+def test_an_answer_that_drips_is_given_up_after_the_time_for_all_of_it(ends):
+    def drip(listening, context, stopping):
+        with contextlib.suppress(OSError), context.wrap_socket(listening.accept()[0], server_side=True) as node:
+            node.recv(1 << 16)
+            node.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+            while not stopping.wait(0.1):
+                node.sendall(b"y")
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ends.folder / "alice.crt", ends.folder / "alice.key")
+    stopping = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=drip, args=(listening, context, stopping))
+        thread.start()
+        ends.addresses["other"] = f"https://localhost:{listening.getsockname()[1]}"
+        began = time.monotonic()
+        try:
+            with ends.client("other", as_node="alice", timeout_seconds=1.0) as keys, pytest.raises(TransportError, match="in time"):
+                keys.take("sae-bob", 24)
+            assert time.monotonic() - began < 5.0
+        finally:
+            stopping.set()
+            thread.join()
+
+
+def test_a_program_with_thousands_of_open_files_is_served(ends):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        with contextlib.ExitStack() as open_files, ends.client("alice") as alice:
+            for _ in range(1100):
+                open_files.enter_context(Path("/dev/null").open("rb"))
+            for _ in range(2):
+                alice.take("sae-bob", 64)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_another_key_than_the_one_asked_for_is_not_given(ends):

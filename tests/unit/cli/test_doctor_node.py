@@ -103,6 +103,40 @@ def test_a_setting_that_is_wrong_is_named_and_nothing_else_is_looked_at(nodes):
     assert findings(nodes) == [("fail", f"configuration {nodes / 'alice' / 'config.toml'}: delivery.colour: there is no such setting")]
 
 
+def test_a_link_that_nobody_watches_is_found(nodes):
+    assert findings(nodes, "monitors")[0] == (
+        "ok",
+        "background_ratio 0.5 to 2, efficiency_ratio 0.8 to 1.25, detection_ratio 0 to 1.5, coincidence_ratio 0.4 to 2.5",
+    )
+    link = nodes / "alice" / "link.toml"
+    link.write_text(link.read_text().partition("[monitors]")[0])
+    ((verdict, said),) = findings(nodes, "monitors")
+
+    assert verdict == "warn"
+    assert "nothing stops the key" in said
+
+
+@pytest.mark.parametrize(("alarm", "expected"), [(None, []), ("detector-blinding", [("warn", "no key: detector-blinding")])])
+def test_a_monitor_that_stops_the_key_of_the_service_is_said(nodes, monkeypatch, alarm, expected):
+    class Running:
+        """A service that answers."""
+
+        def __init__(self, _socket):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def ask(self, _command):
+            return {"node": "alice", "session": {"activity": "idle", "peer_present": True}, "monitors": {"alarm": alarm}}
+
+    monkeypatch.setattr("common.service.admin_client.AdminClient", Running)
+    assert findings(nodes, "monitors")[1:] == expected
+
+
 def test_another_link_than_the_agreed_one_is_found(nodes):
     replace(nodes, 'link = "link.toml"', f'link = "link.toml"\ndigest = "{64 * "0"}"')
 

@@ -39,6 +39,7 @@ BLOCK: dict[str, Any] = {
     "ledger": {"single photons": 900},
     "epsilon": {"secrecy": 1e-10},
 }
+READING = {"name": "background", "value": 1.02, "certified": [0.5, 2.0], "verdict": "in range", "reason": None}
 EVIL = "<script>alert(1)</script>"
 
 
@@ -98,6 +99,30 @@ def test_alarms_are_shown_with_what_to_do():
     for alarm in ALARMS[:2]:
         assert alarm.name in words
         assert alarm.advice.replace("`", "") in words
+
+
+@pytest.mark.parametrize(
+    ("alarm", "readings", "said"),
+    [
+        (None, [], "Monitors—nothing read at this end"),
+        (None, [READING], "Monitorsin range1 readings, 0 undecided"),
+        (None, [READING | {"value": None, "verdict": "undecided"}], "Monitorsin range1 readings, 1 undecided"),
+        ("detector-blinding", [READING | {"verdict": "too low"}], "MonitorsNO KEYdetector-blinding"),
+    ],
+)
+def test_monitors_say_whether_they_stop_the_key_and_what_they_read(alarm, readings, said):
+    words = Tags(content(seen(FRESH | {"monitors": {"watched": ["background_ratio"], "alarm": alarm, "readings": readings}}), "10m")).words
+
+    assert said in words
+    for reading in readings:
+        assert f"background{'1.02' if reading['value'] else '—'}" in words
+        assert f"0.5 to 2, {reading['verdict']}" in words
+
+
+def test_a_link_that_is_not_watched_says_so():
+    words = Tags(content(seen(FRESH | {"monitors": {"watched": [], "alarm": None, "readings": []}}), "10m")).words
+
+    assert "the link's profile certifies no ranges" in words
 
 
 @pytest.mark.parametrize("where", ["title", "link", "reason", "failure", "pool"])

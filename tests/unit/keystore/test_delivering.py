@@ -199,6 +199,18 @@ def test_pieces_that_are_not_as_long_as_the_keys_are_refused(pair, length):
     assert isinstance(pair.bob.serve(Round(announcements=(wrong,))).held[0], KeyNotFoundError)
 
 
+def test_an_announcement_of_more_than_any_store_holds_leaves_the_others_of_its_round_alone(pair):
+    """A peer that lies costs no application of this end its answer."""
+    asked = order()
+    (keys,) = pair.deliver(asked)
+    pieces = tuple(Piece(block, 0, 1 << 40) for block in range(1, 9))
+    endless = Announcement(pieces, (Order((os.urandom(16),), 8 << 40, "master", ("slave",)),))
+
+    served = pair.bob.serve(Round(announcements=(endless,), collections=(collection(asked),), repeat_seconds=WINDOW))
+    assert isinstance(served.held[0], KeyNotFoundError)
+    assert served.collected == (keys,)
+
+
 def test_one_announcement_that_is_refused_leaves_the_others_of_its_round_alone(pair):
     first, second = order(), order()
     one, two = (pair.alice.serve(Round((asked,))).allotment for asked in (first, second))

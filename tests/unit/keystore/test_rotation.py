@@ -1,7 +1,9 @@
 """A store under a fresh master key holds all it held, and the old master key opens nothing of it."""
 
+import contextlib
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from common.channel.pairs import next_hash_key
 from common.conversation.operations import MeetPeer, OpenBlock, StageKeys
 from common.errors import ConfigurationError, KeyStoreError
 from common.keystore import check
+from common.keystore.database import Database
 from common.keystore.interface import Piece
 from common.keystore.orders import Announcement, Collection, Order, Round
 from common.keystore.ownership import OwnershipRule, Pool
@@ -129,6 +132,25 @@ def test_no_byte_of_an_old_wrap_or_of_the_old_key_is_left_in_any_file(store, tmp
     assert OLD_KEY not in on_disk
 
 
+def test_what_is_written_on_the_way_lies_beside_the_store(store, tmp_path, monkeypatch):
+    with closing(opened(store)) as bob:
+        bob.apply(OpenBlock(4))
+        bob.apply(StageKeys({4: secret(4, 64 << 20)}))  # more than fits in memory
+    write_anew, seen = Database.write_anew, set[Path]()
+
+    def look():
+        with contextlib.suppress(OSError):
+            seen.update(target.parent for entry in Path("/proc/self/fd").iterdir() if "etilqs" in (target := entry.readlink()).name)
+
+    def watched(database):
+        database._connection.set_progress_handler(look, 20)
+        write_anew(database)
+
+    monkeypatch.setattr(Database, "write_anew", watched)
+    rotate(store, tmp_path / "master.key")
+    assert seen == {tmp_path}
+
+
 def test_a_store_that_is_open_is_not_touched(store, tmp_path):
     before = wraps(store)
     with closing(opened(store)), pytest.raises(ConfigurationError, match="open in another process"):
@@ -169,6 +191,36 @@ def test_a_link_to_the_key_stays_a_link(store, tmp_path):
 
     assert (tmp_path / "master.key").is_symlink()
     opened(store).close()
+
+
+def test_a_file_put_in_the_place_of_the_key_meanwhile_is_not_overwritten(store, tmp_path, monkeypatch):
+    other, write_anew = tmp_path / "other", Database.write_anew
+    other.write_bytes(b"nothing of ours")
+
+    def swapped(database):
+        write_anew(database)
+        (tmp_path / "master.key").unlink()
+        (tmp_path / "master.key").symlink_to(other)
+
+    monkeypatch.setattr(Database, "write_anew", swapped)
+    with pytest.raises(ConfigurationError, match=r"master\.key: .*master\.key\.new is to take its place"):
+        rotate(store, tmp_path / "master.key")
+    assert other.read_bytes() == b"nothing of ours"
+
+
+def test_an_old_key_that_is_gone_keeps_no_rotation_from_its_end(store, tmp_path):
+    (tmp_path / "master.key").rename(tmp_path / "master.key.new")
+    finish(store, tmp_path / "master.key")
+
+    assert (tmp_path / "master.key").read_bytes() == OLD_KEY
+    opened(store).close()
+
+
+def test_a_store_that_is_open_under_another_name_is_not_touched(store, tmp_path):
+    (tmp_path / "link.sqlite").symlink_to(store)
+    with closing(opened(store)), pytest.raises(ConfigurationError, match="open in another process"):
+        rotate(tmp_path / "link.sqlite", tmp_path / "master.key")
+    assert (tmp_path / "master.key").read_bytes() == OLD_KEY
 
 
 @pytest.mark.parametrize("content", [b"", b"\x01" * 31, b"\x01" * 32])

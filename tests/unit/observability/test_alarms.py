@@ -2,6 +2,7 @@
 
 import pytest
 
+from common.errors import AbortReason
 from common.observability.alarms import ALARMS, WINDOW_SECONDS, AlarmBoard
 from common.observability.metrics import METRICS, Series
 
@@ -65,6 +66,15 @@ def test_an_error_rate_is_high_beside_the_one_that_was_planned(qber, raised):
     looked(board, 0.0, **series)
 
     assert looked(board, 60.0, **series) == ({"QkdErrorRateHigh": True} if raised else {})
+
+
+@pytest.mark.parametrize("reason", list(AbortReason))
+def test_a_block_that_a_monitor_stopped_raises_an_alarm_of_its_own(reason):
+    board = AlarmBoard()
+    looked(board, 0.0, qkd_blocks_discarded_total={(other.label,): 0.0 for other in AbortReason})
+
+    raised = looked(board, 5.0, qkd_blocks_discarded_total={(other.label,): float(other is reason) for other in AbortReason})
+    assert raised == {"QkdBlocksDiscarded": True} | ({"QkdMonitorOutOfRange": True} if reason.is_monitor else {})
 
 
 def test_every_alarm_says_what_happened_and_what_to_do():

@@ -29,6 +29,14 @@ STATUS = {
     "blocks_discarded": {"phase-error-bound": 2},
     "secret_bits": 4096,
     "stream": {"problem": "", "dropped_tags": 5, "counts": {"gaps": 1}, "clock": None},
+    "monitors": {
+        "watched": ["background_ratio", "coincidence_ratio"],
+        "alarm": "detector-blinding",
+        "readings": [
+            {"name": "background", "value": 0.02, "certified": [0.5, 2.0], "verdict": "too low", "reason": "detector-blinding"},
+            {"name": "coincidence", "value": None, "certified": [0.4, 2.5], "verdict": "undecided", "reason": None},
+        ],
+    },
     "store": {"pools": {"alice-pad": 800}, "capacity_bits": 1 << 33, "full": False, "damaged_blocks": [4, 9]},
     "event_loop_lag": {"p99_9_ms": 40.0},
     "dashboard": {"planned_qber": {"Z": 0.011}},
@@ -56,6 +64,11 @@ def test_prometheus_reads_what_the_status_says():
     assert found[("qkd_key_store_full",)] == 0.0
     assert found[("qkd_key_left_bytes", ("pool", "alice-pad"))] == 100.0
     assert found[("qkd_stream_healthy",)] == 1.0
+    assert found[("qkd_monitors_watched",)] == 2.0
+    assert found[("qkd_monitors_stop_key",)] == 1.0
+    assert found[("qkd_monitor_ratio", ("monitor", "background"))] == 0.02
+    assert found[("qkd_monitor_certified_low_ratio", ("monitor", "coincidence"))] == 0.4
+    assert found[("qkd_monitor_certified_high_ratio", ("monitor", "background"))] == 2.0
     assert found[("qkd_build_info", ("link", "short"), ("node", "bob"), ("version", "0.1.0"))] == 1.0
 
 
@@ -66,6 +79,8 @@ def test_what_was_not_measured_is_missing_and_what_may_happen_is_counted_from_ze
     assert not [
         name for name, *_ in found if name in {"qkd_secret_key_bytes_per_link_second", "qkd_clock_offset_ppm", "qkd_disk_free_bytes"}
     ]
+    assert ("qkd_monitor_ratio", ("monitor", "coincidence")) not in found
+    assert values(STATUS | {"monitors": {"watched": [], "alarm": None, "readings": []}})[("qkd_monitors_stop_key",)] == 0.0
     reasons = {dict(labels)["reason"]: value for (name, *labels), value in found.items() if name == "qkd_blocks_discarded_total"}
     assert reasons == {reason.label: 2.0 if reason is AbortReason.PHASE_ERROR_BOUND else 0.0 for reason in AbortReason}
 

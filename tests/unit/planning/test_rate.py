@@ -207,6 +207,11 @@ def test_what_is_not_known_of_the_states_costs_key_and_what_is_claimed_is_said()
     assert not any("certified" in note for note in rate_point(load_profile("hbn")).notes)
 
 
+def test_a_profile_that_nobody_watches_says_so():
+    assert any("no monitor stops the key" in note for note in rate_point(load_profile("recorded")).notes)
+    assert not any("monitor" in note for note in rate_point(load_profile("hbn")).notes)
+
+
 def test_a_block_cut_short_by_the_block_rule_says_so():
     point = rate_point(load_profile("niedersachsen"), block_bits=10**9)
     assert point.block_bits == 10**9 > point.ledger["sifted key bits"]

@@ -5,10 +5,13 @@ import asyncio
 import pytest
 
 from common.errors import AuthenticationError, KeyExhaustedError, KeyNotFoundError, RemoteProtocolError, TransportError
-from common.tunnels.keys import KeyNode
+from common.tunnels.keys import MOST_ANSWER_BYTES, KeyNode
 from common.tunnels.line import Credentials
+from common.tunnels.messages import MOST_BYTES, Refused, encoded
 from common.tunnels.settings import ApplicationSection
 from tests.support.key_nodes import KeyNodes
+
+ONE, OTHER = "00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,8 @@ def test_a_refusal_means_what_it_says(nodes, status, message, error):
         {"keys": [{"key_ID": "x", "key": "AAAA"}]},
         {"keys": [{"key_ID": "x", "key": "not base64"}]},
         {"keys": [{"key_ID": 5, "key": "A" * 43 + "="}]},
+        {"keys": [{"key_ID": "../AAAA", "key": "A" * 43 + "="}]},
+        {"keys": [{"key_ID": ONE, "key": "\xe4AAA"}]},
     ],
 )
 def test_what_is_no_key_is_refused_and_not_shown(nodes, monkeypatch, body):
@@ -80,10 +85,31 @@ def test_what_is_no_key_is_refused_and_not_shown(nodes, monkeypatch, body):
 
 
 def test_another_key_than_was_asked_for_is_refused(nodes, monkeypatch):
-    monkeypatch.setattr(nodes, "answer", lambda *_: (200, {"keys": [{"key_ID": "another", "key": "A" * 43 + "="}]}))
+    monkeypatch.setattr(nodes, "answer", lambda *_: (200, {"keys": [{"key_ID": OTHER, "key": "A" * 43 + "="}]}))
 
     with pytest.raises(RemoteProtocolError, match="another key"):
-        asked(nodes, "bob", lambda node: node.fetch("sae-alice", "00000000-0000-0000-0000-000000000001"))
+        asked(nodes, "bob", lambda node: node.fetch("sae-alice", ONE))
+
+
+@pytest.mark.parametrize(("status", "error"), [(200, RemoteProtocolError), (503, TransportError)])
+def test_an_answer_that_is_nested_without_end_is_refused(nodes, monkeypatch, status, error):
+    monkeypatch.setattr(nodes, "answer", lambda *_: (status, b"[" * MOST_ANSWER_BYTES))
+
+    with pytest.raises(error):
+        asked(nodes, "alice", lambda node: node.order("sae-bob"))
+
+
+def test_what_a_node_says_reaches_logs_and_the_other_end_as_letters_alone(nodes):
+    nodes.refusal["alice"] = (400, "not\nhere \x1b[2J\ud800" + "\U0001f511" * 300)
+    try:
+        with pytest.raises(KeyNotFoundError) as refused:
+            asked(nodes, "alice", lambda node: node.order("sae-bob"))
+    finally:
+        nodes.refusal.clear()
+    said = Refused(key_id=ONE, is_final=True, reason=str(refused.value)[:400])
+    assert str(refused.value).isascii()
+    assert str(refused.value).isprintable()
+    assert len(encoded(said)) <= MOST_BYTES
 
 
 def test_a_node_that_is_not_there_or_another_is_said(nodes, tmp_path):

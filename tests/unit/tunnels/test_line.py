@@ -83,6 +83,14 @@ def exchange(certified, *, listener="b", asker="a", known_to_listener=None, know
         return refused, heard
 
 
+async def until(holds):
+    for _ in range(200):
+        if holds():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come about")
+
+
 def test_a_question_reaches_the_peer_and_its_answer_comes_back(certified):
     assert exchange(certified) == (STATE, [("a", Check())])
 
@@ -175,6 +183,54 @@ def test_a_stranger_who_shakes_no_hands_is_hung_up_on(certified, monkeypatch):
             assert listener.count_refused == 1
 
     asyncio.run(run())
+
+
+def test_a_peer_that_asks_much_at_a_time_takes_no_place_of_another(certified, monkeypatch):
+    monkeypatch.setattr("common.tunnels.line.MOST_CONNECTIONS", 8)
+    ready = asyncio.Event()
+
+    async def answered(peer, _asked):
+        if peer == "a":
+            await ready.wait()
+        return STATE
+
+    async def run():
+        known = peers(a=A, other={"names": ["sae-stranger"]})
+        async with listening(certified, known, answered) as (listener, address):
+            context = certified.credentials("a").to_peer
+            asking = [asyncio.create_task(ask(Check(), "b", address, context, peers(b=B), 10.0)) for _ in range(8)]
+            await until(lambda: listener.count_refused == 4)
+            assert await ask(Check(), "b", address, certified.credentials("stranger").to_peer, peers(b=B), 10.0) == STATE
+            ready.set()
+            ended = await asyncio.gather(*asking, return_exceptions=True)
+            return ended.count(STATE), [type(end) for end in ended if end != STATE]
+
+    assert asyncio.run(run()) == (4, [TransportError] * 4)
+
+
+def test_one_address_does_not_take_all_places_with_handshakes(certified, monkeypatch):
+    monkeypatch.setattr("common.tunnels.line.MOST_CONNECTIONS", 8)
+    monkeypatch.setattr("common.tunnels.line.MOST_HANDSHAKES_OF_ONE", 4)
+
+    async def answered(_peer, _asked):
+        return STATE
+
+    async def run():
+        async with listening(certified, peers(a=A), answered) as (listener, address):
+            host, _, port = address.rpartition(":")
+            silent = [await asyncio.open_connection(host, int(port)) for _ in range(8)]
+            await until(lambda: listener.count_refused == 4)
+            elsewhere = socket.socket()
+            elsewhere.bind(("127.0.0.2", 0))
+            elsewhere.connect((host, int(port)))
+            reader, writer = await asyncio.open_connection(sock=elsewhere, ssl=certified.credentials("a").to_peer, server_hostname="b")
+            writer.write(encoded(Check()))
+            said = reply(await reader.readuntil())
+            for _, open_one in (*silent, (reader, writer)):
+                open_one.transport.abort()
+            return said
+
+    assert asyncio.run(run()) == STATE
 
 
 def test_an_address_that_is_taken_is_refused_by_name(certified):
