@@ -163,7 +163,13 @@ class StreamRun:
         self._gaps_ps = remaining
 
     def report_arrivals(self) -> dict[str, Any] | None:
-        """Say where in the period photons arrive, by detector, and what of it the gate takes; None where nothing is known yet."""
+        """Say where in the period photons arrive, by detector, and what of it the gate takes.
+
+        Returns
+        -------
+        dict | None
+            ``period_ps``; ``gate_ps``, stretches of the period; ``counts`` in equal bins of it, by detector. None where nothing is known yet.
+        """
         if self.arrivals is None or self.choice is None:
             return None
         rows, reading, period_ps = self._reading.row_of_channel, self._reading, self.arrivals.period_ps

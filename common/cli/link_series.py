@@ -62,7 +62,15 @@ class Watched:
     _latest_seconds: float = 0.0
 
     def add(self, link_seconds: float, status: dict[str, Any]) -> None:
-        """Note what a ``status`` of Bob's node says, unless nothing was sent since the last."""
+        """Note what Bob's node says, unless nothing was sent since the last look.
+
+        Parameters
+        ----------
+        link_seconds : float
+            Time of sending so far.
+        status : dict
+            Of the node.
+        """
         if link_seconds <= self._latest_seconds:
             return
         self._latest_seconds = link_seconds

@@ -203,7 +203,7 @@ def _draw_qber(axes: Axes, series: LinkSeries, theme: Theme, unit_s: float) -> N
 
 
 def lock_losses_s(series: LinkSeries) -> list[float]:
-    """Return when the clock was seen to have lost its lock: seconds of link."""
+    """Return when in the ``series`` the clock was seen to have lost its lock: seconds of link."""
     watched = series.watched
     known = list(zip(watched.link_seconds, watched.lock_losses, strict=True))
     return [seconds for (_, before), (seconds, now) in pairwise([(0.0, 0), *known]) if now > before]
