@@ -41,7 +41,8 @@ def test_a_link_goes_on_behind_every_fault_of_its_network_and_its_stores_agree(t
     assert cut.sessions_ended >= 2  # at both ends, though only one of them heard nothing
     assert restart.sessions_ended >= 2
     assert poor.blocks_meanwhile > 0 or poor.sessions_ended == 0
-    assert all(report.packets[sender]["cut"] > 0 and report.packets[sender]["lost"] > 0 for sender in HOSTS)
+    assert sum(way["lost"] for way in report.packets.values()) > 0
+    assert all(way["cut"] > 0 for way in report.packets.values())
 
 
 def test_a_seed_says_which_faults_come_and_every_kind_does():
