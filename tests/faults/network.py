@@ -47,6 +47,9 @@ PATIENCE_SECONDS = 180.0
 ECHO_SECONDS = 15.0
 """How long after healing a fault may still end a session: the time until silence is noticed, and as much again for what waits on it."""
 
+LONG_RUN_HOURS = 8.0
+"""From here on every process has to have had a life that was long enough to say whether it grows."""
+
 MOST_REST_SECONDS = 0.5
 """Of the applications between two requests."""
 
@@ -137,12 +140,12 @@ def _seconds(seconds: float | None) -> str:
 class NetworkRun:
     """Faults on the network of a running link.
 
-    ``say`` is told how it goes. ``judge_memory`` is for runs that are long enough for it.
+    ``say`` is told how it goes.
     """
 
-    def __init__(self, link: LinkOverNetwork, seed: int, say: Callable[[str], None], *, judge_memory: bool) -> None:
+    def __init__(self, link: LinkOverNetwork, seed: int, say: Callable[[str], None]) -> None:
         self.report = Report(seed)
-        self._link, self._say, self._judge_memory = link, say, judge_memory
+        self._link, self._say = link, say
         self._logs = {name: FollowedLog(link.folder / f"{name}.log") for name in HOSTS}
         self._events: dict[str, list[dict]] = {name: [] for name in HOSTS}
         self._residents = Residents()
@@ -276,8 +279,7 @@ class NetworkRun:
             report.discarded[name] = dict(Counter(reasons))
             report.faults += [f"{name}: {fault}" for fault in unexplained(events, spans)]
         report.memory = self._residents.lives()
-        if self._judge_memory:
-            report.faults += grown(report.memory)
+        report.faults += grown(report.memory, self._hours)
 
 
 class StuckError(Exception):
@@ -315,8 +317,8 @@ def unexplained(events: list[dict], spans: list[tuple[float, float]]) -> list[st
     return found
 
 
-def grown(memory: list[dict]) -> list[str]:
-    """Processes that grew, and those of which no life was long enough to say so."""
+def grown(memory: list[dict], hours: float) -> list[str]:
+    """Processes that grew in a run of so many hours of link, and, in a long one, those of which no life was long enough to say so."""
     judged = [life for life in memory if life["growth"] is not None]
     found = [
         f"{life['process']} grew by {life['growth']:.1%} in {life['hours']} hours of link, more than {MOST_GROWTH:.0%}"
@@ -324,7 +326,7 @@ def grown(memory: list[dict]) -> list[str]:
         if life["growth"] > MOST_GROWTH
     ]
     missing = sorted({life["process"] for life in memory} - {life["process"] for life in judged})
-    return found + [f"{name} never ran for long enough to say whether it grows" for name in missing]
+    return found + [f"{name} never ran for long enough to say whether it grows" for name in missing if hours >= LONG_RUN_HOURS]
 
 
 @contextlib.contextmanager
@@ -353,7 +355,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder, link_over_network((chosen.folder or Path(folder)) / "nodes", chosen.seed) as link:
         link.start()
         link.wait_for_blocks(2)
-        run = NetworkRun(link, chosen.seed, lambda line: print(line, flush=True), judge_memory=True)  # noqa: T201
+        run = NetworkRun(link, chosen.seed, lambda line: print(line, flush=True))  # noqa: T201
         report = run.run(chosen.hours, chosen.faults, schedule(chosen.seed), 60 * chosen.minutes)
     print("\n".join(report.lines()))  # noqa: T201
     if chosen.report:

@@ -31,7 +31,7 @@ def test_a_link_goes_on_behind_every_fault_of_its_network_and_its_stores_agree(t
             link.replace(name, "[channel]\n", f"[channel]\nheartbeat_seconds = 0.5\nsilence_seconds = {SILENCE_SECONDS}\n")
         link.start()
         link.wait_for_blocks(2)
-        report = NetworkRun(link, 11, print, judge_memory=False).run(0.0, len(FAULTS), iter(FAULTS))
+        report = NetworkRun(link, 11, print).run(0.0, len(FAULTS), iter(FAULTS))
 
     print("\n".join(report.lines()))  # noqa: T201 - shown where the test fails, or with -s
     assert report.faults == []
@@ -107,6 +107,7 @@ def test_a_process_that_grows_is_told_and_so_is_one_that_never_ran_for_long():
     flat, growing = ({"process": name, "hours": 3.0, "growth": growth} for name, growth in (("alice", 0.04), ("bob", 0.06)))
     short = {"process": "fibre", "hours": 0.3, "growth": None}
 
-    assert grown([flat]) == []
-    assert grown([short, short | {"hours": 2.0, "growth": 0.0}]) == []
-    assert [fault.split()[0] for fault in grown([flat, growing, short])] == ["bob", "fibre"]
+    assert grown([flat], 10.0) == []
+    assert grown([short, short | {"hours": 2.0, "growth": 0.0}], 10.0) == []
+    assert [fault.split()[0] for fault in grown([flat, growing, short], 10.0)] == ["bob", "fibre"]
+    assert [fault.split()[0] for fault in grown([flat, growing, short], 0.5)] == ["bob"]
