@@ -26,7 +26,8 @@ class Life:
 
     def told(self, name: str) -> dict:
         hours, seconds = self.hours[-1] - self.hours[0], self.seconds[-1] - self.seconds[0]
-        said = {"process": name, "seconds": round(seconds, 1), "hours": round(hours, 2)}
+        curve = [[round(at, 3), round(size / MEBIBYTE, 1)] for at, size in zip(self.hours, self.usage.bytes_resident, strict=True)]
+        said = {"process": name, "seconds": round(seconds, 1), "hours": round(hours, 2), "samples": curve}
         if hours < WARM_UP_HOURS + LEAST_HOURS:
             return said | {"first_mib": None, "last_mib": None, "growth": None}
         samples = zip(self.hours, self.usage.bytes_resident, strict=True)
@@ -51,5 +52,8 @@ class Residents:
             life.seconds.append(now)
 
     def lives(self) -> list[dict]:
-        """Each life: process, seconds, hours; MiB in the first and last quarter behind the warm-up, and growth; None if too short."""
+        """Each life: process, seconds, hours, samples of hours and MiB; MiB in the first and last quarter behind the warm-up, and growth.
+
+        The last three are None where it was too short.
+        """
         return [life.told(name) for (name, _), life in self._lives.items()]
