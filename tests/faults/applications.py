@@ -79,13 +79,17 @@ def _by_byte(pieces: dict[tuple[int, int], bytes]) -> dict[int, int]:
 
 
 class Application:
-    """Takes at ``giver`` and follows at the other end, in a thread of its own, until told to stop."""
+    """Takes at ``giver`` and follows at the other end, in a thread of its own, until told to stop.
 
-    def __init__(self, link: LiveLink, giver: str, handed: Handed, seed: str) -> None:
+    It rests for up to ``most_rest_seconds`` at a time.
+    """
+
+    def __init__(self, link: LiveLink, giver: str, handed: Handed, seed: str, most_rest_seconds: float = 0.06) -> None:
         self.counts: Counter[str] = Counter()
         self.failure: BaseException | None = None
         self._link, self._giver, self._handed = link, giver, handed
         self._dice = random.Random(f"{seed} {giver}")
+        self._most_rest_seconds = most_rest_seconds
         self._letters: deque[Letter] = deque()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"application of {giver}", daemon=True)
@@ -113,7 +117,7 @@ class Application:
                     self._take()
                 if self._letters and self._dice.random() < 0.7:
                     self._follow()
-                self._stopping.wait(self._dice.uniform(0.0, 0.06))
+                self._stopping.wait(self._dice.uniform(0.0, self._most_rest_seconds))
         except BaseException as failure:  # noqa: BLE001 - whatever it is, the test has to hear of it
             self.failure = failure
 

@@ -1,9 +1,13 @@
-"""What the logs of a killed link tell: how long it took from a restart until both ends kept a block of a session that began after it."""
+"""What the logs of a link under faults tell: how long it took from a kill until both ends kept a block of a session that began after it,
+and whatever else is read while it runs.
+"""
 
+import json
 from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from tests.integration.live.processes import LiveLink
 
@@ -11,6 +15,23 @@ from tests.integration.live.processes import LiveLink
 def moment(event: dict) -> float:
     """When a line was logged, Unix time in seconds."""
     return datetime.fromisoformat(event["timestamp"]).timestamp()
+
+
+class FollowedLog:
+    """A log that is read as it grows; a line that a kill cut off counts for nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_bytes = 0
+
+    def new(self) -> list[dict]:
+        """Events since the last call."""
+        with self._path.open("rb") as log:
+            log.seek(self._read_bytes)
+            whole = log.read().rpartition(b"\n")[0]
+        self._read_bytes += len(whole) + bool(whole)
+        lines = whole.decode(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import json
 import lzma
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -70,6 +71,21 @@ def test_all_positions_that_may_be_punctured_are_linearly_independent(rate):
         columns.append(sum(1 << (row * code.lift + (bit - int(entries[row])) % code.lift) for row in np.flatnonzero(entries >= 0).tolist()))
 
     assert slow.rank(columns) == len(positions) > 0
+
+
+def test_layouts_for_blocks_of_every_length_do_not_pile_up():
+    code = load_code(name_of(LONG_BITS, 0.85))
+    layout_of.cache_clear()
+    tracemalloc.start()
+    try:
+        layouts = [layout_of(code, 40_000 + count, 0) for count in range(20)]
+        together, _ = tracemalloc.get_traced_memory()
+        del layouts
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert kept < 0.3 * together  # a daemon would grow block by block for as long as all are kept
 
 
 @pytest.mark.parametrize("name", [name_of(SHORT_BITS, 0.5), name_of(SHORT_BITS, 0.95), name_of(LONG_BITS, 0.95)])

@@ -44,6 +44,10 @@ KNOWN_LEVEL = 16000
 """Decoder level of a bit that is known. Above what all messages to it can sum to (``FINE.message_limit`` times the largest column
 degree), and with them still inside an int16."""
 
+KEPT_LAYOUTS = 4
+"""Layouts kept for whoever asks for them again. Blocks differ in length, so most want one of their own, and one of the longest codes takes
+13 MiB: a daemon would grow with every block until it held as many as are kept."""
+
 _GOLDEN = 0x9E3779B1  # 2^32 over the golden ratio, odd: multiples modulo 2^32 spread any prefix evenly [Knuth1998] section 6.4
 
 
@@ -166,7 +170,7 @@ class Layout:
             raise LocalProtocolError(f"{count_revealed} values cannot be revealed of {self.revealed.size} positions")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=KEPT_LAYOUTS)
 def layout_of(code: Code, count_payload: int, count_punctured: int, effort: Effort = STANDARD) -> Layout:
     """Lay out a codeword; positions that are neither payload nor punctured are shortened.
 
@@ -198,10 +202,10 @@ def layout_of(code: Code, count_payload: int, count_punctured: int, effort: Effo
     columns = np.array(code.punctured_columns, np.int64)
     candidates = (columns[:, None] * code.lift + np.arange(code.lift)).reshape(-1)
     punctured = candidates[spread_order(candidates.size)][:count_punctured]
-    kept = np.setdiff1d(np.arange(code.count_bits), punctured)
+    kept = np.setdiff1d(np.arange(code.count_bits), punctured, assume_unique=True)
     filled = spread_order(kept.size)[: kept.size - count_payload]
     shortened = np.sort(kept[filled])
-    payload = np.setdiff1d(kept, shortened)
+    payload = np.setdiff1d(kept, shortened, assume_unique=True)
     revealed = np.concatenate([punctured, payload[spread_order(payload.size)]])
     for array in (payload, punctured, shortened, revealed):
         array.setflags(write=False)

@@ -52,10 +52,13 @@ class LiveLink:
     def start(self, *names: str) -> None:
         for name in names or MODULES:
             with (self.folder / f"{name}.log").open("ab") as log:
-                command = [sys.executable, "-m", MODULES[name], "--config", str(self.config(name))]
                 self.processes[name] = subprocess.Popen(
-                    command, cwd=self.folder, env=os.environ | self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                    self.command(name), cwd=self.folder, env=os.environ | self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
                 )
+
+    def command(self, name: str) -> list[str]:
+        """What a process is started with."""
+        return [sys.executable, "-m", MODULES[name], "--config", str(self.config(name))]
 
     def log(self, name: str) -> str:
         path = self.folder / f"{name}.log"
