@@ -122,7 +122,7 @@ def test_a_service_is_confined(link, service):
     assert writable <= {"/tmp", "/run/qkdlink", "/var/lib/qkdlink", "/var/cache/qkdlink", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
     assert found["ReadonlyRootfs"]
     assert found["Memory"] == found["MemorySwap"] == 2 << 30
-    assert found["PidsLimit"] == 256
+    assert found["PidsLimit"] == 512
     assert {"Name": "core", "Hard": 0, "Soft": 0} in found["Ulimits"]
 
 
@@ -315,6 +315,16 @@ def test_a_node_is_started_anew_for_what_it_reads_once(link):
 
     wait_for_health(link, *SERVICES)
     wait_for_key(link, before + 1)
+
+
+def test_a_configuration_that_is_refused_says_what_to_mend(link):
+    container, config = identity(link, "bob"), "nodes/bob/config.toml"
+    link.run(f"sed -i 's/^level = .*/level = \"loud\"/' {config}; docker compose restart bob")
+    link.wait(f"docker logs --tail 3 {container} 2>&1 | grep 'log.level'", 60)
+    link.wait(f"[ $(docker inspect --format '{{{{.State.ExitCode}}}}' {container}) = 2 ]", 60)
+
+    link.run(f"sed -i 's/^level = .*/level = \"info\"/' {config}; docker compose restart bob")
+    wait_for_health(link, "bob")
 
 
 def test_services_end_well_when_they_are_asked_to_stop(link):
