@@ -321,7 +321,8 @@ def test_a_configuration_that_is_refused_says_what_to_mend(link):
     container, config = identity(link, "bob"), "nodes/bob/config.toml"
     link.run(f"sed -i 's/^level = .*/level = \"loud\"/' {config}; docker compose restart bob")
     link.wait(f"docker logs --tail 3 {container} 2>&1 | grep 'log.level'", 60)
-    link.wait(f"[ $(docker inspect --format '{{{{.State.ExitCode}}}}' {container}) = 2 ]", 60)
+    died = f"--filter container={container} --filter event=die --format '{{{{.Actor.Attributes.exitCode}}}}'"
+    link.wait(f"docker events --since 2m --until $(date +%s) {died} | grep -x 2", 60)
 
     link.run(f"sed -i 's/^level = .*/level = \"info\"/' {config}; docker compose restart bob")
     wait_for_health(link, "bob")
