@@ -55,7 +55,7 @@ browser-test: $(DEVELOP) ## the page of a node in a real browser; needs Debian's
 bounds: $(DEVELOP) ## the small kernel tests once more, with every index checked
 	NUMBA_BOUNDSCHECK=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m kernels $(TEST_ARGS)
 
-deploy-test: $(DEVELOP) ## the systemd units, in a Debian that is booted for it; needs root and skips what it lacks tools for
+deploy-test: $(DEVELOP) ## the systemd units in a Debian that is booted for it, and the containers; needs root and skips what it lacks tools for
 	$(BIN)/python -m pytest -m deploy tests/deploy $(TEST_ARGS)
 
 check: style types layers docs ## style, types, layers of imports, documentation; make -k check goes on after a failure

@@ -168,7 +168,7 @@ class StreamRun:
         Returns
         -------
         dict | None
-            ``period_ps``; ``gate_ps``, stretches of the period; ``counts`` in equal bins of it, by detector. None where nothing is known yet.
+            ``period_ps``; ``gate_ps``, stretches of the period; ``counts`` in its equal bins, by detector. None where nothing is known yet.
         """
         if self.arrivals is None or self.choice is None:
             return None

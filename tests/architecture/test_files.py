@@ -43,6 +43,7 @@ TOP = {
     "docs",
     "tests",
     ".ci",
+    ".dockerignore",
     ".gitignore",
     "CHANGELOG.md",
     "LICENSE",

@@ -114,11 +114,15 @@ def test_a_service_is_confined(link, service):
     assert "CapBnd:\t0000000000000000\n" in process
     assert "NoNewPrivs:\t1\n" in process
     assert "Seccomp:\t2\n" in process
-    for path in ("/opt/qkdlink/bin/qkd", "/etc/qkdlink/config.toml", "/usr/bin/env", "/anything"):
-        assert "Read-only file system" in link.run(f"docker compose exec -T --user root {service} touch {path}", status=1)
+    mounts = [line.split() for line in link.run(f"docker compose exec -T {service} cat /proc/1/mounts").splitlines()]
+    assert "Read-only file system" in link.run(f"docker compose exec -T --user root {service} touch /anything", status=1)
+    writable = {
+        place for _, place, _, options, *_ in mounts if options.startswith("rw") and not place.startswith(("/proc", "/sys", "/dev"))
+    }
+    assert writable <= {"/tmp", "/run/qkdlink", "/var/lib/qkdlink", "/var/cache/qkdlink", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
     assert found["ReadonlyRootfs"]
     assert found["Memory"] == found["MemorySwap"] == 2 << 30
-    assert found["PidsLimit"] == 256
+    assert found["PidsLimit"] == 512
     assert {"Name": "core", "Hard": 0, "Soft": 0} in found["Ulimits"]
 
 
@@ -128,10 +132,11 @@ def test_each_service_is_on_the_networks_that_it_needs(link):
     }
 
     assert networks == {
-        "alice": {"fibre", "channel", "alice-applications"},
-        "bob": {"fibre", "channel", "bob-applications"},
-        "fibre": {"fibre"},
+        "alice": {"alice-fibre", "channel", "alice-applications"},
+        "bob": {"bob-fibre", "channel", "bob-applications"},
+        "fibre": {"alice-fibre", "bob-fibre"},
     }
+    assert networks["alice"] & networks["bob"] == {"channel"}, "cutting it would cut nothing"
     for service in SERVICES:
         published = inspected(link, service)["HostConfig"]["PortBindings"] or {}
         assert {binding["HostIp"] for bindings in published.values() for binding in bindings} <= {"127.0.0.1"}
@@ -141,7 +146,8 @@ def test_each_service_is_on_the_networks_that_it_needs(link):
 @pytest.mark.parametrize("node", NODES)
 def test_a_node_sees_its_own_secrets_and_no_others(link, node):
     named = "-name '*.secret' -print -o -name '*.key' -print"
-    shown = link.run(f"docker compose exec -T {node} find / -xdev -path /proc -prune -o {named}")
+    pruned = "'(' -path /proc -o -path /run/secrets ')' -prune -o"
+    shown = link.run(f'docker compose exec -T {node} sh -c "find / -xdev {pruned} {named} 2>&- || true"')
     below = link.run(f"docker compose exec -T {node} find /run/secrets /etc/qkdlink -type f")
 
     assert shown == ""  # nothing in the image itself
@@ -222,7 +228,7 @@ def test_masks_renewed_by_hand_are_taken_in(link):
 
     for node in NODES:
         link.wait(f"docker compose logs {node} | grep 'renewed masks taken in'", 60)
-        link.run(f"docker compose exec -T {node} grep 'files read again' /var/lib/qkdlink/audit.jsonl")
+        link.wait(f"docker compose exec -T {node} grep 'files read again' /var/lib/qkdlink/audit.jsonl", 30)
 
 
 def test_keys_of_a_link_are_not_overwritten(link):
@@ -234,7 +240,8 @@ def test_no_secret_is_in_a_description_an_environment_a_log_or_an_image(link):
     for node in NODES:
         for name in SECRETS:
             raw = (link.deploy / "nodes" / "secrets" / node / name).read_bytes()
-            secrets[node, name] = (raw.strip()[:32], raw[:32].hex().encode(), base64.b64encode(raw[:30]))
+            part = raw.splitlines()[2][:30] if raw.startswith(b"-----") else raw[:30]
+            secrets[node, name] = (part, part.hex().encode(), base64.b64encode(part))
     said = [link.run("docker image history --no-trunc qkdlink"), link.run("docker compose logs --no-color")]
     for service in SERVICES:
         said.append(json.dumps(inspected(link, service)))
@@ -281,13 +288,44 @@ def test_after_all_of_that_a_message_still_crosses(link):
     assert "after the storm" in link.run(f"{sent} | {qkd('alice', 'otp', 'decrypt', '--in', '-', '--out', '-')}")
 
 
-def test_services_end_well_also_while_they_start(link):
-    link.run("docker compose restart fibre")
-    link.run("sleep 3; docker compose stop fibre")
+def test_an_upgrade_keeps_the_key(link):
+    before = blocks(link)
+    link.run(PAGE["Upgrade"][0], seconds=BUILD_SECONDS)
+    wait_for_health(link, *SERVICES)
 
-    assert inspected(link, "fibre")["State"]["ExitCode"] == 0
-    link.run("docker compose start fibre")
-    wait_for_health(link, "fibre")
+    assert blocks(link) >= before
+    wait_for_key(link, before + 1)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_ends_well_also_while_it_starts(link, service):
+    container = identity(link, service)
+    heeded = "grep -q 'SigCgt:.*[4-7c-f]...$' /proc/$(docker inspect --format '{{.State.Pid}}' " + container + ")/status"
+    link.run(f"docker compose restart {service}; until {heeded}; do sleep 0.1; done; docker compose stop {service}")
+    (state,) = (one["State"] for one in json.loads(link.run(f"docker inspect {container}")))
+    link.run(f"docker compose start {service}")
+
+    assert (state["Status"], state["ExitCode"]) == ("exited", 0)
+
+
+def test_a_node_is_started_anew_for_what_it_reads_once(link):
+    before = blocks(link)
+    _, restart, _ = PAGE["Change something"]
+    link.run(restart)
+
+    wait_for_health(link, *SERVICES)
+    wait_for_key(link, before + 1)
+
+
+def test_a_configuration_that_is_refused_says_what_to_mend(link):
+    container, config = identity(link, "bob"), "nodes/bob/config.toml"
+    link.run(f"sed -i 's/^level = .*/level = \"loud\"/' {config}; docker compose restart bob")
+    link.wait(f"docker logs --tail 3 {container} 2>&1 | grep 'log.level'", 60)
+    died = f"--filter container={container} --filter event=die --format '{{{{.Actor.Attributes.exitCode}}}}'"
+    link.wait(f"docker events --since 2m --until $(date +%s) {died} | grep -x 2", 60)
+
+    link.run(f"sed -i 's/^level = .*/level = \"info\"/' {config}; docker compose restart bob")
+    wait_for_health(link, "bob")
 
 
 def test_services_end_well_when_they_are_asked_to_stop(link):

@@ -30,7 +30,7 @@ print(json.dumps({"loaded": loaded, "gaps": gaps, "misses": misses, "modules": s
 """
 
 
-@pytest.mark.parametrize("module", ["alice.service", "bob.service", "common.emulator.__main__"])
+@pytest.mark.parametrize("module", ["alice.service", "bob.service", "common.emulator.service"])
 def test_a_service_loads_kernels_and_nothing_that_it_does_not_use(module):
     encode_gaps(np.array([3, 5, 70], np.int64), 0)  # compiled here, if it never was
 

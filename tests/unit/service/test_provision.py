@@ -130,6 +130,60 @@ def test_masks_of_units_are_renewed_where_they_were_provisioned(units):
     assert read_masks(secrets, units / "alice" / "renewal.secret") == read_masks(secrets, units / "bob" / "renewal.secret")
 
 
+@pytest.fixture(scope="module")
+def containers(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("containers") / "nodes"
+    assert run(["provision", "--link", "niedersachsen", "--out", str(out), "--compose"]) == 0
+    return out
+
+
+@pytest.mark.parametrize(("node", "kind"), [("alice", AliceSettings), ("bob", BobSettings)])
+def test_a_container_sees_every_secret_that_the_configuration_names_as_a_file_of_its_own(containers, node, kind):
+    settings = load_settings(containers / node / "config.toml", kind)
+    compose = (ROOT / "deploy" / "compose.yaml").read_text()
+    secrets = [str(settings.channel.key), str(settings.channel.secret), settings.store.master_key, str(settings.delivery.key)]
+    shown = dict(re.findall(rf"^      - {{source: ({node}-\w+), target: (\S+)}}$", compose, flags=re.MULTILINE))
+    files = dict(re.findall(rf'^  ({node}-\w+): {{file: "\${{QKD_NODES:-\./nodes}}/(\S+)"}}$', compose, flags=re.MULTILINE))
+
+    assert {f"credential:{name}" for name in shown.values()} == set(secrets)
+    assert {name: containers / path for name, path in files.items()} == {
+        name: containers / "secrets" / node / shown[name] for name in shown
+    }
+    assert all((containers / path).is_file() for path in files.values())
+    assert not [path for path in (containers / node).iterdir() if path.suffix in {".key", ".secret"}], "it is mounted whole"
+
+
+def test_containers_find_each_other_by_name(containers):
+    alice, bob, fibre = (tomllib.loads((containers / name / "config.toml").read_text()) for name in ("alice", "bob", "fibre"))
+
+    assert (alice["channel"]["connect"], bob["channel"]["bind"]) == ("tcp://bob:7701", "tcp://*:7701")
+    assert (alice["stream"]["address"], bob["stream"]["address"]) == ("tcp://fibre:7711", "tcp://fibre:7712")
+    assert (fibre["serve"]["alice"], fibre["serve"]["bob"]) == ("tcp://0.0.0.0:7711", "tcp://0.0.0.0:7712")
+    assert (alice["dashboard"]["bind"], bob["dashboard"]["bind"]) == ("0.0.0.0:9401", "0.0.0.0:9402")
+    for node in ("alice", "bob"):
+        certificate = x509.load_pem_x509_certificate((containers / node / "node.crt").read_bytes())
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert {"localhost", node} <= set(names.get_values_for_type(x509.DNSName))
+
+
+def test_nobody_else_can_read_secrets_that_lie_apart(containers):
+    test_nobody_else_can_read_any_of_it(containers)
+
+
+def test_masks_of_containers_are_renewed_where_each_node_finds_them(containers):
+    assert run(["provision", "--renew", str(containers)]) == 0
+
+    secrets = read_secrets(containers / "secrets" / "alice" / "authentication.secret")
+    assert read_masks(secrets, containers / "alice" / "renewal.secret").generation == 1
+    assert read_masks(secrets, containers / "alice" / "renewal.secret") == read_masks(secrets, containers / "bob" / "renewal.secret")
+
+
+def test_services_are_run_by_units_or_in_containers(tmp_path, capsys):
+    assert run(["provision", "--link", "niedersachsen", "--out", str(tmp_path / "n"), "--systemd", "--compose"]) == 2
+    assert "--systemd or --compose" in capsys.readouterr().err
+    assert not (tmp_path / "n").exists()
+
+
 def test_the_units_of_the_two_ends_differ_by_name_alone():
     alice, bob = ((ROOT / "deploy" / "systemd" / f"qkd-{node}.service").read_text() for node in ("alice", "bob"))
 
