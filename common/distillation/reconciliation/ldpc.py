@@ -61,9 +61,8 @@ def send_syndromes(recipe: Recipe, working_qber: float, keys: list[KeyBits]) -> 
 
 def _sent(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[tuple[Segments, Leakage]]:
     """Send the syndromes of one block, and increments until all its segments are decoded or given up."""
-    segments, layout = _laid_out(recipe, working_qber, key)
+    segments, layout, rows = yield from compute(_laid_out, recipe, working_qber, key)
     count = segments.count_segments
-    rows = segments.rows()
     private_bits = count * layout.count_punctured
     drawn = yield from draw(count_bytes(private_bits))
     private = np.unpackbits(np.frombuffer(drawn, np.uint8), count=private_bits, bitorder="little").reshape(count, layout.count_punctured)
@@ -116,9 +115,8 @@ def correct_by_syndromes(recipe: Recipe, working_qber: float, keys: list[KeyBits
 
 def _decoded(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[tuple[Segments, Bits, NDArray[np.bool_], Leakage]]:
     """Decode one block; also return which segments were given up."""
-    segments, layout = _laid_out(recipe, working_qber, key)
+    segments, layout, rows = yield from compute(_laid_out, recipe, working_qber, key)
     count = segments.count_segments
-    rows = segments.rows()
     said = yield from receive(Syndrome)
     agreed = (_code_index(layout), count, layout.count_payload, layout.count_punctured)
     if (said.code, said.count_segments, said.count_payload, said.count_punctured) != agreed:
@@ -150,13 +148,13 @@ def _decoded(recipe: Recipe, working_qber: float, key: KeyBits) -> Conversation[
     return segments, Bits.from_flags(corrected.reshape(-1)[: key.bits.count]), gave_up, leakage
 
 
-def _laid_out(recipe: Recipe, working_qber: float, key: KeyBits) -> tuple[Segments, Layout]:
-    """Choose code and layout from what both ends know."""
+def _laid_out(recipe: Recipe, working_qber: float, key: KeyBits) -> tuple[Segments, Layout, NDArray[np.uint8]]:
+    """Choose code and layout from what both ends know, and lay the bits out; nothing for an event loop, a million of them take a while."""
     code_rates = CODE_RATES if recipe.code_rate is None else (recipe.code_rate,)
     lengths = codeword_lengths(min(recipe.segment_bits, key.bits.count), recipe.effort)
     choice = choose_code(working_qber, lengths, code_rates, count_key_bits=key.bits.count, effort=recipe.effort)
     segments = Segments.cut(key, choice.count_payload)
-    return segments, layout_of(choice.code, segments.segment_bits, choice.count_punctured, choice.effort)
+    return segments, layout_of(choice.code, segments.segment_bits, choice.count_punctured, choice.effort), segments.rows()
 
 
 def _code_index(layout: Layout) -> int:
