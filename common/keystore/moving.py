@@ -118,9 +118,10 @@ class Moving(Delivering):
             self._shelf.sweep()
 
     def _mark_altered_moves(self) -> None:
-        """List blocks as damaged where the row of a move was altered on disk, inside the caller's transaction: no more of them moves."""
-        for state, guard, *facts in self._database.rows(f"SELECT state, guard, {_FACTS} FROM moves"):  # noqa: S608 - fixed words
+        """End moves whose row was altered on disk, inside the caller's transaction; their blocks are listed as damaged, and no more moves of them."""
+        for number, state, guard, *facts in self._database.rows(f"SELECT move, state, guard, {_FACTS} FROM moves"):  # noqa: S608 - fixed words
             if guard != row_guard(*facts) or state not in _STATES:
+                self._database.rows("UPDATE moves SET state = 'refused' WHERE move = ?", (number,))
                 self._database.rows("UPDATE blocks SET damaged = 1 WHERE block = ?", (facts[1],))
 
     # ------------------------------------------------------------------------------------------------- the end that gives up

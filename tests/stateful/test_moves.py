@@ -245,11 +245,12 @@ class BothEnds(RuleBasedStateMachine):
     def _conclude(self):
         """What is under way comes to its end once both ends speak again; then all that is left is delivered."""
         self.distil()
-        for giver in Party:
-            for _ in range(2):
-                move = self.ends.stores[giver].offer_move(0)
-                if move is not None:
+        for giver in (*Party, *Party):  # one may have to wait for the other: key that moved may move back
+            move = self.ends.stores[giver].offer_move(0)
+            if move is not None:
+                with suppress(KeyNotCommittedError):
                     self.ends.stores[giver].settle_move(move, is_accepted=self.ends.stores[giver.peer].accept_move(move))
+        assert [store.offer_move(0) for store in self.ends.both] == [None, None], "a move that never ends"
         self.places_hold_the_same_key_at_both_ends()
         for party, waiting in self.allotments.items():
             for allotment in waiting:

@@ -8,7 +8,7 @@ from typing import Any
 
 from common.channel.codec import Party
 from common.conversation.operations import Settle
-from common.errors import KeyNotFoundError, KeyStoreError
+from common.errors import KeyExhaustedError, KeyNotFoundError, KeyStoreError
 from common.keystore.masks import ProvisionedMasks
 from common.keystore.orders import Allotment, Announcement, Collection, Order, Round
 from common.keystore.ownership import OwnershipRule
@@ -92,7 +92,10 @@ class MovingEnds:
         count_bytes = 0
         for party in parties or Party:
             while left := min(self.stores[party].deliverable_bytes()[0], 500):
-                allotment = self.allot(party, left)
+                try:
+                    allotment = self.allot(party, left)
+                except KeyExhaustedError:
+                    break  # what was altered was counted, and is passed over
                 if allotment is None:
                     continue
                 refused = self.hold(party, allotment)

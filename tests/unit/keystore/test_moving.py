@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.channel.codec import Party
-from common.errors import KeyNotCommittedError, KeyStoreError, PeerNotMetError
+from common.errors import KeyAlreadyTakenError, KeyNotCommittedError, KeyStoreError, PeerNotMetError
 from common.keystore import check, rotation, shelf
 from common.keystore.moves import FULLER, LEAST_MOVED_BYTES, MOST_MOVED_BYTES, Move, count_to_give
 from common.keystore.orders import Announcement, Order, Round
@@ -190,6 +190,36 @@ def test_a_move_whose_row_was_altered_is_not_told_and_its_block_is_listed_as_dam
     ends.deliver_all()
     ends.close()
     assert any("was altered" in fault for fault in check.faults(*ends.paths.values()))
+
+
+def test_an_end_put_back_with_all_that_belongs_to_it_splits_no_key(tmp_path):
+    """From a snapshot of its machine, no block made since: nothing shows it, and it offers other key for a place that is taken."""
+    ends = MovingEnds(tmp_path)
+    distil(ends.both, BLOCK_BITS)
+    alice, bob = ends.both
+    alice._database.write_back()
+    files = [ends.paths[Party.ALICE], tmp_path / "alice.sqlite.handouts"]
+    snapshot = [path.read_bytes() for path in files]
+    moved(ends, 1000)
+    ends.kill(Party.ALICE)
+    for path, content in zip(files, snapshot, strict=True):
+        path.write_bytes(content)
+    alice = ends.stores[Party.ALICE] = ends.opened(Party.ALICE)
+    ends.greet()
+    refused = ends.hold(Party.ALICE, ends.allot(Party.ALICE, 300))
+    move = alice.offer_move(1000)
+    taken = ends.allot(Party.BOB, PART_BYTES)
+    assert ends.hold(Party.BOB, taken) is None
+    from_what_moved = ends.allot(Party.BOB, 500)
+
+    assert isinstance(refused, KeyAlreadyTakenError)
+    assert move == Move(1, 300, 1000, PART_BYTES)
+    assert isinstance(ends.hold(Party.BOB, from_what_moved), KeyNotCommittedError), "at the giver other key lies there"
+    assert not bob.accept_move(move)
+    alice.settle_move(move, is_accepted=False)
+    assert isinstance(ends.hold(Party.BOB, from_what_moved), KeyAlreadyTakenError)
+    ends.deliver_all()
+    ends.close()
 
 
 def test_a_store_that_forgoes_its_key_gives_none(tmp_path):
