@@ -423,7 +423,11 @@ def _moves(connection: sqlite3.Connection) -> dict[tuple[int, str, int], Moved]:
 
 def _faults_of_moves(ledger: LedgerFile) -> list[str]:
     """Moves that were altered, of key that is not spent where it lay, or that do not lie one behind the other where it went."""
-    found = []
+    found = [
+        f"{ledger.name}: block {block}, {pool}: what is known of the key that moved to byte {byte} was altered"
+        for (block, pool, byte), move in sorted(ledger.moves.items())
+        if move.is_altered
+    ]
     for place in sorted({(move.block, move.to_pool) for move in ledger.moves.values()}):
         where = f"{ledger.name}: block {place[0]}, {place[1]}"
         if place not in ledger.parts:
@@ -431,8 +435,6 @@ def _faults_of_moves(ledger: LedgerFile) -> list[str]:
             continue
         reached = ledger.own_bytes(place)
         for move in sorted((move for move in ledger.moves.values() if (move.block, move.to_pool) == place), key=lambda move: move.to_byte):
-            if move.is_altered:
-                found.append(f"{where}: what is known of the key that moved to byte {move.to_byte} was altered")
             if move.to_byte != reached:
                 found.append(f"{where}: key moved to byte {move.to_byte}, where byte {reached} is next")
             reached = move.to_byte + move.count_bytes

@@ -31,6 +31,10 @@ _FACTS = "handout, block, to_pool, to_byte, from_byte, count_bytes"
 
 _STATES = frozenset({"offered", "moved", "refused"})
 
+_MARK = """
+UPDATE blocks SET damaged = 1 WHERE block IN (SELECT block FROM uses WHERE handout = ? AND kind = 'moved' UNION ALL SELECT ?)"""
+"""The row or the ledger names the block of a move rightly, where one of the two was altered."""
+
 _CANDIDATES = """
 SELECT block, ours.count_bytes - ours.left_bytes, ours.left_bytes, theirs.count_bytes
 FROM parts AS ours JOIN parts AS theirs USING (block) JOIN blocks USING (block)
@@ -118,11 +122,11 @@ class Moving(Delivering):
             self._shelf.sweep()
 
     def _mark_altered_moves(self) -> None:
-        """End moves whose row was altered on disk, inside the caller's transaction; their blocks are listed as damaged, and no more moves of them."""
+        """End moves whose row was altered on disk, inside the caller's transaction; their blocks, of which no more moves, are damaged."""
         for number, state, guard, *facts in self._database.rows(f"SELECT move, state, guard, {_FACTS} FROM moves"):  # noqa: S608 - fixed words
             if guard != row_guard(*facts) or state not in _STATES:
                 self._database.rows("UPDATE moves SET state = 'refused' WHERE move = ?", (number,))
-                self._database.rows("UPDATE blocks SET damaged = 1 WHERE block = ?", (facts[1],))
+                self._database.rows(_MARK, facts[:2])
 
     # ------------------------------------------------------------------------------------------------- the end that gives up
 

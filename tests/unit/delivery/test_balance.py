@@ -76,3 +76,19 @@ def test_a_node_that_is_told_to_keeps_its_pools(tmp_path):
     ends.stop()
 
     assert left == [5000, 5000]
+
+
+def test_a_node_that_refuses_all_is_given_no_more_for_a_while(tmp_path, monkeypatch):
+    ends = DeliveringEnds(tmp_path, BLOCK_BITS, BLOCK_BITS)
+    refused = []
+    monkeypatch.setattr(ends.stores[Party.ALICE], "accept_move", lambda move: bool(refused.append(move)))
+    with ends.client("alice") as alice:
+        alice.take_many("sae-bob", 10, 8000)
+    ends.wait(lambda: bool(refused))
+    time.sleep(0.5)
+    left = levels(ends, Pool.BOB_DELIVERY)[1]
+    moved = ends.deliveries[1].report()["bytes_moved"]
+    ends.stop()
+
+    assert len(refused) == 1, "ten rounds of the balance later"
+    assert (left, moved) == (5000, 0)

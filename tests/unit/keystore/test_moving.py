@@ -177,11 +177,13 @@ def test_the_giver_keeps_no_sealed_copy_where_the_key_lay(ends):
         assert not store._database.rows("SELECT 1 FROM pieces JOIN piece_keys USING (piece) WHERE block = 1 AND pool = ?", (GIVEN,))
 
 
-def test_a_move_whose_row_was_altered_is_not_told_and_its_block_is_listed_as_damaged(tmp_path):
+@pytest.mark.parametrize("altered", ["from_byte = 1000", "to_byte = 77", "count_bytes = 999", "block = 0", "handout = 77"])
+def test_a_move_whose_row_was_altered_is_not_told_and_its_block_is_listed_as_damaged(tmp_path, altered):
     ends = MovingEnds(tmp_path)
     distil(ends.both, BLOCK_BITS)
     ends.stores[Party.ALICE].offer_move(1000)
-    ends.stores[Party.ALICE]._database.rows("UPDATE moves SET from_byte = 1000")
+    ends.stores[Party.ALICE]._database.rows("PRAGMA foreign_keys = OFF")
+    ends.stores[Party.ALICE]._database.rows(f"UPDATE moves SET {altered}")
     assert ends.stores[Party.ALICE].offer_move(0) is None
     ends.reopen(Party.ALICE)
 
@@ -206,11 +208,13 @@ def test_an_end_put_back_with_all_that_belongs_to_it_splits_no_key(tmp_path):
         path.write_bytes(content)
     alice = ends.stores[Party.ALICE] = ends.opened(Party.ALICE)
     ends.greet()
-    refused = ends.hold(Party.ALICE, ends.allot(Party.ALICE, 300))
+    spent = ends.allot(Party.ALICE, 300)
+    assert spent
+    refused = ends.hold(Party.ALICE, spent)
     move = alice.offer_move(1000)
-    taken = ends.allot(Party.BOB, PART_BYTES)
-    assert ends.hold(Party.BOB, taken) is None
+    ends.deliver(Party.BOB, PART_BYTES)
     from_what_moved = ends.allot(Party.BOB, 500)
+    assert from_what_moved
 
     assert isinstance(refused, KeyAlreadyTakenError)
     assert move == Move(1, 300, 1000, PART_BYTES)
