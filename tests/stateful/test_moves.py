@@ -2,7 +2,7 @@
 
 Whatever happens, a place that both ends can hand out or follow holds the same key at both, and no byte is given to applications twice.
 Messages between the ends wait in no order, and each may come never, late, or again at any time: the line between nodes does better.
-Without damage and old copies nothing is lost either: all key that there is gets delivered in the end.
+Where no file was altered or put back nothing is lost either: all key that there is gets delivered in the end.
 """
 
 import sqlite3
@@ -14,7 +14,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from common.channel.codec import Party
 from common.errors import KeyNotCommittedError, KeyStoreError, PeerNotMetError
@@ -32,14 +32,17 @@ counts = st.integers(1, 500)
 PART_BYTES = 400
 BLOCK_BITS = 8 * (2 * PART_BYTES + 32)
 
-DAMAGES = (
-    "UPDATE pieces SET sealed = zeroblob(length(sealed)) WHERE piece = (SELECT MIN(piece) FROM pieces JOIN parts USING (block, pool))",
-    "UPDATE pieces SET sealed = zeroblob(length(sealed)) WHERE piece = (SELECT MAX(piece) FROM pieces JOIN parts USING (block, pool))",
+MOVE_DAMAGES = (
     "UPDATE moves SET from_byte = from_byte + 16 WHERE move = (SELECT MAX(move) FROM moves)",
     "UPDATE moves SET to_byte = to_byte + 16 WHERE move = (SELECT MAX(move) FROM moves)",
     "UPDATE moves SET count_bytes = count_bytes + 16 WHERE move = (SELECT MAX(move) FROM moves)",
     "UPDATE moves SET block = 1 WHERE move = (SELECT MAX(move) FROM moves)",
     "DELETE FROM moves WHERE move = (SELECT MAX(move) FROM moves)",
+)
+DAMAGES = (
+    *MOVE_DAMAGES,
+    "UPDATE pieces SET sealed = zeroblob(length(sealed)) WHERE piece = (SELECT MIN(piece) FROM pieces JOIN parts USING (block, pool))",
+    "UPDATE pieces SET sealed = zeroblob(length(sealed)) WHERE piece = (SELECT MAX(piece) FROM pieces JOIN parts USING (block, pool))",
     "UPDATE parts SET count_bytes = count_bytes + 16 WHERE block = (SELECT MAX(block) FROM parts)",
     "UPDATE parts SET left_bytes = left_bytes / 2 WHERE block = (SELECT MAX(block) FROM parts)",
     "UPDATE uses SET first_byte = first_byte + 16 WHERE use = (SELECT MAX(use) FROM uses)",
@@ -158,51 +161,6 @@ class BothEnds(RuleBasedStateMachine):
         if is_killed:
             self.ends.reopen(party)
 
-    @rule(party=parties, damage=st.sampled_from(DAMAGES))
-    def damage(self, party, damage):
-        self.is_whole = False
-        self.ends.kill(party)
-        self._edit(party, damage)
-        self.ends.stores[party] = self.ends.opened(party)
-        self.ends.greet()
-
-    def _edit(self, party, sql):
-        connection = sqlite3.connect(self.ends.paths[party])
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        try:
-            with connection:
-                connection.execute(sql)
-        except sqlite3.IntegrityError:
-            pass  # no row may be there twice, however damaged
-        finally:
-            connection.close()
-
-    @rule(party=parties, with_note=st.booleans())
-    def copy(self, party, with_note):
-        self.ends.stores[party]._database.write_back()
-        self.copies[party] = (self.ends.paths[party].read_bytes(), self._note(party).read_bytes() if with_note else None)
-
-    def _note(self, party):
-        path = self.ends.paths[party]
-        return path.with_name(path.name + ".handouts")
-
-    @precondition(lambda self: self.copies)
-    @rule(data=st.data())
-    def put_back(self, data):
-        """Of one end only, as from a snapshot of the whole machine, or without the note beside the store; then the ends meet."""
-        self.is_whole = False
-        party = data.draw(st.sampled_from(sorted(self.copies)))
-        self.ends.kill(party)
-        path, (content, note) = self.ends.paths[party], self.copies[party]
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        path.write_bytes(content)
-        if note is not None:
-            self._note(party).write_bytes(note)
-        self.copies = {}  # of the other end none is put back: two old copies know nothing of each other
-        self.ends.stores[party] = self.ends.opened(party)
-        self.ends.greet()
-
     # --------------------------------------------------------------------------------------------------------- what holds
 
     @invariant()
@@ -262,5 +220,74 @@ class BothEnds(RuleBasedStateMachine):
         assert not self.is_whole or check.faults(*self.ends.paths.values()) == []
 
 
-BothEnds.TestCase.settings = settings(stateful_step_count=30, max_examples=60, deadline=None)
+class AlteredEnds(BothEnds):
+    """The same, while files of one end or the other are altered or put back."""
+
+    @rule(party=parties, damage=st.sampled_from(DAMAGES))
+    def damage(self, party, damage):
+        self.is_whole = False
+        self.ends.kill(party)
+        self._edit(party, damage)
+        self.ends.stores[party] = self.ends.opened(party)
+        self.ends.greet()
+
+    @rule(giver=parties, count_bytes=counts, damage=st.sampled_from(MOVE_DAMAGES), data=st.data())
+    def damage_what_is_under_way(self, giver, count_bytes, damage, data):
+        self.offer(giver, count_bytes)
+        self.damage(giver, damage)
+        self.offer(giver, count_bytes)
+        self.hear(giver, data)
+
+    def _edit(self, party, sql):
+        connection = sqlite3.connect(self.ends.paths[party])
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        try:
+            with connection:
+                connection.execute(sql)
+        except sqlite3.IntegrityError:
+            pass  # no row may be there twice, however damaged
+        finally:
+            connection.close()
+
+    @rule(party=parties, with_note=st.booleans())
+    def copy(self, party, with_note):
+        self.ends.stores[party]._database.write_back()
+        self.copies[party] = (self.ends.paths[party].read_bytes(), self._note(party).read_bytes() if with_note else None)
+
+    def _note(self, party):
+        path = self.ends.paths[party]
+        return path.with_name(path.name + ".handouts")
+
+    @rule(data=st.data())
+    def put_back(self, data):
+        """Of one end only, as from a snapshot of the whole machine, or without the note beside the store; then the ends meet."""
+        if not self.copies:
+            return
+        self.is_whole = False
+        party = data.draw(st.sampled_from(sorted(self.copies)))
+        self.ends.kill(party)
+        path, (content, note) = self.ends.paths[party], self.copies[party]
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        path.write_bytes(content)
+        if note is not None:
+            self._note(party).write_bytes(note)
+        self.copies = {}  # of the other end none is put back: two old copies know nothing of each other
+        self.ends.stores[party] = self.ends.opened(party)
+        self.ends.greet()
+
+    @rule(giver=parties, party=parties, first=counts, then=counts, data=st.data())
+    def put_back_what_was_before_a_move(self, giver, party, first, then, data):
+        self.copies = {}
+        self.copy(party, with_note=True)
+        for count_bytes in (first, then):
+            self.offer(giver, count_bytes)
+            self.hear(giver, data)
+            self.hear_answer(giver, data)
+            self.put_back(data)
+
+
+SETTINGS = settings(stateful_step_count=25, max_examples=40, deadline=None)
+BothEnds.TestCase.settings = AlteredEnds.TestCase.settings = SETTINGS
 test_key_that_moves_is_the_same_at_both_ends_and_given_once = BothEnds.TestCase
+test_key_that_moves_is_the_same_whatever_was_altered_or_put_back = AlteredEnds.TestCase

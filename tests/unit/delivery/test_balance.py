@@ -81,7 +81,12 @@ def test_a_node_that_is_told_to_keeps_its_pools(tmp_path):
 def test_a_node_that_refuses_all_is_given_no_more_for_a_while(tmp_path, monkeypatch):
     ends = DeliveringEnds(tmp_path, BLOCK_BITS, BLOCK_BITS)
     refused = []
-    monkeypatch.setattr(ends.stores[Party.ALICE], "accept_move", lambda move: bool(refused.append(move)))
+
+    def refuse(move):
+        refused.append(move)
+        return False
+
+    monkeypatch.setattr(ends.stores[Party.ALICE], "accept_move", refuse)
     with ends.client("alice") as alice:
         alice.take_many("sae-bob", 10, 8000)
     ends.wait(lambda: bool(refused))

@@ -181,7 +181,9 @@ def test_the_giver_keeps_no_sealed_copy_where_the_key_lay(ends):
 def test_a_move_whose_row_was_altered_is_not_told_and_its_block_is_listed_as_damaged(tmp_path, altered):
     ends = MovingEnds(tmp_path)
     distil(ends.both, BLOCK_BITS)
-    ends.stores[Party.ALICE].offer_move(1000)
+    move = ends.stores[Party.ALICE].offer_move(1000)
+    assert move
+    assert ends.stores[Party.BOB].accept_move(move)
     ends.stores[Party.ALICE]._database.rows("PRAGMA foreign_keys = OFF")
     ends.stores[Party.ALICE]._database.rows(f"UPDATE moves SET {altered}")
     assert ends.stores[Party.ALICE].offer_move(0) is None
@@ -189,7 +191,7 @@ def test_a_move_whose_row_was_altered_is_not_told_and_its_block_is_listed_as_dam
 
     assert ends.stores[Party.ALICE].levels().damaged_blocks == (1,)
     assert ends.stores[Party.ALICE].offer_move(1000) is None
-    ends.deliver_all()
+    assert ends.deliver_all() == 2 * PART_BYTES, "what the other end has by then it keeps"
     ends.close()
     assert any("was altered" in fault for fault in check.faults(*ends.paths.values()))
 
