@@ -231,12 +231,14 @@ class AlteredEnds(BothEnds):
         self.ends.stores[party] = self.ends.opened(party)
         self.ends.greet()
 
-    @rule(giver=parties, count_bytes=counts, damage=st.sampled_from(MOVE_DAMAGES), data=st.data())
-    def damage_what_is_under_way(self, giver, count_bytes, damage, data):
+    @rule(giver=parties, count_bytes=counts, damage=st.sampled_from(MOVE_DAMAGES))
+    def damage_what_is_under_way(self, giver, count_bytes, damage):
         self.offer(giver, count_bytes)
         self.damage(giver, damage)
-        self.offer(giver, count_bytes)
-        self.hear(giver, data)
+        with self._doubted(), suppress(KeyNotCommittedError):
+            move = self.ends.stores[giver].offer_move(count_bytes)
+            if move is not None:
+                self.ends.stores[giver].settle_move(move, is_accepted=self.ends.stores[giver.peer].accept_move(move))
 
     def _edit(self, party, sql):
         connection = sqlite3.connect(self.ends.paths[party])
