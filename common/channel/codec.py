@@ -18,7 +18,7 @@ from common.channel.fields import MAXIMUM_FIELD_BYTES, MAXIMUM_ITEMS, Bytes16, C
 from common.channel.messages import CATALOGUE, Message
 from common.errors import LocalProtocolError, RemoteProtocolError
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 """Raised whenever the catalogue or the meaning of a message changes."""
 
 MAXIMUM_MESSAGE_BYTES = 4 << 20

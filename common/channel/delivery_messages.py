@@ -115,3 +115,42 @@ class KeySettled(Message):
 
     KIND: ClassVar[int] = 905
     handout: Count
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMove(Message):
+    """Take over a stretch of the sender's delivery pool, which the sender has given up, durably.
+
+    Attributes
+    ----------
+    block, first_byte, count_bytes : int
+        Where it lies in the sender's part of the block.
+    target_byte : int
+        Where it will lie in the receiver's part: the end of that as it was before.
+    """
+
+    KIND: ClassVar[int] = 906
+    block: Count
+    first_byte: Count
+    count_bytes: Count
+    target_byte: Count
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMoved(Message):
+    """Whether the stretch has been taken over, durably.
+
+    Attributes
+    ----------
+    block, first_byte, count_bytes, target_byte : int
+        As in ``KeyMove``.
+    is_accepted : bool
+        If not, it is given up at both ends.
+    """
+
+    KIND: ClassVar[int] = 907
+    block: Count
+    first_byte: Count
+    count_bytes: Count
+    target_byte: Count
+    is_accepted: Boolean

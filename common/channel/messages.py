@@ -9,7 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from common.channel.delivery_messages import DeliveryHello, DeliveryState, KeyReserve, KeyReserved, KeySettle, KeySettled
+from common.channel.delivery_messages import (
+    DeliveryHello,
+    DeliveryState,
+    KeyMove,
+    KeyMoved,
+    KeyReserve,
+    KeyReserved,
+    KeySettle,
+    KeySettled,
+)
 from common.channel.fields import Blob, Boolean, Bytes16, Bytes32, Count, CountList, Slot, UInt8, UInt16, UInt32
 from common.channel.message import Message as Message  # noqa: PLC0414 - theirs to import from here
 
@@ -467,6 +476,8 @@ CATALOGUE: dict[int, type[Message]] = {
         KeyReserved,
         KeySettle,
         KeySettled,
+        KeyMove,
+        KeyMoved,
     )
 }
 """Every kind of message by its code on the wire."""

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from common.channel.delivery_messages import DeliveryState
@@ -23,12 +24,13 @@ from common.errors import (
     TransportError,
 )
 from common.keystore.interface import Piece
+from common.keystore.moves import Move, count_to_give
 from common.keystore.orders import Allotment, Announcement, Collection, DeliveryStore, NotForYouError, Order, Round, Served
 from common.observability.logs import SparingLogger, logger
 from common.service.workers import Workers
 
 COMMIT_SECONDS, COMMIT_TRIES = 0.25, 8
-"""How often, and how many times, keys are tried to be held of a block that the peer has committed and we are about to."""
+"""How often, and how many times, keys are tried to be held of a block that the peer has committed and we are about to, or of what moved."""
 
 MOST_DELIVERIES = 4
 """Allotments at a time of which the peer has not said yet whether it holds them; orders wait meanwhile, and gather."""
@@ -36,10 +38,16 @@ MOST_DELIVERIES = 4
 MOST_ROUND_NAMES = 1 << 18
 """Letters of names in one round, for the same reason."""
 
-_COUNTS = ("rounds", "keys_ordered", "keys_collected", "keys_held", "keys_expired", "orders_lost", "orders_over_quota")
+_COUNTS = ("rounds", "keys_ordered", "keys_collected", "keys_held", "keys_expired", "orders_lost", "orders_over_quota", "bytes_moved")
 
 TIDY_SECONDS = 2.0
 """How often held keys that need no longer be kept are destroyed, and the peer is told how we stand."""
+
+BALANCE_SECONDS = 1.0
+"""How often pools are compared, and the peer is told again of a move; sooner than it gives up to have us hold keys of what moved."""
+
+REFUSED_SECONDS = 600.0
+"""How long no more key is given to the peer's pool after it has refused some, which is lost: one that refuses all must not empty ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,8 @@ class Desk:
         How long a collection may be repeated, how long keys wait for it, how long the peer may take.
     seconds_to_make : callable
         Says how long the link needs for so many bits for who asks here; None where no key comes at present.
+    balances : bool
+        Whether key is given to the other end's pool where that is far emptier.
     """
 
     def __init__(
@@ -108,6 +118,7 @@ class Desk:
         keep_seconds: float,
         peer_seconds: float,
         seconds_to_make: Callable[[int], float | None],
+        balances: bool = True,
     ) -> None:
         self.peer: PeerLink | None = None
         self.counts = dict.fromkeys(_COUNTS, 0)
@@ -117,6 +128,7 @@ class Desk:
         self.drawn_bytes: dict[str, int] = {}
         self._repeat_seconds, self._keep_seconds, self._peer_seconds = repeat_seconds, keep_seconds, peer_seconds
         self._seconds_to_make = seconds_to_make
+        self._balances = balances
         self._orders: list[_Waiting] = []
         self._collections: _Collections = []
         self._announced: _Announced = []
@@ -131,7 +143,7 @@ class Desk:
 
     def start(self) -> None:
         """Begin to serve."""
-        self._helpers = [asyncio.create_task(work) for work in (self._serve(), self._settle_peer(), self._tidy())]
+        self._helpers = [asyncio.create_task(work) for work in (self._serve(), self._settle_peer(), self._tidy(), self._keep_balance())]
 
     async def stop(self) -> None:
         """Serve no more; whoever waits is refused."""
@@ -229,6 +241,12 @@ class Desk:
     async def settle(self, pieces: tuple[Piece, ...]) -> None:
         """Give up what is not held of ``pieces``."""
         await self._workers.write(self._open_store().skip, pieces)
+
+    async def take_over(self, move: Move) -> bool:
+        """Take over the key of a ``move``; tell whether it is ours now."""
+        is_accepted = await self._workers.write(self._open_store().accept_move, move)
+        self.tell_state()
+        return is_accepted
 
     async def state(self) -> DeliveryState:
         """Say how this end stands."""
@@ -412,6 +430,37 @@ class Desk:
                 await asyncio.sleep(TIDY_SECONDS)
                 if self.peer is not None and self.peer.line.is_open:
                     self._to_settle.set()
+
+    async def _keep_balance(self) -> None:
+        """Give key to the other end's pool where that is far emptier than ours, and ask again for what is under way."""
+        while True:
+            await asyncio.sleep(BALANCE_SECONDS)
+            try:
+                while self.peer is not None and self.peer.is_ready and await self._move_some(self.peer):
+                    pass
+            except TransportError:
+                pass  # asked again
+            except PeerNotMetError:
+                pass  # nothing moves before both ends have met
+            except Exception as failed:  # noqa: BLE001 - whatever it is, the next time has to come
+                self._log.warning("pools not balanced", error=failed)
+
+    async def _move_some(self, peer: PeerLink) -> bool:
+        """Move a stretch; tell whether there was any."""
+        store = self._open_store()
+        count_bytes = count_to_give(*await self._workers.write(store.deliverable_bytes)) if self._balances else 0
+        move = await self._workers.write(store.offer_move, count_bytes)
+        if move is None:
+            return False
+        is_accepted = await peer.move(move, self._peer_seconds)
+        await self._workers.write(partial(store.settle_move, move, is_accepted=is_accepted))
+        if is_accepted:
+            self.counts["bytes_moved"] += move.count_bytes
+        else:
+            self._log.warning("key given up: the other end could not take it over", block=move.block, bytes=move.count_bytes)
+            await asyncio.sleep(REFUSED_SECONDS)
+        self.tell_state()
+        return True
 
     def tell_state(self) -> None:
         """Tell the peer soon how we stand: something has changed."""

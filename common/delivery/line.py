@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 
 from common.channel.authentication import GREETING_SESSION, MAC_BYTES, ChannelSecrets, GreetingSeal, SessionSeal
 from common.channel.codec import PROTOCOL_VERSION, SESSION_SCOPE, Envelope, Party, decode, encode
-from common.channel.delivery_messages import DeliveryHello, DeliveryState, KeyReserve, KeyReserved, KeySettle, KeySettled
+from common.channel.delivery_messages import (
+    DeliveryHello,
+    DeliveryState,
+    KeyMove,
+    KeyMoved,
+    KeyReserve,
+    KeyReserved,
+    KeySettle,
+    KeySettled,
+)
 from common.channel.message import Message
 from common.errors import AuthenticationError, RemoteProtocolError, TransportError
 
@@ -26,7 +35,7 @@ HELLO, SEALED = 0, 1
 
 NO_NONCE = bytes(32)
 
-KINDS = (DeliveryState, KeyReserve, KeyReserved, KeySettle, KeySettled)
+KINDS = (DeliveryState, KeyReserve, KeyReserved, KeySettle, KeySettled, KeyMove, KeyMoved)
 """What may be said on the line once it is open."""
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from common.channel.authentication import ChannelSecrets
 from common.channel.codec import Party
-from common.channel.delivery_messages import DeliveryState, KeyReserve, KeyReserved, KeySettle, KeySettled
+from common.channel.delivery_messages import DeliveryState, KeyMove, KeyMoved, KeyReserve, KeyReserved, KeySettle, KeySettled
 from common.channel.message import Message
 from common.delivery.line import Line
 from common.errors import QkdError, RemoteProtocolError, TransportError
 from common.keystore.interface import Piece
+from common.keystore.moves import Move
 from common.keystore.orders import KEY_ID_BYTES, Allotment, Announcement, Order
 from common.observability.logs import SparingLogger, logger
 from common.service.wire import DELIVERY
@@ -39,6 +40,8 @@ HELD, NOT_HERE, TAKEN_BEFORE, NOT_READY, FAILED, FULL = range(6)
 """What ``KeyReserved`` says."""
 
 SEPARATOR, ORDER_SEPARATOR = "\n", "\0"
+
+_Asked = TypeVar("_Asked", int, Move)
 
 
 class Wire(Protocol):
@@ -64,6 +67,9 @@ class Host(Protocol):
 
     async def settle(self, pieces: tuple[Piece, ...]) -> None:
         """Give up what is not held of ``pieces``."""
+
+    async def take_over(self, move: Move) -> bool:
+        """Take over the key of a ``move``; tell whether it is ours now."""
 
     async def state(self) -> DeliveryState:
         """Say how this end stands."""
@@ -115,6 +121,7 @@ class PeerLink:
         self._outgoing: asyncio.Queue[bytes] = asyncio.Queue(MOST_OUTGOING)
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._settling: dict[int, asyncio.Future[int]] = {}
+        self._moving: dict[Move, asyncio.Future[int]] = {}
         self._serving: set[asyncio.Future[None]] = set()
         self._count_serving = 0
         self._helpers: list[asyncio.Task[None]] = []
@@ -188,14 +195,37 @@ class PeerLink:
         """
         await self._ask(KeySettle(handout, *_columns(pieces)), self._settling, handout, seconds)
 
+    async def move(self, move: Move, seconds: float) -> bool:
+        """Have the peer take over key that was given up here.
+
+        Parameters
+        ----------
+        move : Move
+            Durable here.
+        seconds : float
+            How long to wait.
+
+        Returns
+        -------
+        bool
+            Whether it has it now, durably.
+
+        Raises
+        ------
+        TransportError
+            If no answer comes: it is to be asked again.
+        """
+        message = KeyMove(move.block, move.first_byte, move.count_bytes, move.target_byte)
+        return bool(await self._ask(message, self._moving, move, seconds))
+
     async def tell_state(self) -> None:
         """Tell the peer how this end stands, if the line is open."""
         if self.line.is_open:
             self._say(await self._host.state())
 
-    async def _ask(self, message: Message, waiting: dict[int, asyncio.Future[int]], number: int, seconds: float) -> int:
+    async def _ask(self, message: Message, waiting: dict[_Asked, asyncio.Future[int]], asked: _Asked, seconds: float) -> int:
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        waiting[number] = answer
+        waiting[asked] = answer
         try:
             if not self._say(message):
                 raise TransportError("the peer is away")
@@ -203,7 +233,7 @@ class PeerLink:
         except TimeoutError:
             raise TransportError(f"the peer gave no answer for {seconds:g} s") from None
         finally:
-            waiting.pop(number, None)
+            waiting.pop(asked, None)
 
     def _say(self, message: Message) -> bool:
         """Queue a message; False where the line is closed, or has to be because too much waits."""
@@ -249,9 +279,7 @@ class PeerLink:
         self.state = PeerState()
         while not self._outgoing.empty():
             self._outgoing.get_nowait()
-        for answer in (*self._waiting.values(), *self._settling.values()):
-            if not answer.done():
-                answer.set_exception(TransportError("the peer is away"))
+        self._fail_waiting("the peer is away")
 
     def _heard(self, data: bytes) -> None:
         """Take in a frame; called where frames arrive, so it waits for nothing and lets nothing through that would end that."""
@@ -270,7 +298,7 @@ class PeerLink:
         if self.line.count_refused > refused:
             self._log.warning("message about keys refused", refused=self.line.count_refused)
         if heard.is_opened:
-            self._fail_waiting()
+            self._fail_waiting("the peer was started anew")
         for reply in heard.replies:
             if not self._outgoing.full():
                 self._outgoing.put_nowait(reply)
@@ -280,10 +308,10 @@ class PeerLink:
             self._begin(self.tell_state())
         self._understand(heard.message)
 
-    def _fail_waiting(self) -> None:
-        for answer in (*self._waiting.values(), *self._settling.values()):
+    def _fail_waiting(self, why: str) -> None:
+        for answer in (*self._waiting.values(), *self._settling.values(), *self._moving.values()):
             if not answer.done():
-                answer.set_exception(TransportError("the peer was started anew"))
+                answer.set_exception(TransportError(why))
 
     def _understand(self, message: Message | None) -> None:
         match message:
@@ -293,10 +321,14 @@ class PeerLink:
                 _resolve(self._waiting.get(handout), refusal)
             case KeySettled(handout):
                 _resolve(self._settling.get(handout), HELD)
-            case KeyReserve() | KeySettle() if len(self._serving) >= MOST_SERVING:
+            case KeyMoved(block, first_byte, count_bytes, target_byte, is_accepted):
+                _resolve(self._moving.get(Move(block, first_byte, count_bytes, target_byte)), int(is_accepted))
+            case KeyReserve() | KeySettle() | KeyMove() if len(self._serving) >= MOST_SERVING:
                 self._log.warning("the peer asks more at a time than can be served", waiting=len(self._serving))  # it asks again
             case KeyReserve():
                 self._begin(self._reserve(message.handout, _announcement(message)))
+            case KeyMove(block, first_byte, count_bytes, target_byte):
+                self._begin(self._take_over(Move(block, first_byte, count_bytes, target_byte)))
             case KeySettle(handout):
                 self._begin(self._settle(handout, _pieces(message)))
             case _:
@@ -329,6 +361,14 @@ class PeerLink:
             self._log.warning("pieces not settled", error=refused)  # the peer asks again
         else:
             self._say(KeySettled(handout))
+
+    async def _take_over(self, move: Move) -> None:
+        try:
+            is_accepted = await self._host.take_over(move)
+        except QkdError as refused:
+            self._log.warning("key not taken over yet", error=refused)  # the peer asks again
+        else:
+            self._say(KeyMoved(move.block, move.first_byte, move.count_bytes, move.target_byte, is_accepted))
 
 
 def _resolve(answer: asyncio.Future[int] | None, value: int) -> None:

@@ -63,6 +63,7 @@ class KeyDelivery:
             keep_seconds=settings.keep_seconds,
             peer_seconds=settings.peer_seconds,
             seconds_to_make=self._seconds_to_make,
+            balances=settings.balance_pools and all(share_of(node.settings.store.rule, pool) for pool in DELIVERIES.values()),
         )
         self._peer = PeerLink(node.transport, node.secrets, node.kind.party, self._desk)
         self._desk.peer = self._peer

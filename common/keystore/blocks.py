@@ -209,9 +209,10 @@ class Blocks:
     def give_up_altered(self) -> None:
         """Give up what is left of parts of which the ledger does not add up: nobody knows which of it was handed out."""
         for block, pool in self._database.rows(_ALTERED_PARTS, (_POOLS,)):
-            self._give_up(block, str(pool))
+            self.give_up(block, str(pool))
 
-    def _give_up(self, block: SqlValue, pool: str) -> None:
+    def give_up(self, block: SqlValue, pool: str) -> None:
+        """Give up what is left of the part of a ``block`` that is of ``pool``, and of which the ledger does not add up."""
         self._database.rows("UPDATE parts SET left_bytes = 0 WHERE block = ? AND pool = ?", (block, pool))
         self._shelf.destroy_keys(_number(block), pool)
         self._database.rows("UPDATE blocks SET damaged = 1 WHERE block = ?", (block,))
@@ -237,7 +238,7 @@ class Blocks:
             if not spent:
                 return tuple(pieces)
             for piece in spent:
-                self._give_up(piece.block, pool.value)
+                self.give_up(piece.block, pool.value)
 
     def abandon(self, share: Share, kind: UseKind) -> None:
         """Give up what is left of ``share``, for the reason ``kind``."""
@@ -338,13 +339,31 @@ class Blocks:
 
     def set_aside(self, pool: Pool, damaged: Piece) -> None:
         """Enter what is left of a ``damaged`` piece of ``pool`` into the ledger, so that the next request goes past it."""
-        for share in self._book.shares("parts.block = ? AND pool = ?", damaged.block, pool.value):
-            for gap in self._book.gaps(share):
-                first, end = max(gap.first_byte, damaged.first_byte), min(gap.end_byte, damaged.end_byte)
-                if first < end:
-                    self._book.spend(UseKind.DAMAGED, pool, [Piece(damaged.block, first, end - first)])
+        self._spend_rest(UseKind.DAMAGED, pool, damaged)
         self._shelf.destroy_piece_key(pool.value, damaged)
         self._database.rows("UPDATE blocks SET damaged = 1 WHERE block = ?", (damaged.block,))
+
+    def pass_over(self, pool: Pool, place: Piece, is_awaited: Callable[[Pool, Piece], bool]) -> None:
+        """Give up what is left of a place that the peer has given up.
+
+        Parameters
+        ----------
+        pool : Pool
+            One that the peer asks.
+        place : Piece
+            Which bytes of its part; they need not all be here.
+        is_awaited : callable
+            Tells whether anybody is still to read a byte of a piece.
+        """
+        self._spend_rest(UseKind.SKIPPED, pool, place)
+        self.destroy_read(pool, [place], is_awaited)
+
+    def _spend_rest(self, kind: UseKind, pool: Pool, place: Piece) -> None:
+        for share in self._book.shares("parts.block = ? AND pool = ?", place.block, pool.value):
+            for gap in self._book.gaps(share):
+                first, end = max(gap.first_byte, place.first_byte), min(gap.end_byte, place.end_byte)
+                if first < end:
+                    self._book.spend(kind, pool, [Piece(place.block, first, end - first)])
 
 
 def _number(value: SqlValue) -> int:

@@ -16,6 +16,9 @@ from common.keystore.database import Database
 from common.keystore.interface import MOST_PIECES, AuditEntry, Piece, UseKind
 from common.keystore.ownership import Pool
 
+_NOT_SETTLED = "SELECT 1 FROM moves WHERE block = ? AND to_pool = ? AND to_byte < ? AND state = 'offered'"
+"""Key that was offered to the peer lies at the end of its part, and has an owner once the peer has answered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -219,6 +222,8 @@ class Book:
                 raise KeyNotFoundError(
                     f"block {piece.block}, {pool.value}, bytes {piece.first_byte} to {piece.end_byte}: no such key is committed here"
                 )
+            if self._database.rows(_NOT_SETTLED, (piece.block, pool.value, piece.end_byte)):
+                raise KeyNotCommittedError(f"block {piece.block}, {pool.value}: whether this key has moved is not settled yet")
             if self.is_spent(pool, piece) or _number(found[0][1]) < piece.count_bytes:
                 raise KeyAlreadyTakenError(
                     f"block {piece.block}, {pool.value}, bytes {piece.first_byte} to {piece.end_byte}: handed out or destroyed before"

@@ -20,15 +20,53 @@ from pathlib import Path
 from common.channel.codec import Party
 from common.channel.pairs import is_hash_key
 from common.errors import KeyStoreError, QkdError
+from common.keystore.contexts import row_guard
 from common.keystore.database import read_only
 from common.keystore.orders import KEY_ID_BYTES
-from common.keystore.ownership import PAIR_BYTES, Pool
+from common.keystore.ownership import DELIVERIES, PAIR_BYTES, Pool
 
 Place = tuple[int, str]
 Stretch = tuple[int, int]
 
 ORDERS_SINCE = 3
 """Version of the store file from which on it knows of keys for applications."""
+
+MOVES_SINCE = 6
+"""Version of the store file from which on key moves between delivery pools."""
+
+_GIVERS = {DELIVERIES[party].value: DELIVERIES[party.peer].value for party in Party}
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Key that moved between delivery pools.
+
+    Attributes
+    ----------
+    block : int
+        Block number.
+    to_pool, to_byte : str, int
+        Where it went.
+    from_byte, count_bytes : int
+        Where it lay in the part of the other delivery pool.
+    state : str
+        ``offered``, ``moved`` or ``refused``.
+    is_altered : bool
+        Whether the row holds something else than it was written with.
+    """
+
+    block: int
+    to_pool: str
+    to_byte: int
+    from_byte: int
+    count_bytes: int
+    state: str
+    is_altered: bool
+
+    @property
+    def source(self) -> tuple[Place, int, int]:
+        """Part, first byte and bytes of where it lay."""
+        return (self.block, _GIVERS.get(self.to_pool, "")), self.from_byte, self.count_bytes
 
 
 @dataclass(slots=True)
@@ -59,6 +97,8 @@ class LedgerFile:
         Who was given which key at this end; repeated answers count once.
     damaged : tuple[int, ...]
         Blocks of which something was found not to open.
+    moves : dict[tuple[int, str, int], Moved]
+        Key that moved between delivery pools, by block, pool and byte where it went.
     """
 
     name: str
@@ -73,6 +113,7 @@ class LedgerFile:
     handouts: dict[int, list[tuple[int, str, int, int]]] = field(default_factory=dict)
     given: list[tuple[str, bytes]] = field(default_factory=list)
     damaged: tuple[int, ...] = ()
+    moves: dict[tuple[int, str, int], Moved] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> LedgerFile:
@@ -131,7 +172,12 @@ class LedgerFile:
             handouts=handouts,
             given=given,
             damaged=tuple(block for (block,) in damaged),
+            moves=_moves(connection) if version >= MOVES_SINCE else {},
         )
+
+    def own_bytes(self, place: Place) -> int:
+        """Return the length of the part at ``place`` as the block was shared out, without what moved there later."""
+        return self.parts[place][1] - sum(move.count_bytes for move in self.moves.values() if (move.block, move.to_pool) == place)
 
     def stretches(self, key_id: bytes) -> list[tuple[int, str, int, int]]:
         """Return where the key ``key_id`` lies: block, pool, first byte and bytes of every stretch of it."""
@@ -169,7 +215,7 @@ def faults_within(ledger: LedgerFile) -> list[str]:
     found = []
     for block in sorted(ledger.committed()):
         _, count_bits, _, pairs = ledger.blocks[block]
-        parts = sorted((*ledger.parts[place][:2], place[1]) for place in ledger.parts if place[0] == block)
+        parts = sorted((ledger.parts[place][0], ledger.own_bytes(place), place[1]) for place in ledger.parts if place[0] == block)
         reached = 0
         for first_bit, count_bytes, pool in parts:
             if first_bit != reached:
@@ -192,6 +238,7 @@ def faults_within(ledger: LedgerFile) -> list[str]:
             found.append(f"{ledger.name}: blocks {one} and {other} bring the same mask pairs")
     found += _faults_of_reserve(ledger)
     found += _faults_of_orders(ledger)
+    found += _faults_of_moves(ledger)
     if ledger.next_block <= max(ledger.blocks, default=0):
         found.append(f"{ledger.name}: block {max(ledger.blocks)} is held but was never opened")
     return found
@@ -233,7 +280,7 @@ def faults_between(one: LedgerFile, other: LedgerFile) -> list[str]:
                     found.append(
                         f"{ours.name}: block {block}, {pool}: received bytes {first} to {end}, which {theirs.name} never handed out"
                     )
-    return [*found, *_faults_between_orders(one, other)]
+    return [*found, *_faults_between_orders(one, other), *_faults_between_moves(one, other)]
 
 
 def _faults_between_orders(one: LedgerFile, other: LedgerFile) -> list[str]:
@@ -363,8 +410,63 @@ def _faults_of_orders(ledger: LedgerFile) -> list[str]:
     return found
 
 
+def _moves(connection: sqlite3.Connection) -> dict[tuple[int, str, int], Moved]:
+    """Read key that moved."""
+    moves = {}
+    for state, guard, *facts in connection.execute(
+        "SELECT state, guard, handout, block, to_pool, to_byte, from_byte, count_bytes FROM moves ORDER BY move"
+    ):
+        _, block, to_pool, to_byte, from_byte, count_bytes = facts
+        moves[block, to_pool, to_byte] = Moved(block, to_pool, to_byte, from_byte, count_bytes, state, guard != row_guard(*facts))
+    return moves
+
+
+def _faults_of_moves(ledger: LedgerFile) -> list[str]:
+    """Moves that were altered, of key that is not spent where it lay, or that do not lie one behind the other where it went."""
+    found = [
+        f"{ledger.name}: block {block}, {pool}: what is known of the key that moved to byte {byte} was altered"
+        for (block, pool, byte), move in sorted(ledger.moves.items())
+        if move.is_altered
+    ]
+    for place in sorted({(move.block, move.to_pool) for move in ledger.moves.values()}):
+        where = f"{ledger.name}: block {place[0]}, {place[1]}"
+        if place not in ledger.parts:
+            found.append(f"{where}: key moved to a part that is none")
+            continue
+        reached = ledger.own_bytes(place)
+        for move in sorted((move for move in ledger.moves.values() if (move.block, move.to_pool) == place), key=lambda move: move.to_byte):
+            if move.to_byte != reached:
+                found.append(f"{where}: key moved to byte {move.to_byte}, where byte {reached} is next")
+            reached = move.to_byte + move.count_bytes
+    spent = {(place, first, count) for place, uses in ledger.uses.items() for first, count, kind in uses if kind == "moved"}
+    for (block, pool), first, count in sorted(spent ^ {move.source for move in ledger.moves.values()}):
+        found.append(
+            f"{ledger.name}: block {block}, {pool}: bytes {first} to {first + count} moved by the ledger alone, or by the moves alone"
+        )
+    return found
+
+
+def _faults_between_moves(one: LedgerFile, other: LedgerFile) -> list[str]:
+    """Key that an end has taken over and the other did not give, or gave and noted otherwise."""
+    found = []
+    for giver, receiver in ((one, other), (other, one)):
+        given, taken = (
+            {key: move for key, move in end.moves.items() if key[1] == DELIVERIES[receiver.owner].value} for end in (giver, receiver)
+        )
+        for (block, pool, byte), move in sorted(taken.items()):
+            offer = given.get((block, pool, byte))
+            if offer is None or offer.source != move.source or offer.state == "refused":
+                found.append(f"{receiver.name}: block {block}, {pool}: key was taken over at byte {byte}, {giver.name} did not give it")
+        found += [
+            f"{giver.name}: block {block}, {pool}: key was given at byte {byte}, {receiver.name} did not take it over"
+            for (block, pool, byte), move in sorted(given.items())
+            if move.state == "moved" and (block, pool, byte) not in taken
+        ]
+    return found
+
+
 def _shares(ledger: LedgerFile, block: int) -> set[tuple[str, int, int]]:
-    return {(pool, *ledger.parts[number, pool][:2]) for number, pool in ledger.parts if number == block}
+    return {(pool, ledger.parts[number, pool][0], ledger.own_bytes((number, pool))) for number, pool in ledger.parts if number == block}
 
 
 def _merged(stretches: Iterable[Stretch]) -> list[Stretch]:

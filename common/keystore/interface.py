@@ -55,6 +55,7 @@ class UseKind(Enum):
     DAMAGED = "damaged"
     ERASED = "erased"
     RETIRED = "retired"
+    MOVED = "moved"
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from common.errors import KeyStoreError
 from common.keystore.interface import Handout, Levels, Piece
+from common.keystore.moves import Move
 
 KEY_ID_BYTES = 16
 """Length of a key's number, a UUID."""
@@ -254,6 +255,42 @@ class DeliveryStore(Protocol):
 
     def deliverable_bytes(self) -> tuple[int, int]:
         """Return how many bytes are left in our own delivery pool, and in the peer's."""
+
+    def offer_move(self, count_bytes: int) -> Move | None:
+        """Give up key for the peer's pool, durably, or return the move that is under way.
+
+        Parameters
+        ----------
+        count_bytes : int
+            How much, at most; 0 begins none.
+
+        Returns
+        -------
+        Move | None
+            To be told to the peer until it answers; None where there is none.
+        """
+
+    def accept_move(self, move: Move) -> bool:
+        """Take over key that the peer gives up for our pool, durably; tell whether it is ours now. Repeated, it is answered the same.
+
+        Parameters
+        ----------
+        move : Move
+            As the peer named it.
+
+        Returns
+        -------
+        bool
+            False where it is given up here too.
+
+        Raises
+        ------
+        KeyNotCommittedError
+            If the block is staged: nothing is changed, and the peer asks again.
+        """
+
+    def settle_move(self, move: Move, *, is_accepted: bool) -> None:
+        """Note what the peer has answered to a ``move``: whether it ``is_accepted``."""
 
     def levels(self) -> Levels:
         """Say how full the store is."""

@@ -8,6 +8,8 @@ The order is fixed: first whole mask pairs for the authentication reserve while 
 then the pad of Bob's, then what Alice delivers, then what Bob delivers, and at last a key for the tags of each direction. Up to seven bits
 behind the last whole byte belong to nobody.
 
+Afterwards key moves between the two delivery pools, where both ends agree on it stretch by stretch (``common.keystore.moving``).
+
 Keys of tags lie apart because pad does not stay secret: whoever knows a message and keeps it from arriving knows the pad that encrypted it,
 and could otherwise name that very pad as the key of a tag of her own.
 """

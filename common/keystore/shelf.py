@@ -65,7 +65,7 @@ class Shelf:
         self._master = master
         self._store_id = store_id
 
-    def put(self, block: int, shelf: str, key: memoryview, sharing: bytes = b"") -> None:
+    def put(self, block: int, shelf: str, key: memoryview, sharing: bytes = b"", *, begin: int = 0) -> None:
         """Seal key, inside the caller's transaction.
 
         Parameters
@@ -75,14 +75,16 @@ class Shelf:
         shelf : str
             Name of a pool, or ``STAGED``.
         key : memoryview
-            Bytes of that part, from its beginning.
+            Bytes of that part.
         sharing : bytes
             What a staged block is bound to beside its place.
+        begin : int
+            Where in the part they begin.
         """
         step = _STEPS.get(shelf, PIECE_BYTES)
         for first in range(0, len(key), step):
             part = key[first : first + step]
-            self._put_piece(shelf, Piece(block, first, len(part)), part, sharing)
+            self._put_piece(shelf, Piece(block, begin + first, len(part)), part, sharing)
 
     def _put_piece(self, shelf: str, place: Piece, key: memoryview, sharing: bytes = b"") -> None:
         wrapped, sealed = seal(self._master, key, self._context(shelf, place, sharing))

@@ -33,7 +33,6 @@ from common.keystore.blocks import Blocks
 from common.keystore.book import Book, Share
 from common.keystore.contexts import master_check_context
 from common.keystore.database import Database
-from common.keystore.delivering import Delivering
 from common.keystore.handouts import OpenHandout, OpenHandouts
 from common.keystore.interface import (
     EXPECTED_GRACE_SECONDS,
@@ -44,6 +43,7 @@ from common.keystore.interface import (
     UseKind,
 )
 from common.keystore.masks import ProvisionedMasks
+from common.keystore.moving import Moving
 from common.keystore.ownership import PAIR_BYTES, OwnershipRule, Pool
 from common.keystore.quotas import Drawn
 from common.keystore.reserve import Reserve
@@ -55,7 +55,7 @@ DEFAULT_CAPACITY_BITS = 8 << 30
 """Key to keep before distillation should pause: one gibibyte."""
 
 
-class SqliteKeyStore(Delivering):
+class SqliteKeyStore(Moving):
     """Keys of one end in one file.
 
     Parameters
@@ -310,12 +310,13 @@ class SqliteKeyStore(Delivering):
     def _recover(self) -> None:
         """Finish what a crash left half done, and notice an old copy."""
         handouts, noted = self._state("handouts"), self._watermark.read()
-        for table in ("blocks", "parts"):
+        for table in ("blocks", "parts", "moves"):
             self._database.check_table(table)
         with self._database.transaction():
             self._book.conclude_all()
             self._blocks.give_up_altered()
             self._blocks.erase_altered()
+            self._mark_altered_moves()
             if noted > handouts:
                 self._blocks.forgo()
                 self._forgo_held()

@@ -213,6 +213,8 @@ class DeliverySection(Section):
         How long the other node may take to hold keys.
     requests_per_second, requests_at_once : float
         How often each application may ask, in the long run and after a pause.
+    balance_pools : bool
+        Whether key is given to the other end's delivery pool where that is far emptier than ours.
     """
 
     bind: HostPort = "127.0.0.1:8443"
@@ -232,6 +234,7 @@ class DeliverySection(Section):
     peer_seconds: Annotated[float, Field(gt=0.0, le=60.0)] = 5.0
     requests_per_second: Annotated[float, Field(gt=0.0)] = 200.0
     requests_at_once: Annotated[float, Field(ge=1.0)] = 400.0
+    balance_pools: bool = True
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -147,14 +147,16 @@ def name_applications(link: DeliveryLink, names: list[str]) -> None:
         path.write_text(path.read_text() + "".join(f'\n[sae.{name}]\ncommon_names = ["{name}"]\n' for name in names))
 
 
-def run(link: DeliveryLink, *, seconds: float, kills: int, applications: int, seed: int, say=lambda _line: None) -> Report:
-    """Kill nodes of a link that does not run yet while so many applications are at work."""
+def run(
+    link: DeliveryLink, *, seconds: float, kills: int, applications: int, seed: int, asked=("alice", "bob"), say=lambda _line: None
+) -> Report:
+    """Kill nodes of a link that does not run yet while so many applications are at work, at the nodes that are ``asked``."""
     report, dice, handed = Report(), random.Random(seed), Handed()
     names = [f"app-{number}" for number in range(applications)]
     name_applications(link, names)
     link.start()
     link.wait_ready()
-    working = [Application(link, ("alice", "bob")[number % 2], name, handed, seed) for number, name in enumerate(names)]
+    working = [Application(link, asked[number % len(asked)], name, handed, seed) for number, name in enumerate(names)]
     began = time.monotonic()
     for application in working:
         application.start()
@@ -189,6 +191,7 @@ def run(link: DeliveryLink, *, seconds: float, kills: int, applications: int, se
         if status:
             report.faults.append(f"{name} did not stop as asked: status {status}")
     report.seconds = time.monotonic() - began
+    report.counts["moves between pools"] = len(check.LedgerFile.read(link.folder / "alice" / "state" / "store.sqlite").moves)
     report.faults += handed.verdict() + compare(link)
     report.faults += [f"{name} logged a mistake of ours" for name in PEER if "mistake of ours" in link.log(name)]
     return report
@@ -203,6 +206,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--applications", type=int, default=20)
+    parser.add_argument("--asked", nargs="+", choices=tuple(PEER), default=list(PEER), help="nodes where applications order")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(2), "big"))
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -214,6 +218,7 @@ def main() -> int:
                 kills=chosen.kills,
                 applications=chosen.applications,
                 seed=chosen.seed,
+                asked=chosen.asked,
                 say=lambda line: sys.stderr.write(f"{line}\n"),
             )
         finally:

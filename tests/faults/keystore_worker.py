@@ -34,6 +34,16 @@ def log(descriptor, party, taken: Taken, kind):
         reached += piece.count_bytes
 
 
+def move(stores, giver: Party, count_bytes: int) -> None:
+    """Move key to the other delivery pool, or bring to its end what is under way."""
+    while (offered := stores[giver].offer_move(count_bytes)) is not None:
+        is_accepted = stores[giver.peer].accept_move(offered)
+        assert is_accepted, "nothing is damaged"
+        stores[giver].settle_move(offered, is_accepted=is_accepted)
+        if count_bytes:
+            break
+
+
 def live(folder: Path, seed: int) -> None:
     """Work until killed."""
     dice = random.Random(seed)
@@ -52,6 +62,11 @@ def live(folder: Path, seed: int) -> None:
         if choice < 0.3 or (settlements and choice < 0.6):
             distil(list(stores.values()), dice.choices(LENGTHS, (5, 5, 3, 1))[0], settlements, dice.choices((1, 2, 5), (5, 2, 1))[0])
             settlements = None
+            for giver in Party:
+                move(stores, giver, 0)  # which was under way when the life before ended
+                move(stores, giver, dice.choice((100, 5000)))
+        elif choice < 0.4 and settlements is None:
+            move(stores, dice.choice(list(Party)), dice.choice((100, 5000, 100_000)))
         elif choice < 0.9:
             giver = dice.choice(list(Party))
             pool = dice.choice([pool for pool in Pool if pool.asker is giver])

@@ -25,9 +25,12 @@ def link():
         made.close()
 
 
-def test_keys_of_many_applications_outlive_kills_at_both_ends_or_at_neither(link):
-    report = run(link, seconds=SECONDS, kills=KILLS, applications=20, seed=SEED)
+@pytest.mark.parametrize("asked", [("alice", "bob"), ("alice",)])
+def test_keys_of_many_applications_outlive_kills_at_both_ends_or_at_neither(link, asked):
+    """Where all ask at one node, the other gives it key of its pool, and is killed over that."""
+    report = run(link, seconds=SECONDS, kills=KILLS, applications=20, seed=SEED, asked=asked)
 
     assert report.faults == [], "\n".join(report.lines())
     assert sum(report.kills.values()) >= KILLS
     assert report.counts["keys fetched"] > 100, "\n".join(report.lines())
+    assert len(asked) > 1 or report.counts["moves between pools"], "\n".join(report.lines())

@@ -54,6 +54,7 @@ def test_two_hundred_kills_lose_nothing_and_give_nothing_twice(tmp_path):
             assert not {entry.kind for store in (alice, bob) for entry in store.audit(most=10**6)} & {UseKind.FORGONE, UseKind.DAMAGED}
         assert check.faults(*paths) == []
 
+    assert check.LedgerFile.read(tmp_path / "ALICE.sqlite").moves, "no key has moved"
     found = handed_out(tmp_path)
     spent = {party: in_ledger(tmp_path / f"{party.name}.sqlite") for party in Party}
     for (party, kind, pool), pieces in found.items():

@@ -24,7 +24,15 @@ from tests.support.keystores import distil, greet, opened, secret
 RULE = OwnershipRule(reserve_target_pairs=20)
 BITS = 12_000
 SPENT_BYTES = 100
+MOVED_BYTES = 60
 HELD = Order((bytes(range(16)),), 32, "master", ("slave",))
+SPENT_FIRST = {
+    Pool.ALICE_PAD: SPENT_BYTES,
+    Pool.BOB_PAD: SPENT_BYTES,
+    Pool.ALICE_DELIVERY: MOVED_BYTES,
+    Pool.BOB_DELIVERY: HELD.total_bytes + MOVED_BYTES,
+}
+"""Bytes of the first block that are spent from the front of each part."""
 FIRST_NEW_BLOCK = 6
 POOLS = (Pool.ALICE_PAD, Pool.BOB_PAD, Pool.ALICE_DELIVERY, Pool.BOB_DELIVERY)
 MEMORY_DISK = Path("/dev/shm")
@@ -44,7 +52,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def intact(folder):
-    """Two stores with something of everything: blocks shared out and in part spent, two staged blocks, a held key; and what they serve."""
+    """Two stores with something of everything, and what they serve.
+
+    Blocks shared out and in part spent, key that moved between pools and a move under way, two staged blocks, a held key.
+    """
     with (
         closing(opened(folder / "intact" / "alice", rule=RULE)) as alice,
         closing(opened(folder / "intact" / "bob", Party.BOB, rule=RULE)) as bob,
@@ -58,6 +69,11 @@ def intact(folder):
         allotted = bob.serve(Round(orders=(HELD,))).allotment
         assert allotted
         alice.serve(Round(announcements=(Announcement(allotted.handout.pieces, (HELD,)),)))
+        for giver, receiver in ((alice, bob), (bob, alice)):
+            move = giver.offer_move(MOVED_BYTES)
+            assert move
+            if giver is alice:
+                giver.settle_move(move, is_accepted=receiver.accept_move(move))
         for store in (alice, bob):
             store.apply(OpenBlock(5))
             store.apply(StageKeys({block: secret(block, BITS) for block in (4, 5)}))
@@ -89,6 +105,12 @@ def live(folder) -> tuple[Served, object, list[str]]:
             try:
                 distil(both, BITS, greet(both))
                 break
+            except KeyStoreError as lost:
+                said.append(str(lost))
+        for party, giver in ends.items():
+            try:
+                if (move := giver.offer_move(0)) is not None:
+                    giver.settle_move(move, is_accepted=ends[party.peer].accept_move(move))
             except KeyStoreError as lost:
                 said.append(str(lost))
         for pool in POOLS:
@@ -143,7 +165,7 @@ def stretches(given: Served):
 
 def is_spent(place) -> bool:
     pool, block, byte = place
-    return block == 1 and ((pool in {Pool.ALICE_PAD, Pool.BOB_PAD} and byte < SPENT_BYTES) or (pool is Pool.BOB_DELIVERY and byte < 32))
+    return block == 1 and byte < SPENT_FIRST.get(pool, 0)
 
 
 @settings(max_examples=int(os.environ.get("QKD_FLIPS", "60")))

@@ -76,7 +76,7 @@ class Peer:
 
 def open_desk(store):
     workers: Any = Workers()
-    times = {"repeat_seconds": 0.0, "keep_seconds": 1.0, "peer_seconds": 1.0}
+    times: dict[str, Any] = {"repeat_seconds": 0.0, "keep_seconds": 1.0, "peer_seconds": 1.0}
     made: Any = Desk(workers, lambda: store, lambda: ("slave",), dict, **times, seconds_to_make=lambda bits: bits / 10)
     made.peer = Peer()
     made.start()

@@ -50,6 +50,9 @@ class Host:
     async def settle(self, _pieces):
         raise RuntimeError("not asked here")
 
+    async def take_over(self, _move):
+        raise RuntimeError("not asked here")
+
     async def state(self):
         raise RuntimeError("a store that fails")
 

@@ -27,6 +27,10 @@ def paths(tmp_path):
                 taken = giver.take(pool, count_bytes, "letter")
             got = follower.expect(pool, taken.pieces, "letter")
             follower.burn(got.handout)
+        for count_bytes in (7, 5):
+            move = alice.offer_move(count_bytes)
+            assert move is not None
+            alice.settle_move(move, is_accepted=bob.accept_move(move))
         for store in (alice, bob):
             store.apply(TakeMask(18))
             store.apply(OpenBlock(9))
@@ -66,6 +70,15 @@ def test_stores_that_agree_have_no_faults(paths):
         (0, "UPDATE blocks SET reserve_first = reserve_first + 5 WHERE block = 1", "pair 23 was used as a mask"),
         (1, "UPDATE state SET mask_cursor = 3", "the cursor stands at 3"),
         (0, "UPDATE uses SET pool = 'bob-delivery', block = 77 WHERE use = 1", "a part that is none"),
+        (0, "UPDATE uses SET kind = 'taken' WHERE kind = 'moved'", "moved by the ledger alone, or by the moves alone"),
+        (1, "UPDATE moves SET from_byte = from_byte + 1", "moved by the ledger alone, or by the moves alone"),
+        (1, "UPDATE moves SET to_byte = to_byte + 1", "where byte"),
+        (1, "UPDATE moves SET to_pool = 'x'", "key moved to a part that is none"),
+        (1, "UPDATE moves SET count_bytes = count_bytes - 1 WHERE count_bytes = 5", "shared out otherwise"),
+        (1, "UPDATE moves SET handout = handout + 100", "was altered"),
+        (0, "UPDATE moves SET state = 'refused'", "alice.sqlite did not give it"),
+        (0, "DELETE FROM moves WHERE count_bytes = 5", "alice.sqlite did not give it"),
+        (1, "DELETE FROM moves WHERE count_bytes = 5", "bob.sqlite did not take it over"),
     ],
 )
 def test_a_fault_is_found(paths, end, sql, says):

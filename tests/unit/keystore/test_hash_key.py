@@ -126,7 +126,7 @@ def test_a_disk_that_is_full_does_not_make_it_trusted_again(tmp_path):
 def test_a_store_of_the_first_schema_begins_with_the_provisioned_one(tmp_path):
     path = tmp_path / "a"
     opened(path, Party.BOB).close()
-    for table in ("hash_key", "orders", "unsettled", "held_keys", "claims", "collections", "block_facts", "drawn"):
+    for table in ("hash_key", "orders", "unsettled", "held_keys", "claims", "collections", "block_facts", "drawn", "moves"):
         edit(path, f"DROP TABLE {table}")
     edit(path, "ALTER TABLE blocks DROP COLUMN guard")
     edit(path, "PRAGMA user_version = 1")
