@@ -4,6 +4,7 @@
 worker was handed, it writes to ``FOLDER/handed-out``, after it has got it: a line for each piece, in one write.
 """
 
+import hashlib
 import os
 import random
 import signal
@@ -16,10 +17,14 @@ from common.channel.pairs import next_mask
 from common.conversation.operations import DistrustHashKey, Settle, TakeMask
 from common.errors import BlockAborted, KeyExhaustedError
 from common.keystore.interface import Taken
-from common.keystore.ownership import OwnershipRule, Pool
+from common.keystore.masks import ProvisionedMasks
+from common.keystore.ownership import PAIR_BYTES, OwnershipRule, Pool
 from tests.support.keystores import distil, greet, ledger_of, opened
 
 RULE = OwnershipRule(reserve_target_pairs=20)
+MASKS = ProvisionedMasks(hashlib.shake_256(b"masks").digest(128 * PAIR_BYTES))
+"""Enough for lives that end before they have made any key."""
+
 LENGTHS = (700, 9001, 20_000, 8 * 1_300_000)
 LONGEST_LIFE_S = 0.12
 
@@ -44,11 +49,17 @@ def move(stores, giver: Party, count_bytes: int) -> None:
             break
 
 
+def finish_moves(stores) -> None:
+    """Bring to their end the moves that were under way when the life before ended; until then the giver follows in none of that key."""
+    for giver in Party:
+        move(stores, giver, 0)
+
+
 def live(folder: Path, seed: int) -> None:
     """Work until killed."""
     dice = random.Random(seed)
     log_file = os.open(folder / "handed-out", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    stores = {party: opened(folder / f"{party.name}.sqlite", party, rule=RULE) for party in Party}
+    stores = {party: opened(folder / f"{party.name}.sqlite", party, rule=RULE, masks=MASKS) for party in Party}
     if dice.random() < 0.1:  # a tag was wrong, and the power went before anybody was told
         store = stores[dice.choice(list(Party))]
         store.apply(DistrustHashKey(ledger_of(store).hash_key))
@@ -62,8 +73,8 @@ def live(folder: Path, seed: int) -> None:
         if choice < 0.3 or (settlements and choice < 0.6):
             distil(list(stores.values()), dice.choices(LENGTHS, (5, 5, 3, 1))[0], settlements, dice.choices((1, 2, 5), (5, 2, 1))[0])
             settlements = None
+            finish_moves(stores)
             for giver in Party:
-                move(stores, giver, 0)  # which was under way when the life before ended
                 move(stores, giver, dice.choice((100, 5000)))
         elif choice < 0.4 and settlements is None:
             move(stores, dice.choice(list(Party)), dice.choice((100, 5000, 100_000)))
