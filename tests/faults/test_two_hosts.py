@@ -141,7 +141,9 @@ def test_a_way_that_is_cut_is_cut_in_one_direction_until_it_is_mended(hosts, sen
 
 
 SLEEPER = """
+import signal
 import time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background has it ignored
 from tests.support.two_hosts import TwoHosts
 hosts = TwoHosts("1")
 print(*hosts.processes, flush=True)
