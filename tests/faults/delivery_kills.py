@@ -1,5 +1,6 @@
 """Kills the nodes of a running pair while many applications order and fetch keys at both, and says how the keys took it.
 
+Between kills the channel is cut in one direction and the clocks on the wall are set by an hour, forth and back.
 ``python -m tests.faults.delivery_kills --seconds 600 --kills 20`` is the long run; the test of the suite is a short one. What applications
 were given is kept in memory, outside of what is killed; at the end the checker compares both ledgers.
 """
@@ -12,12 +13,16 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.keystore import check
 from tests.integration.delivery.links import PEER, DeliveryLink, named
 from tests.support.certificates import issued_by
+from tests.support.relay import BACKWARD, FORWARD, Relay
+from tests.support.stepped_clock import SteppedClock
 
 SIZES = (8, 128, 256, 1024)
 NUMBERS = (1, 1, 1, 2, 5)
@@ -147,8 +152,43 @@ def name_applications(link: DeliveryLink, names: list[str]) -> None:
         path.write_text(path.read_text() + "".join(f'\n[sae.{name}]\ncommon_names = ["{name}"]\n' for name in names))
 
 
+@contextmanager
+def disturbed(link: DeliveryLink) -> Iterator["Disturbances"]:
+    """Put a relay into the channel of a link that does not run yet, and give both nodes a clock that can be set."""
+    clock = SteppedClock(link.folder / "clock")
+    link.environment |= clock.environment
+    with Relay(link.port) as relay:
+        link.replace("alice", f"tcp://127.0.0.1:{link.port}", f"tcp://127.0.0.1:{relay.port}")
+        yield Disturbances(relay, clock)
+
+
+@dataclass
+class Disturbances:
+    """What is done to nodes beside killing them."""
+
+    relay: Relay
+    clock: SteppedClock
+
+    def disturb(self, dice: random.Random, report: Report) -> None:
+        """Cut the channel in one direction for a while, and set the clocks."""
+        self.clock.set(dice.choice((-3600, 0, 3600)))
+        self.relay.cut.add(dice.choice((FORWARD, BACKWARD)))
+        time.sleep(dice.uniform(1.0, 6.0))
+        self.relay.cut.clear()
+        self.relay.drop_connections()  # what was swallowed is missing in them
+        report.counts["cuts and clocks set"] += 1
+
+
 def run(
     link: DeliveryLink, *, seconds: float, kills: int, applications: int, seed: int, asked=("alice", "bob"), say=lambda _line: None
+) -> Report:
+    """Like ``run_disturbed``, with the disturbances of ``disturbed``."""
+    with disturbed(link) as disturbances:
+        return run_disturbed(link, disturbances, seconds=seconds, kills=kills, applications=applications, seed=seed, asked=asked, say=say)
+
+
+def run_disturbed(
+    link: DeliveryLink, disturbances: Disturbances, *, seconds: float, kills: int, applications: int, seed: int, asked, say
 ) -> Report:
     """Kill nodes of a link that does not run yet while so many applications are at work, at the nodes that are ``asked``."""
     report, dice, handed = Report(), random.Random(seed), Handed()
@@ -162,7 +202,9 @@ def run(
         application.start()
     while sum(report.kills.values()) < kills or time.monotonic() - began < seconds:
         pause = seconds / max(1, kills)
-        time.sleep(dice.uniform(0.5 * pause, 1.5 * pause))
+        time.sleep(dice.uniform(0.25 * pause, 0.75 * pause))
+        disturbances.disturb(dice, report)
+        time.sleep(dice.uniform(0.0, 0.5 * pause))
         targets = dice.choice([("alice",), ("bob",), ("alice", "bob")]) if sum(report.kills.values()) < kills else ()
         for name in targets:
             if link.processes[name].poll() is not None:
@@ -176,6 +218,7 @@ def run(
             link.wait_ready()
         count_given = sum(map(len, handed.given.values()))
         say(f"{time.monotonic() - began:6.1f} s  {sum(report.kills.values())} kills, {count_given} given")
+    disturbances.clock.set(0)
     link.wait_ready()
     for application in working:
         application.stopping.set()

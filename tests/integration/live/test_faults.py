@@ -5,13 +5,13 @@
 
 import os
 import time
-from pathlib import Path
 
 import pytest
 
 from common.keystore import check
 from tests.integration.live.processes import LiveLink
 from tests.support.relay import BACKWARD, FORWARD, Relay
+from tests.support.stepped_clock import SteppedClock
 
 SILENCE_SECONDS = 2.0
 """After so long without a sign of life the peer counts as gone; ten as provisioned."""
@@ -20,20 +20,12 @@ PAUSE_SECONDS = float(os.environ.get("QKD_PAUSE_SECONDS", "4"))
 
 NODES = ("alice", "bob")
 
-STEPPED_CLOCK = '''"""Python looks for this module when it starts: the clock on the wall is what a file says it is off by."""
-import os, time
-def stepped(true=time.time):
-    with open(os.environ["CLOCK_STEP"]) as file:
-        return true() + float(file.read() or 0)
-time.time = stepped
-'''
-
 
 class FaultyLink(LiveLink):
     """A link with a relay in its channel, and with clocks that can be set."""
 
     relay: Relay
-    clock: Path
+    clock: SteppedClock
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +36,8 @@ def link(tmp_path_factory):
     for name in NODES:
         live.replace(name, "[channel]\n", f"[channel]\nheartbeat_seconds = 0.5\nsilence_seconds = {SILENCE_SECONDS}\n")
         live.replace(name, "[store]\n", "[store]\nexpiry_seconds = 7200\n")
-    (folder / "sitecustomize.py").write_text(STEPPED_CLOCK)
-    live.clock = folder / "step"
-    live.clock.write_text("0")
-    live.environment = {"PYTHONPATH": os.pathsep.join([str(folder), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])}
-    live.environment["CLOCK_STEP"] = str(live.clock)
+    live.clock = SteppedClock(folder / "clock")
+    live.environment = live.clock.environment
     with Relay(live.port) as relay:
         live.replace("alice", f"tcp://127.0.0.1:{live.port}", f"tcp://127.0.0.1:{relay.port}")
         live.relay = relay
@@ -132,14 +121,14 @@ def test_a_slow_channel_only_makes_the_link_slower(link):
 @pytest.mark.parametrize("step_seconds", [3600, -3600])
 def test_a_clock_that_is_set_by_an_hour_ends_no_session_and_expires_no_key(link, step_seconds):
     before = sessions(link)
-    link.clock.write_text(str(step_seconds))
+    link.clock.set(step_seconds)
     try:
         wait_until_it_goes_on(link)
         time.sleep(6)  # the store looks for key that has grown too old every five seconds
         trail = {name: link.ask(name, "keys audit", most=1)[0]["trail"] for name in NODES}
         offsets = {name: link.ask(name, "keys audit", after=0, most=1000)[0]["ledger"] for name in NODES}
     finally:
-        link.clock.write_text("0")
+        link.clock.set(0)
 
     assert sessions(link) == before
     assert all(abs(trail[name][-1]["time"] - time.time() - step_seconds) < 600 for name in NODES)  # the clock was indeed set
