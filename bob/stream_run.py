@@ -170,15 +170,19 @@ class StreamRun:
         dict | None
             ``period_ps``; ``gate_ps``, stretches of the period; ``counts`` in its equal bins, by detector. None where nothing is known yet.
         """
-        if self.arrivals is None or self.choice is None:
+        arrivals, choice, reading = (
+            self.arrivals,
+            self.choice,
+            self._reading,
+        )  # asked from another thread than the one that adds and forgets
+        if arrivals is None or choice is None:
             return None
-        rows, reading, period_ps = self._reading.row_of_channel, self._reading, self.arrivals.period_ps
-        count_windows = reading.click_of_channel.shape[0]
+        rows, count_windows = reading.row_of_channel, reading.click_of_channel.shape[0]
         return {
-            "period_ps": period_ps,
-            "gate_ps": windows_ps(self.choice.gate, period_ps, count_windows, reading.pitch_ps),
+            "period_ps": arrivals.period_ps,
+            "gate_ps": windows_ps(choice.gate, arrivals.period_ps, count_windows, reading.pitch_ps),
             "counts": {
-                name: self.arrivals.counts[rows[channel]].tolist()
+                name: arrivals.counts[rows[channel]].tolist()
                 for name, channel in self.opened.channels.items()
                 if rows[channel] != NOT_A_DETECTOR
             },
@@ -187,4 +191,4 @@ class StreamRun:
     def forget(self) -> None:
         """Let everything go that waits: the lock was lost, and slots ahead may be numbered otherwise."""
         self.waiting = WaitingDetections()
-        self.choice = None
+        self.choice = self.arrivals = None

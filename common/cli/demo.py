@@ -110,7 +110,7 @@ def command(
             max_link_seconds = made.record.header.count_slots / profile.source.clock_hz
         expected = expectation(profile, wanted, max_link_seconds or link_seconds)
         _announce(profile, expected, quiet=as_json)
-        plan = show.Plan(profile, expected, seed, eve, made, link_seconds, speed, compensate_drift)
+        plan = show.Plan(profile, expected, seed, eve, made, link_seconds is not None, speed, compensate_drift)
         with link_progress(wanted, expected.seconds or expected.limit_seconds, quiet=as_json) as watch:
             act = show.live_act(plan, picture, out, watch, lambda text: None if as_json else click.echo(text, err=True))
         second = _second_act(seed, quiet=as_json) if not arrivals and eve is None else None

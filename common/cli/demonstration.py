@@ -83,8 +83,8 @@ class Plan:
         Eavesdropper on the fibre.
     arrivals : RecordedRun | None
         A recorded run to be played in place of an emulation.
-    link_seconds : float | None
-        Show so much of the link, however much key that makes; None for as much as the key takes.
+    to_the_end : bool
+        Whether the link goes on for all of ``expected.limit_seconds``, however much key that makes.
     speed : float | None
         Seconds of link a second; None for as fast as the machine can.
     compensates_drift : bool
@@ -96,7 +96,7 @@ class Plan:
     seed: int | None = None
     eve: str | None = None
     arrivals: RecordedRun | None = None
-    link_seconds: float | None = None
+    to_the_end: bool = False
     speed: float | None = None
     compensates_drift: bool = False
 
@@ -275,7 +275,7 @@ def live_act(
     with _provisioned(plan, nodes) as channel, LinkProcesses(nodes, folder / "logs") as processes:
         _compile(profile, nodes, folder / "logs", say)
         processes.start()
-        goal = Goal(plan.expected.secret_bits, Pool.ALICE_PAD.value, pad_bits(picture), to_the_end=plan.link_seconds is not None)
+        goal = Goal(plan.expected.secret_bits, Pool.ALICE_PAD.value, pad_bits(picture), to_the_end=plan.to_the_end)
         run = LiveRun(profile, processes, goal, watch)
         with closing(run):
             run.wait_ready()
@@ -399,8 +399,7 @@ def _send_picture(processes: LinkProcesses, picture: Image.Image, folder: Path) 
 def _provisioned(plan: Plan, nodes: Path) -> Iterator[str]:
     """Provision a link on a free port; yields the address of its channel."""
     port = free_port()
-    limit_seconds = plan.link_seconds or plan.expected.limit_seconds
-    emulated = {"seed": plan.seed, "eve": plan.eve, "max_link_seconds": limit_seconds, "speed": plan.speed}
+    emulated = {"seed": plan.seed, "eve": plan.eve, "max_link_seconds": plan.expected.limit_seconds, "speed": plan.speed}
     fibre: dict[str, Any] = {} if plan.arrivals else emulated
     files = {"emission": "arrivals/emission.h5", "tags": "arrivals/tags.h5"} if plan.arrivals else None
     with _socket_folder(nodes) as sockets:

@@ -28,7 +28,7 @@ OVERVIEW = "overview.png"
 
 _WIDTH_INCHES, _HEIGHT_INCHES = 7.6, 4.6
 
-MOST_MARKED = 200
+_MOST_MARKED = 200
 """Points of a line that are marked one by one."""
 
 _LONG_SECONDS = ((3.0 * 3600.0, 3600.0, "h"), (600.0, 60.0, "min"), (0.0, 1.0, "s"))
@@ -187,7 +187,7 @@ def _draw_qber(axes: Axes, series: LinkSeries, theme: Theme, unit_s: float) -> N
         middles, values, deviations = zip(*known, strict=True)
         low, high = ([v + sign * d for v, d in zip(values, deviations, strict=True)] for sign in (-1, 1))
         axes.fill_between(middles, [max(0.0, v) for v in low], high, color=colour, alpha=0.16, linewidth=0)
-        axes.plot(middles, values, color=colour, marker=marker, markersize=3 if len(values) < MOST_MARKED else 0, linewidth=1.2)
+        axes.plot(middles, values, color=colour, marker=marker, markersize=3 if len(values) < _MOST_MARKED else 0, linewidth=1.2)
         heights += high
         ends.append((sum(values[-5:]) / len(values[-5:]), f"{name} basis", colour))
     expected = 100 * series.expected_qber["X"]
@@ -235,7 +235,7 @@ def _draw_key_rate(axes: Axes, series: LinkSeries, theme: Theme, unit_s: float) 
     curve_s, expected = [0.0, *(end for end, _ in curve)], [0.0, *(rate for _, rate in curve)]
     axes.plot(curve_s, expected, color=theme.quiet, linewidth=1, linestyle=(0, (4, 3)))
     axes.fill_between(end_units, obtained, color=theme.key, alpha=0.16, linewidth=0)
-    axes.plot(end_units, obtained, color=theme.key, marker="D", markersize=2.6 if len(obtained) < MOST_MARKED else 0, linewidth=1.4)
+    axes.plot(end_units, obtained, color=theme.key, marker="D", markersize=2.6 if len(obtained) < _MOST_MARKED else 0, linewidth=1.4)
     axes.set_ylim(0, max([1.0, *obtained, *expected]) * 1.2)
     if series.end_s:
         ends = [(obtained[-1], "obtained", theme.key), (expected[-1], "expected", theme.quiet)]

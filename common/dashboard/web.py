@@ -29,7 +29,6 @@ FILES = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "imag
 STOP_SECONDS = 1.0
 """How long requests under way may take once we stop."""
 
-
 _PORT = re.compile(r":[0-9]*$")
 
 _OTHER_NAME = "this node goes by another name: see dashboard.names"

@@ -438,10 +438,8 @@ class Desk:
             try:
                 while self.peer is not None and self.peer.is_ready and await self._move_some(self.peer):
                     pass
-            except TransportError:
-                pass  # asked again
-            except PeerNotMetError:
-                pass  # nothing moves before both ends have met
+            except (TransportError, PeerNotMetError):
+                pass  # asked again; nothing moves before both ends have met
             except Exception as failed:  # noqa: BLE001 - whatever it is, the next time has to come
                 self._log.warning("pools not balanced", error=failed)
 

@@ -180,17 +180,17 @@ class Disturbances:
 
 
 def run(
-    link: DeliveryLink, *, seconds: float, kills: int, applications: int, seed: int, asked=("alice", "bob"), say=lambda _line: None
+    link: DeliveryLink,
+    disturbances: Disturbances,
+    *,
+    seconds: float,
+    kills: int,
+    applications: int,
+    seed: int,
+    asked=("alice", "bob"),
+    say=lambda _line: None,
 ) -> Report:
-    """Like ``run_disturbed``, with the disturbances of ``disturbed``."""
-    with disturbed(link) as disturbances:
-        return run_disturbed(link, disturbances, seconds=seconds, kills=kills, applications=applications, seed=seed, asked=asked, say=say)
-
-
-def run_disturbed(
-    link: DeliveryLink, disturbances: Disturbances, *, seconds: float, kills: int, applications: int, seed: int, asked, say
-) -> Report:
-    """Kill nodes of a link that does not run yet while so many applications are at work, at the nodes that are ``asked``."""
+    """Kill and disturb nodes of a link that does not run yet while so many applications are at work, at the nodes that are ``asked``."""
     report, dice, handed = Report(), random.Random(seed), Handed()
     names = [f"app-{number}" for number in range(applications)]
     name_applications(link, names)
@@ -255,15 +255,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         link = DeliveryLink(Path(folder) / "nodes")
         try:
-            report = run(
-                link,
-                seconds=chosen.seconds,
-                kills=chosen.kills,
-                applications=chosen.applications,
-                seed=chosen.seed,
-                asked=chosen.asked,
-                say=lambda line: sys.stderr.write(f"{line}\n"),
-            )
+            with disturbed(link) as disturbances:
+                report = run(
+                    link,
+                    disturbances,
+                    seconds=chosen.seconds,
+                    kills=chosen.kills,
+                    applications=chosen.applications,
+                    seed=chosen.seed,
+                    asked=chosen.asked,
+                    say=lambda line: sys.stderr.write(f"{line}\n"),
+                )
         finally:
             link.close()
     sys.stdout.write("".join(f"{line}\n" for line in (f"seed {chosen.seed}", *report.lines())))

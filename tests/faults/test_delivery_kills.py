@@ -1,4 +1,4 @@
-"""Twenty applications ask both nodes while these are killed: each key ends at both ends or at neither, and none is given twice.
+"""Twenty applications ask both nodes while these are killed, parted and their clocks set: each key ends at both or at neither, none twice.
 
 A short run; ``QKD_DELIVERY_KILLS_SECONDS=600`` makes it the long one, with a kill every twenty seconds on average.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.delivery_kills import run
+from tests.faults.delivery_kills import disturbed, run
 from tests.integration.delivery.links import DeliveryLink
 
 SECONDS = float(os.environ.get("QKD_DELIVERY_KILLS_SECONDS", "24"))
@@ -28,7 +28,8 @@ def link():
 @pytest.mark.parametrize("asked", [("alice", "bob"), ("alice",)])
 def test_keys_of_many_applications_outlive_kills_at_both_ends_or_at_neither(link, asked):
     """Where all ask at one node, the other gives it key of its pool, and is killed over that."""
-    report = run(link, seconds=SECONDS, kills=KILLS, applications=20, seed=SEED, asked=asked)
+    with disturbed(link) as disturbances:
+        report = run(link, disturbances, seconds=SECONDS, kills=KILLS, applications=20, seed=SEED, asked=asked)
 
     assert report.faults == [], "\n".join(report.lines())
     assert sum(report.kills.values()) >= KILLS
